@@ -1,0 +1,57 @@
+# make train            phantom data -> data set -> training -> evaluation; the weights become the default of `mimo ask`
+# make train DATA=DIR   the same on the labelled sets found in DIR
+# make test / make lint / make docs
+# VENV=DIR uses another virtual environment than .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NAME := $(if $(DATA),$(notdir $(patsubst %/,%,$(DATA))),phantom)
+RUN := runs/$(NAME)
+BUNDLE := --bundle_root bundles/mimo --dataset_dir $(RUN)/dataset
+EPOCHS ?= 8
+STEPS ?= 70
+SPLIT ?= 80:10:10
+
+.PHONY: train test lint format docs clean
+
+train: $(READY)
+	@mkdir -p $(RUN)
+ifeq ($(DATA),)
+	@test -d $(RUN)/phantom || $(BIN)/mimo phantom $(RUN)/phantom
+	@test -d $(RUN)/dataset || $(BIN)/mimo build --source phantom=$(RUN)/phantom --split $(SPLIT) --out $(RUN)/dataset
+else
+	@test -d $(RUN)/dataset || $(BIN)/mimo build --data $(DATA) --split $(SPLIT) --out $(RUN)/dataset
+endif
+	$(BIN)/python -m monai.bundle run training $(BUNDLE) --config_file bundles/mimo/configs/train.yaml \
+		--output_dir $(RUN) --epochs $(EPOCHS) --steps_per_epoch $(STEPS)
+	$(BIN)/python -m monai.bundle run evaluating $(BUNDLE) --config_file bundles/mimo/configs/evaluate.yaml \
+		--weights_dir $(RUN)/weights --output_dir $(RUN)/evaluation
+	@$(BIN)/mimo use $(RUN)/weights
+	@echo "curves: $(RUN)/curves.png   panels: $(RUN)/evaluation/panels   TensorBoard: tensorboard --logdir $(RUN)"
+	@$(BIN)/mimo example $(RUN)/dataset
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy monai_mimo transforms
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)
+	$(BIN)/pip install -q -e ".[docs]"
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf runs site build *.egg-info
+
+$(READY): pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e ".[dev]"
+	touch $@

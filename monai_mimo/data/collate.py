@@ -1,0 +1,69 @@
+"""From questions about several images to the padded tensors of one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from .prompts import PADDING
+from .conversation import EncodedQuestion
+
+IGNORE = -100  # torch's label of positions without a target
+
+
+@dataclass
+class QuestionBatch:
+    """Q questions about B images.
+
+    Attributes:
+        input_ids, attention_mask: [Q, T], and labels: [Q, T], `IGNORE` where nothing is to be predicted.
+        instruction_ids, instruction_padding: [Q, I], the words of the questions.
+        coordinates: [Q, P, 2] and prompt_labels: [Q, P], `PADDING` where there is no prompt.
+        image_index: [Q], which image each question is about.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    instruction_ids: Tensor
+    instruction_padding: Tensor
+    coordinates: Tensor
+    prompt_labels: Tensor
+    image_index: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> QuestionBatch:
+        """A copy with all tensors on `device`."""
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)}
+        return replace(self, **moved)
+
+
+def collate_questions(
+    questions: Sequence[EncodedQuestion], image_index: Sequence[int], pad_id: int, *, generate: bool = False
+) -> QuestionBatch:
+    """Pad questions to one batch: with their answers at the right for training, or without them at the left so that
+    generation can go on from the last column of every row."""
+    side = "left" if generate else "right"
+    answers = [[] if generate else q.answer_ids for q in questions]
+    rows = [torch.tensor(q.prompt_ids + a) for q, a in zip(questions, answers)]
+    targets = [torch.tensor([IGNORE] * len(q.prompt_ids) + a) for q, a in zip(questions, answers)]
+    words = [torch.tensor(q.instruction_ids, dtype=torch.long) for q in questions]
+
+    def pad(sequences: list[Tensor], value: int, padding_side: str = "right") -> Tensor:
+        return pad_sequence(sequences, batch_first=True, padding_value=value, padding_side=padding_side)
+
+    most_words = max(len(w) for w in words)
+    return QuestionBatch(
+        input_ids=pad(rows, pad_id, side),
+        attention_mask=pad([torch.ones_like(r) for r in rows], 0, side),
+        labels=pad(targets, IGNORE, side),
+        instruction_ids=pad(words, pad_id),
+        instruction_padding=torch.arange(most_words) >= torch.tensor([[len(w)] for w in words]),
+        coordinates=pad([torch.from_numpy(np.ascontiguousarray(q.coordinates)) for q in questions], 0),
+        prompt_labels=pad([torch.from_numpy(q.labels) for q in questions], PADDING),
+        image_index=torch.tensor(image_index),
+    )

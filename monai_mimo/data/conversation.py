@@ -1,0 +1,118 @@
+"""A question with its prompts, and its answer, as token ids: `<s> USER: <image>*N question ASSISTANT: answer </s>`.
+
+Each point becomes one `<point>` token, each box two `<box>` tokens (its corners), at the place where the question refers
+to it; prompts without such a marker follow the question.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import InputError
+from .prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
+from ..transforms.resize import SquareResize
+from .tokenizer import BOX, IMAGE, POINT
+
+Point = tuple[float, float, int]  # x, y in pixels, and 1 for positive or 0 for negative
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels, inclusive-exclusive
+
+
+@dataclass
+class EncodedQuestion:
+    """One question, ready to be batched.
+
+    Attributes:
+        prompt_ids: what the LLM reads; answer_ids: what it shall write, empty when unknown.
+        instruction_ids: the words of the question alone, for the aligner.
+        coordinates: [P, 2] continuous (x, y) in the model's input, and labels: [P] (see `data.prompts`),
+            in the order of the placeholders in `prompt_ids`.
+    """
+
+    prompt_ids: list[int]
+    instruction_ids: list[int]
+    coordinates: np.ndarray
+    labels: np.ndarray
+    answer_ids: list[int] = field(default_factory=list)
+
+
+class Conversation:
+    """Turns questions and answers into token ids and back.
+
+    Args:
+        tokenizer: with MIMO's special tokens.
+        image_tokens: N, how many tokens the aligner makes of an image.
+        context: the longest sequence that the LLM takes, in tokens.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, image_tokens: int, context: int) -> None:
+        self.tokenizer, self.image_tokens, self.context = tokenizer, image_tokens, context
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def encode(
+        self,
+        question: str,
+        resize: SquareResize,
+        points: Sequence[Point] = (),
+        boxes: Sequence[Box] = (),
+        answer: str | None = None,
+    ) -> EncodedQuestion:
+        """Encode one question about an image that `resize` maps to the model's input.
+
+        Raises:
+            InputError: the question refers to more points or boxes than there are, or is longer than the context.
+        """
+        text = place_markers(question, len(points), len(boxes))
+        point_coordinates = resize.points(np.array([p[:2] for p in points], dtype=np.float32))
+        box_coordinates = resize.boxes(np.array(boxes, dtype=np.float32))
+        next_point = iter([(xy[None], [p[2]]) for xy, p in zip(point_coordinates, points)])
+        next_box = iter([(corners, [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]) for corners in box_coordinates])
+
+        question_ids: list[int] = []
+        instruction_ids: list[int] = []
+        coordinates, labels = [np.zeros((0, 2), dtype=np.float32)], []
+        for part in re.split(f"({POINT}|{BOX})", text):
+            if part in (POINT, BOX):
+                xy, kinds = next(next_point if part == POINT else next_box)
+                coordinates.append(xy)
+                labels += kinds
+                question_ids += self._ids(part) * len(kinds)
+            elif part.strip():
+                words = self._ids(part.strip())
+                question_ids += words
+                instruction_ids += words
+        prompt_ids = [
+            self.tokenizer.bos_token_id,
+            *self._ids("USER:"),
+            *self._ids(IMAGE) * self.image_tokens,
+            *question_ids,
+            *self._ids("ASSISTANT:"),
+        ]
+        answer_ids = [] if answer is None else [*self._ids(answer), self.tokenizer.eos_token_id]
+        longest = self.context if answer is not None else self.context - 32  # leave room to answer
+        if len(prompt_ids) + len(answer_ids) > longest:
+            found = f"{len(prompt_ids) + len(answer_ids)} tokens"
+            raise InputError("question", found, f"at most {longest} with this model")
+        return EncodedQuestion(
+            prompt_ids, instruction_ids, np.concatenate(coordinates), np.array(labels, dtype=np.int64), answer_ids
+        )
+
+
+def place_markers(question: str, points: int, boxes: int) -> str:
+    """Append `<point>` and `<box>` for each prompt that the question does not refer to.
+
+    Raises:
+        InputError: the question refers to more prompts than there are.
+    """
+    for marker, count in ((POINT, points), (BOX, boxes)):
+        named = question.count(marker)
+        if named > count:
+            raise InputError("question", f"{named} {marker} markers", f"at most the {count} given")
+        question += f" {marker}" * (count - named)
+    return question

@@ -1,0 +1,203 @@
+"""A built data set as training items: one image with some of the questions about it.
+
+Questions about one image share its features, so the costly encoder runs once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from datasets import Dataset as Rows
+from monai.data import CacheDataset, DataLoader
+from monai.transforms import Compose, Randomizable, Transform
+from torch import Tensor
+
+from ..mimoseg.rle import decode_rle
+from ..transforms.augment import RandMove, rand_intensity
+from ..transforms.prompts import sample_box, sample_point
+from ..transforms.resize import SquareResize
+from .collate import QuestionBatch, collate_questions
+from .conversation import Conversation, EncodedQuestion
+from .prompts import BOX_TOP_LEFT
+
+
+@dataclass
+class Item:
+    """One image [3, S, S] in 0..1, its distinct masks bool [K, S, S], and questions about it.
+
+    `entities[q]` are the masks of question q's answer in order; `rows[q]` is its row in the built set.
+    """
+
+    image: Tensor
+    masks: Tensor
+    questions: list[EncodedQuestion]
+    entities: list[list[int]]
+    rows: list[int]
+
+
+@dataclass
+class Batch:
+    """B images [B, 3, S, S], Q questions about them, and the masks bool [M, S, S] of all `<SEG>` in order."""
+
+    images: Tensor
+    questions: QuestionBatch
+    masks: Tensor
+    rows: list[int]
+
+
+class LoadItem(Transform):
+    """Row numbers of one image -> `Item`: decode image and masks, bring both to the model's square, encode the text."""
+
+    def __init__(self, rows: Rows, conversation: Conversation, image_size: int, *, with_answers: bool) -> None:
+        self.rows, self.conversation, self.image_size = rows, conversation, image_size
+        self.with_answers = with_answers
+
+    def __call__(self, indices: Sequence[int]) -> Item:
+        rows = [self.rows[i] for i in indices]
+        pixels = np.asarray(rows[0]["image"].convert("RGB"))
+        resize = SquareResize(*pixels.shape[:2], self.image_size)
+        masks: dict[str, dict] = {}
+        questions, entities = [], []
+        for row in rows:
+            answer = row["answer"] if self.with_answers else None
+            questions.append(self.conversation.encode(row["question"], resize, row["points"], row["boxes"], answer))
+            for entity in row["entities"]:
+                masks.setdefault(entity["mask"]["counts"], entity["mask"])
+            entities.append([list(masks).index(e["mask"]["counts"]) for e in row["entities"]])
+        decoded = [decode_rle(mask) for mask in masks.values()]
+        stack = np.stack(decoded) if decoded else np.zeros((0, *pixels.shape[:2]), dtype=bool)
+        return Item(resize.image(pixels), resize.masks(stack), questions, entities, list(indices))
+
+
+class PickQuestions(Randomizable, Transform):
+    """Keep `count` random questions of an item."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __call__(self, item: Item) -> Item:
+        picked = self.R.permutation(len(item.questions))[: self.count]
+        return replace(
+            item,
+            questions=[item.questions[i] for i in picked],
+            entities=[item.entities[i] for i in picked],
+            rows=[item.rows[i] for i in picked],
+        )
+
+
+class Augment(Randomizable, Transform):
+    """Move the image and its masks, change its intensity, and point anew: a click or box is drawn from the moved mask,
+    so a model never sees the same prompt twice."""
+
+    def __init__(self) -> None:
+        self.move, self.intensity = RandMove(), rand_intensity()
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Augment:
+        super().set_random_state(seed, state)
+        self.move.set_random_state(state=self.R)
+        self.intensity.set_random_state(state=self.R)
+        return self
+
+    def __call__(self, item: Item) -> Item:
+        image, masks = self.move(item.image, item.masks)
+        image = torch.as_tensor(np.asarray(self.intensity(image))).clamp(0, 1)
+        questions = [self._point_anew(q, e, masks.numpy()) for q, e in zip(item.questions, item.entities)]
+        return replace(item, image=image, masks=masks, questions=questions)
+
+    def _point_anew(self, question: EncodedQuestion, entities: list[int], masks: np.ndarray) -> EncodedQuestion:
+        firsts = np.flatnonzero(question.labels <= BOX_TOP_LEFT)  # the first token of each prompt
+        if len(firsts) == 0 or len(firsts) != len(entities):
+            return question
+        coordinates = question.coordinates.copy()
+        for first, entity in zip(firsts, entities):
+            mask = masks[entity]
+            if question.labels[first] == BOX_TOP_LEFT:
+                x0, y0, x1, y1 = sample_box(mask, self.R)
+                coordinates[first : first + 2] = (x0, y0), (x1, y1)
+            else:
+                coordinates[first] = np.add(sample_point(mask, self.R, inside(masks, entity)), 0.5)
+        return replace(question, coordinates=coordinates)
+
+
+def inside(masks: np.ndarray, entity: int) -> np.ndarray:
+    """The union [S, S] of masks that lie mostly inside mask `entity` and are smaller: a click there means them."""
+    mask = masks[entity]
+    areas = masks.sum(axis=(1, 2))
+    shared = (masks & mask).sum(axis=(1, 2))
+    smaller = (areas < mask.sum()) & (shared > areas / 2)
+    return masks[smaller].any(axis=0)
+
+
+def collate(items: Sequence[Item], pad_id: int, *, generate: bool = False) -> Batch:
+    """Batch items; `generate` leaves the answers out (see `collate_questions`)."""
+    image_index = [b for b, item in enumerate(items) for _ in item.questions]
+    questions = [q for item in items for q in item.questions]
+    masks = [item.masks[entity] for item in items for entities in item.entities for entity in entities]
+    return Batch(
+        images=torch.stack([item.image for item in items]),
+        questions=collate_questions(questions, image_index, pad_id, generate=generate),
+        masks=torch.stack(masks) if masks else torch.zeros(0, *items[0].image.shape[1:], dtype=torch.bool),
+        rows=[row for item in items for row in item.rows],
+    )
+
+
+def rows_by_image(rows: Rows) -> list[list[int]]:
+    """Row numbers grouped by image, in the order of the first row of each."""
+    groups: dict[str, list[int]] = {}
+    for number, image_id in enumerate(rows["image_id"]):
+        groups.setdefault(image_id, []).append(number)
+    return list(groups.values())
+
+
+class MimoSegDataset(CacheDataset):
+    """Images of a built set with their questions.
+
+    Args:
+        rows: from `load_mimoseg`.
+        conversation: how texts become tokens.
+        image_size: S of the model.
+        questions_per_image: how many random ones an item holds; none: all of them, in order.
+        augment: see `Augment`.
+        with_answers: false for generation, where a question may then fill more of the context.
+        cache: keep decoded images in memory (for sets of up to some thousand images).
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        conversation: Conversation,
+        image_size: int,
+        *,
+        questions_per_image: int | None = None,
+        augment: bool = False,
+        with_answers: bool = True,
+        cache: bool = True,
+    ) -> None:
+        steps: list[Transform] = [LoadItem(rows, conversation, image_size, with_answers=with_answers)]
+        if questions_per_image is not None:
+            steps.append(PickQuestions(questions_per_image))
+        if augment:
+            steps.append(Augment())
+        groups = rows_by_image(rows)
+        super().__init__(
+            groups, Compose(steps, map_items=False), cache_rate=1.0 if cache else 0.0, num_workers=0,
+            progress=False, copy_cache=False,
+        )
+        self.rows = rows
+
+
+def make_loader(
+    dataset: MimoSegDataset, pad_id: int, images_per_batch: int, *, shuffle: bool = False, generate: bool = False,
+    workers: int = 0,
+) -> DataLoader:
+    """A loader of `Batch`es."""
+
+    def collate_items(items: Sequence[Item]) -> Batch:
+        return collate(items, pad_id, generate=generate)
+
+    return DataLoader(
+        dataset, batch_size=images_per_batch, shuffle=shuffle, num_workers=workers, collate_fn=collate_items
+    )

@@ -1,0 +1,27 @@
+"""Training and evaluation by MONAI's Ignite engines; the bundle's configs name what is exported here."""
+
+from .evaluator import GroundingEvaluator, grounding_metrics
+from .handlers import BestWeights, GradientClip, NanGuard, Progress, RandomState
+from .history import History, TensorBoardOverlays
+from .report import EvaluationReport
+from .setup import adam, evaluation_loader, prepare_batch, some_images, tokenizer_for, training_loader, warmup_cosine
+
+__all__ = [
+    "BestWeights",
+    "EvaluationReport",
+    "GradientClip",
+    "GroundingEvaluator",
+    "History",
+    "NanGuard",
+    "Progress",
+    "RandomState",
+    "TensorBoardOverlays",
+    "adam",
+    "evaluation_loader",
+    "grounding_metrics",
+    "prepare_batch",
+    "some_images",
+    "tokenizer_for",
+    "training_loader",
+    "warmup_cosine",
+]

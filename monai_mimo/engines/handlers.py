@@ -1,0 +1,108 @@
+"""Ignite handlers that MONAI lacks."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from datasets import Dataset as Rows
+from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
+from torch import nn
+from tqdm import tqdm
+
+from ..errors import DataError
+from ..models import Mimo
+from ..models.weights import save_weights
+
+
+class GradientClip:
+    """Clip the norm of all gradients after each backward pass."""
+
+    def __init__(self, network: nn.Module, max_norm: float = 1.0) -> None:
+        self.network, self.max_norm = network, max_norm
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.max_norm)
+
+
+class NanGuard:
+    """Stop when the loss is not finite, and name the samples of the batch."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        loss = engine.state.output["loss"].item()
+        if not math.isfinite(loss):
+            ids = [self.rows[number]["id"] for number in engine.state.batch.rows]
+            raise DataError(f"training step {engine.state.iteration}", f"a loss of {loss} for samples {ids}", "a finite one")
+
+
+class Progress:
+    """One progress bar over the whole run of an engine, with the loss where there is one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.step)
+        engine.add_event_handler(Events.COMPLETED, lambda _: self.bar.close())
+
+    def start(self, engine: Engine) -> None:
+        state = engine.state
+        total = state.max_epochs * state.epoch_length
+        self.bar = tqdm(total=total, initial=state.iteration, desc=self.name, unit="step", disable=idist.get_rank() > 0)
+
+    def step(self, engine: Engine) -> None:
+        if "loss" in engine.state.output:
+            self.bar.set_postfix(epoch=engine.state.epoch, loss=f"{engine.state.output['loss'].item():.3f}", refresh=False)
+        self.bar.update()
+
+
+class BestWeights:
+    """Write the weights folder whenever validation is at its best; attach it to the evaluator."""
+
+    def __init__(self, network: Mimo, folder: str | Path) -> None:
+        self.network, self.folder, self.best = network, folder, -math.inf
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        name = engine.state.key_metric_name
+        value = engine.state.metrics[name]
+        if value >= self.best and idist.get_rank() == 0:
+            self.best = value
+            save_weights(self.network, self.folder, validation={name: value})
+
+
+class RandomState:
+    """The states of all random generators, for a checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "python": random.getstate(),
+            "numpy": np.random.get_state(),  # noqa: NPY002 - MONAI's transforms draw from it
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])  # noqa: NPY002
+        torch.set_rng_state(state["torch"])
+        if state["cuda"]:
+            torch.cuda.set_rng_state_all(state["cuda"])

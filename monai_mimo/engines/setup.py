@@ -1,0 +1,73 @@
+"""The parts of a training or evaluation run that its config names: tokenizer, data, optimizer, schedule."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+from datasets import Dataset as Rows
+from monai.data import DataLoader
+from torch import device as Device
+from torch import nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedTokenizerBase, get_cosine_schedule_with_warmup
+
+from ..data.dataset import Batch, MimoSegDataset, make_loader, rows_by_image
+from ..data.tokenizer import train_tokenizer
+from ..losses import Targets
+from ..models import Mimo, MimoConfig
+
+
+def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model that is trained from scratch, learned from the questions and answers of `rows`."""
+    texts = sorted(set(chain(rows["question"], rows["answer"])))
+    return train_tokenizer(texts, config.language_model.vocabulary)
+
+
+def training_loader(model: Mimo, rows: Rows, images_per_batch: int, questions_per_image: int, workers: int = 0) -> DataLoader:
+    """Shuffled, augmented batches with answers."""
+    dataset = MimoSegDataset(
+        rows,
+        model.conversation(),
+        model.config.image_size,
+        questions_per_image=questions_per_image,
+        augment=True,
+    )
+    return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, shuffle=True, workers=workers)
+
+
+def evaluation_loader(model: Mimo, rows: Rows, images_per_batch: int) -> DataLoader:
+    """All questions of all images in order, without answers."""
+    dataset = MimoSegDataset(rows, model.conversation(), model.config.image_size, with_answers=False, cache=False)
+    return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, generate=True)
+
+
+def some_images(rows: Rows, count: int) -> Rows:
+    """The rows of `count` images spread evenly over a split."""
+    groups = rows_by_image(rows)
+    chosen = np.linspace(0, len(groups) - 1, min(count, len(groups))).round().astype(int)
+    return rows.select([number for group in chosen for number in groups[group]])
+
+
+def prepare_batch(batch: Batch, device: Device | str | None = None, non_blocking: bool = False, **_: object) -> tuple:
+    """A batch as MONAI's trainer takes it: (inputs, targets, args, kwargs)."""
+    questions = batch.questions.to(device or "cpu", non_blocking)
+    masks = batch.masks.to(device, non_blocking=non_blocking)
+    images = batch.images.to(device, non_blocking=non_blocking)
+    return images, Targets(questions.labels, masks), (), {"questions": questions}
+
+
+def adam(model: nn.Module, learning_rate: float, encoder_learning_rate: float) -> Adam:
+    """Adam over what is trainable, with a rate of its own for encoders that are not frozen."""
+    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[name.startswith(("image_encoder.", "segmentation_encoder."))].append(parameter)
+    rates = {False: learning_rate, True: encoder_learning_rate}
+    return Adam([{"params": parameters, "lr": rates[key]} for key, parameters in groups.items() if parameters])
+
+
+def warmup_cosine(optimizer: Optimizer, steps: int, warmup: float = 0.05) -> LambdaLR:
+    """Linear warm-up over a part of `steps` iterations, then cosine decay to zero."""
+    return get_cosine_schedule_with_warmup(optimizer, round(warmup * steps), steps)

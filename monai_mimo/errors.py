@@ -1,0 +1,29 @@
+"""The exceptions that bad input raises. Each message is one line: what was read, what was found, what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class MimoError(Exception):
+    """Base of all errors that a user can mend; the command line prints it as one line and exits with code 2."""
+
+    def __init__(self, where: str | Path, found: str, expected: str) -> None:
+        self.where, self.found, self.expected = str(where), found, expected
+        super().__init__(" ".join(f"{where}: found {found}; expected {expected}".split()))
+
+
+class InputError(MimoError):
+    """An image, prompt, question or option that cannot be used."""
+
+
+class DataError(MimoError):
+    """A source set or built data set whose parts do not fit together."""
+
+
+class WeightsError(MimoError):
+    """A weights folder that is missing, damaged or belongs to another model."""
+
+
+class OutputError(MimoError):
+    """An output that exists already or cannot be written."""

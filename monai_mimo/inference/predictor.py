@@ -1,0 +1,149 @@
+"""Ask a model about an image: `set_image` once, then `ask` as often as you like (the pattern of segment-anything)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers.generation.streamers import BaseStreamer
+
+from ..data.collate import collate_questions
+from ..data.conversation import Box, Point
+from ..errors import InputError, WeightsError
+from ..models import Mimo
+from ..models.image_encoder import ImageFeatures
+from ..models.weights import default_weights_dir, fingerprint, load_weights
+from ..transforms import MedicalImage
+from ..transforms.resize import SquareResize
+from .answer import Answer
+from .grounding import ground
+
+UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
+
+
+class MimoPredictor:
+    """Answers questions about one image at a time, and keeps the image's features between questions.
+
+    Args:
+        model: in evaluation mode.
+        weights: what to call its weights in results.
+        device: where it runs.
+    """
+
+    def __init__(self, model: Mimo, weights: str = "", device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.model_info = {"preset": model.config.preset, "weights": weights}
+        self.conversation = model.conversation()
+        self._features: ImageFeatures | None = None
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path | None = None, device: str | torch.device = "cpu") -> MimoPredictor:
+        """Load a weights folder; none: the default one.
+
+        Raises:
+            WeightsError: there is none, or it is damaged.
+        """
+        if folder is None:
+            folder = default_weights_dir()
+            if not folder.exists():
+                raise WeightsError("weights", f"none in {folder}", "`make train` to have run, or --weights DIR")
+        return cls(load_weights(folder), f"{Path(folder).name}@{fingerprint(folder)}", device)
+
+    def set_image(
+        self, image: str | Path | np.ndarray | MedicalImage, slice: int | None = None, modality: str | None = None
+    ) -> None:
+        """Read and encode an image: a file or DICOM folder, an opened `MedicalImage`, or uint8 pixels [h, w] or [h, w, 3].
+
+        Args:
+            slice: which slice of a volume, counted from 0.
+            modality: of a file that does not tell; it decides how intensities are windowed.
+
+        Raises:
+            InputError: it cannot be read, or `slice` is not one of it.
+        """
+        if isinstance(image, str | Path):
+            image = MedicalImage.open(image, modality=modality)
+        if isinstance(image, MedicalImage):
+            pixels = image.slice(slice)
+            self._modality, self._spacing = image.modality, image.spacing_mm
+            self._slice = slice if image.is_volume else None
+        else:
+            pixels = _check_pixels(image)
+            self._modality, self._spacing, self._slice = modality, None, None
+        self._resize = SquareResize(*pixels.shape[:2], self.model.config.image_size)
+        with torch.no_grad():
+            self._features = self.model.encode(self._resize.image(pixels)[None].to(self.device))
+
+    def ask(
+        self,
+        question: str,
+        points: Sequence[Point | tuple[float, float]] = (),
+        boxes: Sequence[Box] = (),
+        *,
+        max_tokens: int = 64,
+        streamer: BaseStreamer | None = None,
+    ) -> Answer:
+        """Ask about the image that was set.
+
+        Args:
+            question: may refer to prompts by `<point>` and `<box>`; others are appended.
+            points: (x, y) or (x, y, label), label 1 for inside and 0 for outside, in pixels of the image.
+            boxes: (x0, y0, x1, y1) in pixels, inclusive-exclusive.
+            streamer: receives tokens as they are written (`transformers`).
+
+        Raises:
+            InputError: no image was set, the question is empty or too long, or a prompt lies outside the image.
+        """
+        if self._features is None:
+            raise InputError("image", "none", "set_image to be called before ask")
+        if not question.strip():
+            raise InputError("question", "an empty text", "a question in words")
+        h, w = self._resize.height, self._resize.width
+        labelled = [check_point(p, h, w) for p in points]
+        for box in boxes:
+            check_box(box, h, w)
+        encoded = self.conversation.encode(question.strip(), self._resize, labelled, boxes)
+        batch = collate_questions([encoded], [0], self.model.tokenizer.pad_token_id, generate=True).to(self.device)
+        answers = self.model.answer(self._features, batch, max_tokens, streamer)
+        [(text, entities)] = ground(self.model, answers, [self._resize])
+        warnings = [f"uncertain: {e.phrase} (score {e.score:.2f})" for e in entities if e.score < UNSURE]
+        return Answer(
+            text, entities, (h, w), self._slice, self._modality, self._spacing, warnings, dict(self.model_info)
+        )
+
+
+def check_point(point: Sequence[float], height: int, width: int) -> Point:
+    """(x, y[, label]) -> (x, y, label).
+
+    Raises:
+        InputError: it is outside the image, or the label is neither 0 nor 1.
+    """
+    x, y, label = (*point, 1) if len(point) == 2 else tuple(point)
+    if not (0 <= x < width and 0 <= y < height):
+        raise InputError("point", f"({x:g}, {y:g})", f"x in 0..{width - 1} and y in 0..{height - 1}")
+    if label not in (0, 1):
+        raise InputError("point", f"label {label}", "1 (inside) or 0 (outside)")
+    return (x, y, int(label))
+
+
+def check_box(box: Sequence[float], height: int, width: int) -> None:
+    """Raises:
+    InputError: the box has no area or leaves the image.
+    """
+    x0, y0, x1, y1 = box
+    found = f"({', '.join(f'{v:g}' for v in box)})"
+    if not (x0 < x1 and y0 < y1):
+        raise InputError("box", f"{found}, which has no area", "x0 < x1 and y0 < y1")
+    if not (0 <= x0 and 0 <= y0 and x1 <= width and y1 <= height):
+        raise InputError("box", found, f"a box inside (0, 0, {width}, {height})")
+
+
+def _check_pixels(pixels: np.ndarray) -> np.ndarray:
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+        raise InputError("image", f"{pixels.dtype} {list(pixels.shape)}", "uint8 pixels [h, w] or [h, w, 3]")
+    return pixels

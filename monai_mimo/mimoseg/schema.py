@@ -1,0 +1,49 @@
+"""The columns of a built set; one row is one question about one image.
+
+| column | meaning |
+|---|---|
+| id | unique in the set |
+| image | the picture as it is shown: the source's own PNG or JPEG bytes, or a PNG of the slice |
+| image_id | the same for all questions about one image |
+| size | [h, w] in pixels |
+| modality, source | e.g. "CT"; the name of the source set |
+| patient | a hash of source and patient |
+| slice | its number in the volume in display orientation; -1 for a picture |
+| spacing_mm | [row, column] in millimetres, empty when unknown |
+| perspective | 1 instruction, 2 visual clue |
+| question | `<point>` and `<box>` stand where a prompt is referred to |
+| answer | `<p> phrase </p> <SEG>` for each entity |
+| entities | phrase and mask (COCO RLE, size [h, w]) of each `<SEG>` in order |
+| points | [x, y, label], label 1 inside and 0 outside, in the order of the `<point>` markers |
+| boxes | [x0, y0, x1, y1], inclusive-exclusive, in the order of the `<box>` markers |
+| template | which template the texts come from |
+| file | path of the image in the source set |
+"""
+
+from __future__ import annotations
+
+from datasets import Features, Image, List, Value
+
+FEATURES = Features(
+    {
+        "id": Value("string"),
+        "image": Image(),
+        "image_id": Value("string"),
+        "size": List(Value("int32")),
+        "modality": Value("string"),
+        "source": Value("string"),
+        "patient": Value("string"),
+        "slice": Value("int32"),
+        "spacing_mm": List(Value("float32")),
+        "perspective": Value("int8"),
+        "question": Value("string"),
+        "answer": Value("string"),
+        "entities": List(
+            {"phrase": Value("string"), "mask": {"size": List(Value("int32")), "counts": Value("string")}}
+        ),
+        "points": List(List(Value("int32"))),
+        "boxes": List(List(Value("int32"))),
+        "template": Value("string"),
+        "file": Value("string"),
+    }
+)

@@ -1,0 +1,90 @@
+"""The multimodal input aligner: image, visual prompts and instruction become what the LLM reads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .config import AlignerConfig
+
+
+class AlignerLayer(nn.Module):
+    """Self-attention among queries and prompts with the instruction in view, cross-attention to the image, an MLP."""
+
+    def __init__(self, width: int, heads: int, image_width: int) -> None:
+        super().__init__()
+        self.norm_self, self.norm_cross, self.norm_mlp = (nn.LayerNorm(width) for _ in range(3))
+        self.self_attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.cross_attention = nn.MultiheadAttention(
+            width, heads, kdim=image_width, vdim=image_width, batch_first=True
+        )
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(
+        self, x: Tensor, place: Tensor, padding: Tensor, instruction: Tensor, keys: Tensor, values: Tensor
+    ) -> Tensor:
+        y = self.norm_self(x)
+        context = torch.cat([y + place, instruction], dim=1)
+        x = x + self.self_attention(y + place, context, context, key_padding_mask=padding, need_weights=False)[0]
+        y = self.norm_cross(x)
+        x = x + self.cross_attention(y + place, keys, values, need_weights=False)[0]
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class InputAligner(nn.Module):
+    """N learned queries that self-attend with prompts and instruction and cross-attend to the image features.
+
+    The prompt tokens take part like the queries, so that a click reaches the LLM together with what lies under it.
+
+    Args:
+        config: sizes; N = `config.queries`.
+        prompt_width: channels of the prompt tokens and of the image features, D.
+        text_width: channels of the LLM, H.
+    """
+
+    def __init__(self, config: AlignerConfig, prompt_width: int, text_width: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(config.queries, config.width) * 0.02)
+        self.query_place = nn.Parameter(torch.randn(config.queries, config.width) * 0.02)
+        self.prompt_projection = nn.Linear(prompt_width, config.width)
+        self.text_projection = nn.Linear(text_width, config.width)
+        self.layers = nn.ModuleList(
+            AlignerLayer(config.width, config.heads, prompt_width) for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.output = nn.Sequential(
+            nn.Linear(config.width, text_width), nn.GELU(), nn.Linear(text_width, text_width)
+        )
+
+    def forward(
+        self,
+        image: Tensor,
+        image_place: Tensor,
+        prompts: Tensor,
+        prompt_padding: Tensor,
+        instruction: Tensor,
+        instruction_padding: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Align Q questions, each with the features of its image.
+
+        Args:
+            image: [Q, D, h, w] image features, and `image_place` [1, D, h, w], their positional encoding.
+            prompts: [Q, P, D] encoded prompts, and `prompt_padding` [Q, P], true where there is none.
+            instruction: [Q, T, H] the LLM's embeddings of the question, and `instruction_padding` [Q, T].
+
+        Returns:
+            image tokens [Q, N, H] and prompt tokens [Q, P, H] for the LLM.
+        """
+        count = len(image)
+        values = image.flatten(2).transpose(1, 2)
+        keys = (image + image_place).flatten(2).transpose(1, 2)
+        prompts = self.prompt_projection(prompts)
+        x = torch.cat([self.queries.expand(count, -1, -1), prompts], dim=1)
+        place = torch.cat([self.query_place.expand(count, -1, -1), prompts], dim=1)
+        no_query_padding = prompt_padding.new_zeros(count, len(self.queries))
+        padding = torch.cat([no_query_padding, prompt_padding, instruction_padding], dim=1)
+        instruction = self.text_projection(instruction)
+        for layer in self.layers:
+            x = layer(x, place, padding, instruction, keys, values)
+        x = self.output(self.norm(x))
+        return x[:, : len(self.queries)], x[:, len(self.queries) :]

@@ -1,0 +1,107 @@
+"""The language model: a `transformers` causal LM, with LoRA by `peft` when asked for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import get_peft_model
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers.generation.streamers import BaseStreamer
+
+from ..data.tokenizer import SPECIAL_TOKENS
+from .config import LanguageModelConfig, LoraConfig
+
+
+class Generated(NamedTuple):
+    """L tokens written for each of Q questions; after the end token come padding tokens.
+
+    Attributes:
+        ids: [Q, L]; probabilities: [Q, L], of each token when it was chosen.
+        states: [Q, L, H], the last hidden state at each token; zero at the last one, which was never read.
+    """
+
+    ids: Tensor
+    probabilities: Tensor
+    states: Tensor
+
+
+class LanguageModel(nn.Module):
+    """A Llama-family LLM of H channels.
+
+    Args:
+        config: its sizes.
+        lora: adapters; then the LLM is frozen but for them and the embeddings of MIMO's special tokens.
+        tokenizer: whose vocabulary the embeddings cover.
+    """
+
+    def __init__(
+        self, config: LanguageModelConfig, lora: LoraConfig | None, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
+        super().__init__()
+        self.end_id, self.pad_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                **config.architecture,
+                vocab_size=len(tokenizer),
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=self.end_id,
+                pad_token_id=self.pad_id,
+            )
+        )
+        self.width = model.config.hidden_size
+        self.model = model if lora is None else add_lora(model, lora, tokenizer)
+
+    @property
+    def causal_lm(self) -> LlamaForCausalLM:
+        """The `transformers` model, LoRA layers included."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """ids [Q, T] -> embeddings [Q, T, H]."""
+        return self.causal_lm.get_input_embeddings()(ids)
+
+    def states(self, embeddings: Tensor, attention_mask: Tensor) -> Tensor:
+        """embeddings [Q, T, H] -> last hidden states [Q, T, H]; no logits are made of them."""
+        return self.causal_lm.model(inputs_embeds=embeddings, attention_mask=attention_mask).last_hidden_state
+
+    def logits(self, states: Tensor) -> Tensor:
+        """states [n, H] -> logits [n, V]."""
+        return self.causal_lm.get_output_embeddings()(states)
+
+    @torch.no_grad()
+    def generate(
+        self, embeddings: Tensor, attention_mask: Tensor, max_tokens: int, streamer: BaseStreamer | None = None
+    ) -> Generated:
+        """Write greedily after embeddings [Q, T, H], padded at the left, with the key-value cache."""
+        out = self.causal_lm.generate(
+            inputs_embeds=embeddings,
+            attention_mask=attention_mask,
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            eos_token_id=self.end_id,
+            pad_token_id=self.pad_id,
+            output_hidden_states=True,
+            output_logits=True,
+            return_dict_in_generate=True,
+            streamer=streamer,
+        )
+        ids = out.sequences
+        probabilities = torch.stack(out.logits, dim=1).float().softmax(-1).gather(2, ids[..., None])[..., 0]
+        read = [step[-1] for step in out.hidden_states[1:]]  # step 0 read the question
+        unread = embeddings.new_zeros(len(ids), 1, self.width)
+        return Generated(ids, probabilities, torch.cat([*read, unread], dim=1))
+
+
+def add_lora(model: LlamaForCausalLM, lora: LoraConfig, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    """Wrap `model` by `peft`: adapters, and trainable embedding rows for MIMO's special tokens alone."""
+    config = PeftLoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        target_modules=list(lora.target_modules),
+        trainable_token_indices=tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS),
+    )
+    return get_peft_model(model, config)

@@ -1,0 +1,161 @@
+"""MIMO: from an image, a question and visual prompts to text whose phrases are tied to masks.
+
+The way of a click to its mask: `PromptEncoder` makes tokens of it; `InputAligner` mixes them with image and instruction;
+the LLM reads the result and writes `<p> phrase </p> <SEG>`; its hidden state at `<SEG>`, and the click's tokens again, are
+the prompts of `MaskDecoder`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+from transformers.generation.streamers import BaseStreamer
+
+from ..data.collate import IGNORE, QuestionBatch
+from ..data.conversation import Conversation
+from ..data.prompts import PADDING
+from ..data.tokenizer import BOX, IMAGE, POINT, SEG
+from .config import MimoConfig
+from .image_encoder import IMAGENET_MEAN, IMAGENET_STD, ImageFeatures, Neck, build_image_encoder
+from .input_aligner import InputAligner
+from .language_model import LanguageModel
+from .mask_decoder import MaskDecoder
+from .prompt_encoder import PromptEncoder
+
+
+@dataclass
+class Prediction:
+    """Teacher-forced outputs, for the losses.
+
+    Attributes:
+        text_logits: [L, V] at the L positions that have a label, in the order of the batch.
+        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, g = S / 2; scores: [M], their predicted IoU.
+    """
+
+    text_logits: Tensor
+    mask_logits: Tensor
+    scores: Tensor
+
+
+@dataclass
+class Answers:
+    """What was generated for Q questions.
+
+    Attributes:
+        ids, probabilities: [Q, L], tokens and the probability of each.
+        mask_logits: [M, g, g], scores: [M], one for each `<SEG>` at `places` [M, 2] (question, position in `ids`).
+    """
+
+    ids: Tensor
+    probabilities: Tensor
+    mask_logits: Tensor
+    scores: Tensor
+    places: Tensor
+
+
+class Mimo(nn.Module):
+    """The whole model. Everything that tells one size from another is in `config`.
+
+    Args:
+        config: see `load_preset`.
+        tokenizer: with MIMO's special tokens (`data.tokenizer`).
+    """
+
+    def __init__(self, config: MimoConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__()
+        self.config, self.tokenizer = config, tokenizer
+        width = config.mask_decoder.width
+        self.image_encoder = build_image_encoder(config.image_encoder)
+        self.neck = Neck(self.image_encoder.channels, width)
+        self.segmentation_encoder = self.segmentation_neck = None
+        if config.segmentation_encoder is not None:
+            self.segmentation_encoder = build_image_encoder(config.segmentation_encoder)
+            self.segmentation_neck = Neck(self.segmentation_encoder.channels, width)
+        self.prompt_encoder = PromptEncoder(width, config.image_size)
+        self.language_model = LanguageModel(config.language_model, config.lora, tokenizer)
+        self.input_aligner = InputAligner(config.aligner, width, self.language_model.width)
+        self.mask_decoder = MaskDecoder(config.mask_decoder, self.language_model.width)
+        self.image_id, self.point_id, self.box_id, self.seg_id = tokenizer.convert_tokens_to_ids(
+            [IMAGE, POINT, BOX, SEG]
+        )
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def conversation(self) -> Conversation:
+        """How questions for this model become tokens."""
+        context = self.config.language_model.architecture["max_position_embeddings"]
+        return Conversation(self.tokenizer, self.config.aligner.queries, context)
+
+    def encode(self, images: Tensor) -> ImageFeatures:
+        """images [B, 3, S, S] in 0..1 -> features, which depend on nothing else."""
+        images = (images - self.mean) / self.std
+        features = self.neck(self.image_encoder(images))
+        if self.segmentation_encoder is None:
+            return features
+        return self.segmentation_neck(self.segmentation_encoder(images))._replace(context=features.context)
+
+    def forward(self, images: Tensor, questions: QuestionBatch) -> Prediction:
+        """Read Q questions with their answers, about B images [B, 3, S, S]."""
+        features = self.encode(images)
+        prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
+        embeddings = self._embed(features, questions, prompts)
+        states = self.language_model.states(embeddings, questions.attention_mask)
+
+        labelled = questions.labels[:, 1:] != IGNORE
+        text_logits = self.language_model.logits(states[:, :-1][labelled])
+        question, position = torch.nonzero(questions.labels == self.seg_id, as_tuple=True)
+        mask_logits, scores = self._decode(features, questions, prompts, question, states[question, position])
+        return Prediction(text_logits, mask_logits, scores)
+
+    @torch.no_grad()
+    def answer(
+        self,
+        features: ImageFeatures,
+        questions: QuestionBatch,
+        max_tokens: int = 64,
+        streamer: BaseStreamer | None = None,
+    ) -> Answers:
+        """Answer Q questions, collated with `generate=True`, about images whose features are known."""
+        prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
+        embeddings = self._embed(features, questions, prompts)
+        # One token more than wanted: the state of a last <SEG> is there once the token after it was asked for.
+        written = self.language_model.generate(embeddings, questions.attention_mask, max_tokens + 1, streamer)
+        ids = written.ids[:, :max_tokens]
+        places = torch.nonzero((ids == self.seg_id)[:, : written.ids.shape[1] - 1])
+        question, position = places.unbind(1)
+        mask_logits, scores = self._decode(features, questions, prompts, question, written.states[question, position])
+        return Answers(ids, written.probabilities[:, :max_tokens], mask_logits, scores, places)
+
+    def _embed(self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor) -> Tensor:
+        """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders."""
+        context = features.context[questions.image_index]
+        image_tokens, prompt_tokens = self.input_aligner(
+            context,
+            self.prompt_encoder.grid(context.shape[2:]),
+            prompts,
+            questions.prompt_labels == PADDING,
+            self.language_model.embed(questions.instruction_ids),
+            questions.instruction_padding,
+        )
+        ids = questions.input_ids
+        embeddings = self.language_model.embed(ids)
+        at_image = (ids == self.image_id).unsqueeze(-1)
+        at_prompt = ((ids == self.point_id) | (ids == self.box_id)).unsqueeze(-1)
+        embeddings = embeddings.masked_scatter(at_image, image_tokens.to(embeddings.dtype))
+        given = prompt_tokens[questions.prompt_labels != PADDING]
+        return embeddings.masked_scatter(at_prompt, given.to(embeddings.dtype))
+
+    def _decode(
+        self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor, question: Tensor, states: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """All masks of a batch at once: mask m belongs to question `question[m]` and is driven by `states[m]`."""
+        return self.mask_decoder(
+            features.select(questions.image_index[question]),
+            self.prompt_encoder.grid(features.tokens.shape[2:]),
+            states,
+            prompts[question],
+            questions.prompt_labels[question] == PADDING,
+        )

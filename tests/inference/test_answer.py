@@ -1,0 +1,55 @@
+"""Generated tokens become text and phrases, whatever order the model wrote them in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from monai_mimo.inference.answer import Answer, Entity, parse_answer
+from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.models import Mimo
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "phrases"),
+    [
+        ("It is the <p> left kidney </p> <SEG>.", "It is the left kidney.", ["left kidney"]),
+        ("<p> liver </p> <SEG>", "liver", ["liver"]),
+        (
+            "I see the <p> liver </p> <SEG> and the <p> spleen </p> <SEG>.",
+            "I see the liver and the spleen.",
+            ["liver", "spleen"],
+        ),
+        ("There is no tumor in this image.", "There is no tumor in this image.", []),
+        ("the <p> liver </p> is large", "the liver is large", []),  # no <SEG>
+        ("the <p> liver <SEG>", "the liver", []),  # never closed
+        ("<SEG> alone", "alone", []),
+        ("<p> </p> <SEG> nothing", "nothing", []),
+        ("the <p> liver </p> <SEG> <SEG>", "the liver", ["liver"]),
+        ("", "", []),
+    ],
+)
+def test_parse(nano: Mimo, written: str, text: str, phrases: list[str]) -> None:
+    ids = nano.tokenizer(written, add_special_tokens=False)["input_ids"]
+    ids += [nano.tokenizer.eos_token_id, nano.tokenizer.pad_token_id, *ids]  # what follows the end is not read
+    parsed, grounded = parse_answer(ids, nano.tokenizer)
+    assert parsed == text
+    assert [g.phrase for g in grounded] == phrases
+    for g in grounded:
+        assert text[slice(*g.span)] == g.phrase
+        assert ids[g.seg] == nano.seg_id
+        assert nano.tokenizer.decode(ids[slice(*g.words)]).strip() == g.phrase
+
+
+def test_json_schema() -> None:
+    mask = np.zeros((6, 8), dtype=bool)
+    mask[2:4, 3:7] = True
+    answer = Answer("the liver", [Entity("liver", (4, 9), mask, 0.87654)], (6, 8), 3, "CT", (2.0, 0.5), ["w"], {"preset": "p"})
+    out = answer.to_json()
+    [entity] = out["entities"]
+    assert entity["box"] == [3, 2, 7, 4]
+    assert entity["area_px"] == 8
+    assert entity["area_mm2"] == 8.0
+    assert entity["score"] == 0.8765
+    np.testing.assert_array_equal(decode_rle(entity["mask"]), mask)
+    assert out["image"] == {"size": [6, 8], "slice": 3, "modality": "CT"}
+    assert set(out) == {"answer", "entities", "image", "warnings", "model"}

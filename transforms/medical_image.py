@@ -1,0 +1,154 @@
+"""A medical image as its user sees it, whatever file it came from, and the way back to the file's own voxels."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from PIL import Image
+
+from ..errors import InputError, OutputError
+from .reading import NIFTI, Grid, has_suffix, read_grid
+from .window import window
+
+# From LPS axes (towards left, posterior, superior) to slices, rows and columns of each plane; true axes are flipped.
+PLANES = {
+    "axial": ((2, 1, 0), (False, False, False)),
+    "coronal": ((1, 2, 0), (False, True, False)),
+    "sagittal": ((0, 2, 1), (False, True, False)),
+}
+
+
+class MedicalImage:
+    """Slices in display orientation.
+
+    A picture is its own pixel grid. A volume is flipped and permuted, never resampled, to the closest LPS orientation;
+    an axial slice then shows rows towards posterior and columns towards the patient's left, as radiology does. Slices are
+    numbered from inferior (axial), anterior (coronal) or right (sagittal).
+
+    Attributes:
+        frames: [n, h, w] or [n, h, w, 3], the file's values.
+        spacing_mm: (row, column) or none.
+        modality: as given, or from a DICOM header, or "CT" for a volume with values below -300, or none.
+    """
+
+    def __init__(self, grid: Grid, path: Path, plane: str = "axial", modality: str | None = None) -> None:
+        self.path, self.plane, self._grid = path, plane, grid
+        self.is_volume = grid.affine is not None
+        if grid.affine is None:
+            self.frames = grid.values[None]
+            self.spacing_mm = grid.spacing_mm
+        else:
+            order, flips = PLANES[plane]
+            lps = apply_orientation(grid.values, self._orientation())
+            self.frames = _flip(lps.transpose(order), flips)
+            spacing = nib.affines.voxel_sizes(grid.affine)[np.argsort(self._orientation()[:, 0])]
+            self.spacing_mm = (float(spacing[order[1]]), float(spacing[order[2]]))
+        self.modality = modality or grid.modality
+        if self.modality is None and self.is_volume and grid.values.min() < -300:
+            self.modality = "CT"
+        self._windowed: np.ndarray | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, *, plane: str = "axial", modality: str | None = None) -> MedicalImage:
+        """Read a picture, NIfTI, DICOM file, or folder with one DICOM series (see `read_grid` for the errors)."""
+        if plane not in PLANES:
+            raise InputError("plane", repr(plane), f"one of {', '.join(PLANES)}")
+        return cls(read_grid(path), Path(path), plane, modality)
+
+    @property
+    def n_slices(self) -> int:
+        return len(self.frames)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) of a slice."""
+        return self.frames.shape[1], self.frames.shape[2]
+
+    @property
+    def affine(self) -> np.ndarray | None:
+        """Voxel indices of the file to RAS millimetres; none for a picture."""
+        return self._grid.affine
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the file's voxels [x, y, z], or of a picture's pixels [h, w]."""
+        return self._grid.values.shape[:3] if self.is_volume else self._grid.values.shape[:2]
+
+    def slice(self, number: int | None = None) -> np.ndarray:
+        """One slice as it is shown: uint8 [h, w, 3], windowed by modality.
+
+        Raises:
+            InputError: a volume without a number, or a number that it does not have.
+        """
+        number = self.check_slice(number)
+        if self._windowed is None:
+            self._windowed = window(self.frames, self.modality)
+        shown = self._windowed[number]
+        return np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown
+
+    def check_slice(self, number: int | None) -> int:
+        """`number`, or 0 for a picture.
+
+        Raises:
+            InputError: see `slice`.
+        """
+        if number is None and self.is_volume:
+            raise InputError(self.path, "a volume and no slice", f"a slice from 0 to {self.n_slices - 1}")
+        if not 0 <= (number or 0) < self.n_slices:
+            raise InputError(self.path, f"slice {number}", f"a slice from 0 to {self.n_slices - 1}")
+        return number or 0
+
+    def to_file_grid(self, masks: dict[int, np.ndarray]) -> np.ndarray:
+        """Masks or label maps [h, w] by slice -> one array, of their type, on the voxels of the file."""
+        dtype = np.result_type(np.uint8, *(m.dtype for m in masks.values() if m.dtype != bool))
+        frames = np.zeros(self.frames.shape[:3], dtype=dtype)
+        for number, mask in masks.items():
+            frames[number] = mask
+        if not self.is_volume:
+            return frames[0]
+        order, flips = PLANES[self.plane]
+        lps = _flip(frames, flips).transpose(np.argsort(order))
+        return apply_orientation(lps, self._orientation(back=True))
+
+    def save_mask(self, array: np.ndarray, out: str | Path) -> None:
+        """Write an array on the file's voxels: NIfTI with the geometry of the file for a volume, PNG for a picture.
+
+        Raises:
+            OutputError: the name does not fit, or it cannot be written; then nothing is left.
+        """
+        out = Path(out)
+        suffixes = NIFTI if self.is_volume else (".png",)
+        if not has_suffix(out, suffixes):
+            raise OutputError(out, f"the mask of a {'volume' if self.is_volume else 'picture'}", f"a name in {suffixes}")
+        suffix = ".nii.gz" if has_suffix(out, (".nii.gz",)) else out.suffix
+        try:
+            with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+                temporary = Path(folder) / f"mask{suffix}"
+                if self.is_volume:
+                    nib.save(self._nifti(array), temporary)
+                else:
+                    Image.fromarray(array).save(temporary)
+                os.replace(temporary, out)
+        except OSError as error:
+            raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
+
+    def _nifti(self, array: np.ndarray) -> nib.Nifti1Image:
+        if has_suffix(self.path, NIFTI):  # keep both forms of the geometry, qform and sform, as they are
+            header = nib.load(self.path).header.copy()
+            header.set_data_dtype(array.dtype)
+            header.set_slope_inter(1, 0)
+            return nib.Nifti1Image(array, None, header)
+        return nib.Nifti1Image(array, self.affine)
+
+    def _orientation(self, back: bool = False) -> np.ndarray:
+        file, display = io_orientation(self._grid.affine), axcodes2ornt("LPS")
+        return ornt_transform(display, file) if back else ornt_transform(file, display)
+
+
+def _flip(array: np.ndarray, flips: tuple[bool, ...]) -> np.ndarray:
+    return array[tuple(np.s_[::-1] if flip else np.s_[:] for flip in flips)]

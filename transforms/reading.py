@@ -1,0 +1,166 @@
+"""Reading files: pictures by PIL, NIfTI by nibabel, DICOM by ITK, all through MONAI's readers, with one error for each fault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from monai.data import ITKReader, NibabelReader, PILReader
+from PIL import Image
+from pydicom.errors import InvalidDicomError
+
+from ..errors import InputError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+NIFTI = (".nii", ".nii.gz")
+DICOM_MODALITIES = {
+    "CT": "CT",
+    "MR": "MR",
+    "PT": "PET",
+    "CR": "X-ray",
+    "DX": "X-ray",
+    "MG": "X-ray",
+    "XA": "X-ray",
+    "US": "ultrasound",
+    "ES": "endoscopy",
+    "OP": "fundus",
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a file holds.
+
+    Attributes:
+        values: a picture [h, w] or [h, w, 3], or a volume [x, y, z] in the order of the file's axes.
+        affine: of a volume, voxel indices to RAS millimetres, [4, 4]; none for a picture.
+        spacing_mm: (row, column) of a picture, when the file tells.
+        modality: from a DICOM header.
+    """
+
+    values: np.ndarray
+    affine: np.ndarray | None = None
+    spacing_mm: tuple[float, float] | None = None
+    modality: str | None = None
+
+
+def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether the name of `path` ends in one of `suffixes`, in any case."""
+    return path.name.lower().endswith(suffixes)
+
+
+def read_grid(path: str | Path) -> Grid:
+    """Read a picture, a NIfTI volume, a DICOM file, or a folder that holds one DICOM series.
+
+    Raises:
+        InputError: it is missing, empty, truncated, of another kind, or holds values that are not finite.
+    """
+    path = Path(path)
+    expected = "a PNG, JPEG, BMP, TIFF, NIfTI or DICOM file, or a folder with one DICOM series"
+    if not path.exists():
+        raise InputError(path, "no such file", expected)
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(path, "an empty file", expected)
+    try:
+        if path.is_dir():
+            grid = _read_series(path)
+        elif has_suffix(path, PICTURES):
+            grid = _read_picture(path)
+        elif has_suffix(path, NIFTI):
+            grid = _read_nifti(path)
+        else:
+            grid = _read_dicom(path)
+    except InputError:
+        raise
+    except InvalidDicomError as error:
+        raise InputError(path, "a file of another kind", expected) from error
+    except Exception as error:  # each library has faults of its own for a damaged file
+        raise InputError(path, f"a file that cannot be read ({type(error).__name__}: {error})", expected) from error
+    if grid.values.size == 0:
+        raise InputError(path, f"shape {list(grid.values.shape)}", "at least one pixel")
+    if not np.isfinite(grid.values).all():
+        raise InputError(path, "NaN or infinite values", "finite values")
+    return grid
+
+
+def _read_picture(path: Path) -> Grid:
+    image = PILReader(converter=_decoded).read(str(path))
+    return Grid(np.asarray(image))
+
+
+def _decoded(image: Image.Image) -> Image.Image:
+    """Decode now, so that a truncated file fails here; bring colour to RGB and leave grey and label values as they are."""
+    image.load()
+    if image.mode in ("RGBA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+        return image.convert("RGB")
+    return image.convert("L") if image.mode in ("1", "LA") else image
+
+
+def _read_nifti(path: Path) -> Grid:
+    reader = NibabelReader(squeeze_non_spatial_dims=True)
+    values, meta = reader.get_data(reader.read(str(path)))
+    if values.ndim == 3:
+        return Grid(values, np.asarray(meta["affine"], dtype=float))
+    raise InputError(path, f"a NIfTI file of shape {list(values.shape)}", "a 3-D volume")
+
+
+def _read_dicom(path: Path) -> Grid:
+    header = _check_dicom(path)
+    values, affine = _read_itk(path)
+    modality = DICOM_MODALITIES.get(str(header.get("Modality", "")))
+    if header.get("PhotometricInterpretation") == "MONOCHROME1":
+        values = values.max() - values + values.min()
+    colour = int(header.get("SamplesPerPixel", 1)) == 3
+    if values.ndim == (4 if colour else 3) and values.shape[2] > 1:
+        if colour:
+            raise InputError(path, "a colour DICOM file with several frames", "one frame, or grey values")
+        return Grid(values, affine, modality=modality)
+    picture = np.swapaxes(values.reshape(values.shape[0], values.shape[1], -1), 0, 1)  # columns first -> rows first
+    spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
+    spacing_mm = (float(spacing[0]), float(spacing[1])) if spacing else None
+    return Grid(picture if colour else picture[..., 0], None, spacing_mm, modality)
+
+
+def _read_series(folder: Path) -> Grid:
+    headers = {}
+    for file in sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".")):
+        try:
+            headers[file] = _check_dicom(file)
+        except InvalidDicomError:
+            continue  # DICOMDIR, notes and the like
+    series = {str(h.get("SeriesInstanceUID")) for h in headers.values()}
+    if len(series) != 1:
+        found = "no DICOM file" if not headers else f"{len(series)} DICOM series"
+        raise InputError(folder, found, "the files of one DICOM series")
+    if len(headers) == 1:
+        return _read_dicom(next(iter(headers)))
+    values, affine = _read_itk(folder)
+    modality = DICOM_MODALITIES.get(str(next(iter(headers.values())).get("Modality", "")))
+    return Grid(values, affine, modality=modality)
+
+
+def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    reader = ITKReader(affine_lps_to_ras=True)
+    values, meta = reader.get_data(reader.read(str(path)))
+    return values, np.asarray(meta["affine"], dtype=float)
+
+
+def _check_dicom(path: Path) -> pydicom.Dataset:
+    """The header of a DICOM file; ITK itself pads truncated pixels with zeros and says nothing.
+
+    Raises:
+        InvalidDicomError: it is no DICOM file.
+        InputError: its pixels are missing or cut off.
+    """
+    dataset = pydicom.dcmread(path)
+    if "PixelData" not in dataset:
+        raise InputError(path, "a DICOM file without pixels", "an image")
+    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        frames, samples = int(dataset.get("NumberOfFrames", 1)), int(dataset.get("SamplesPerPixel", 1))
+        needed = dataset.Rows * dataset.Columns * frames * samples * dataset.BitsAllocated // 8
+        if len(dataset.PixelData) < needed:
+            raise InputError(path, f"{len(dataset.PixelData)} bytes of pixels (truncated)", f"{needed}")
+    del dataset.PixelData
+    return dataset
