@@ -37,12 +37,12 @@ class SquareResize:
 
     def image(self, pixels: np.ndarray) -> Tensor:
         """uint8 [h, w, 3] -> float [3, S, S] in 0..1, zero in the padding."""
-        planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+        planes = torch.tensor(pixels).permute(2, 0, 1)[None].float() / 255
         return self._square(F.interpolate(planes, self.inner, mode="bilinear", antialias=True))[0].clamp(0, 1)
 
     def masks(self, masks: np.ndarray) -> Tensor:
         """bool [n, h, w] -> bool [n, S, S]."""
-        planes = torch.from_numpy(np.ascontiguousarray(masks))[None].float()
+        planes = torch.tensor(masks)[None].float()
         return self._square(F.interpolate(planes, self.inner, mode="bilinear", antialias=True))[0] >= 0.5
 
     def points(self, points: np.ndarray) -> np.ndarray:
@@ -55,6 +55,8 @@ class SquareResize:
 
     def logits_to_image(self, logits: Tensor) -> Tensor:
         """Mask logits [n, g, g] on a grid of any fineness over the square -> [n, h, w] on the image's pixels."""
+        if len(logits) == 0:
+            return logits.new_zeros(0, self.height, self.width)
         square = F.interpolate(logits[None], (self.side, self.side), mode="bilinear")
         h, w = self.inner
         return F.interpolate(square[..., :h, :w], (self.height, self.width), mode="bilinear", antialias=True)[0]

@@ -132,6 +132,7 @@ class Mimo(nn.Module):
     def _embed(self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor) -> Tensor:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders."""
         context = features.context[questions.image_index]
+        context = context + self._dense(questions, context)
         image_tokens, prompt_tokens = self.input_aligner(
             context,
             self.prompt_encoder.grid(context.shape[2:]),
@@ -152,10 +153,15 @@ class Mimo(nn.Module):
         self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor, question: Tensor, states: Tensor
     ) -> tuple[Tensor, Tensor]:
         """All masks of a batch at once: mask m belongs to question `question[m]` and is driven by `states[m]`."""
+        selected = features.select(questions.image_index[question])
+        tokens = selected.tokens + self._dense(questions, selected.tokens)[question]
         return self.mask_decoder(
-            features.select(questions.image_index[question]),
+            selected._replace(tokens=tokens),
             self.prompt_encoder.grid(features.tokens.shape[2:]),
             states,
             prompts[question],
             questions.prompt_labels[question] == PADDING,
         )
+
+    def _dense(self, questions: QuestionBatch, features: Tensor) -> Tensor:
+        return self.prompt_encoder.dense(questions.coordinates, questions.prompt_labels, features.shape[2:])

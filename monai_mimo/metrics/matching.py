@@ -1,0 +1,56 @@
+"""One-to-one pairs of predicted and reference phrases with masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from .phrases import normalise_phrase
+
+IOU_THRESHOLD = 0.5  # a pair is correct above it (MIMO's grounding F1)
+
+
+@dataclass
+class Grounded:
+    """The n phrases of one answer, each with its mask bool [h, w]."""
+
+    phrases: list[str]
+    masks: list[np.ndarray]
+
+
+def overlaps(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """(IoU, Dice) of two masks bool [h, w]; both are 1 for two empty masks."""
+    both, either = int((a & b).sum()), int((a | b).sum())
+    if either == 0:
+        return 1.0, 1.0
+    return both / either, 2 * both / (both + either)
+
+
+def match_phrases(predicted: Grounded, reference: Grounded) -> list[tuple[float, float]]:
+    """(IoU, Dice) of one-to-one pairs with the same phrase, as many as there can be and with the largest sum of IoU."""
+    return _assign(predicted, reference, least_iou=-1.0)
+
+
+def match_pairs(predicted: Grounded, reference: Grounded) -> list[tuple[float, float]]:
+    """(IoU, Dice) of correct one-to-one pairs, as many as there can be: same phrase and IoU above `IOU_THRESHOLD`."""
+    return _assign(predicted, reference, least_iou=IOU_THRESHOLD)
+
+
+def _assign(predicted: Grounded, reference: Grounded, least_iou: float) -> list[tuple[float, float]]:
+    found = [normalise_phrase(p) for p in predicted.phrases]
+    wanted = [normalise_phrase(p) for p in reference.phrases]
+    scores = {
+        (i, j): overlaps(predicted.masks[i], reference.masks[j])
+        for i, a in enumerate(found)
+        for j, b in enumerate(wanted)
+        if a == b
+    }
+    gain = np.zeros((len(found), len(wanted)))
+    most = min(gain.shape) + 1  # one more pair outweighs any sum of IoU
+    for place, (iou, _) in scores.items():
+        if iou > least_iou:
+            gain[place] = most + iou
+    rows, columns = linear_sum_assignment(gain, maximize=True)
+    return [scores[i, j] for i, j in zip(rows.tolist(), columns.tolist()) if gain[i, j] > 0]

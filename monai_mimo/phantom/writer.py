@@ -1,0 +1,156 @@
+"""`mimo phantom`: a labelled set of all eight modalities as a hospital or a challenge would hand it over."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
+from PIL import Image
+from tqdm import tqdm
+
+from ..errors import InputError, OutputError
+from .dicom import write_series
+from .pictures import DRAW
+from .shapes import Rng
+from .volumes import CT_LABELS, MR_LABELS, PET_LABELS, PhantomVolume, draw_ct, draw_mr, draw_pet
+
+VOLUMES: dict[str, tuple[Callable[[Rng], PhantomVolume], dict[int, str]]] = {
+    "CT": (draw_ct, CT_LABELS),
+    "MR": (draw_mr, MR_LABELS),
+    "PET": (draw_pet, PET_LABELS),
+}
+PICTURES_PER_PATIENT = 2
+ORIENTATIONS = ("RAS", "LPS", "LAS", "RPS", "PIR")  # as files come; every second patient has plain RAS
+JPEG = {"dermoscopy", "endoscopy"}  # the other pictures are PNG, as far as their scanners would write that
+
+
+def write_phantom(out: str | Path, patients: int = 24, seed: int = 0, progress: bool = True) -> Path:
+    """Write OUT/phantom.json and one folder for each modality; the same seed gives the same bytes.
+
+    Args:
+        out: a folder that does not exist yet, or is empty.
+        patients: for each modality. Each has one volume, or two pictures.
+
+    Raises:
+        InputError: fewer than one patient.
+        OutputError: `out` exists or cannot be written.
+    """
+    out = Path(out)
+    if patients < 1:
+        raise InputError("--patients", str(patients), "1 or more")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(out, "an existing path", "a new folder for the phantom")
+    modalities: dict[str, Any] = {}
+    cases: list[dict[str, Any]] = []
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+            new = Path(folder) / out.name
+            with tqdm(total=(len(VOLUMES) + len(DRAW)) * patients, desc="phantom", unit="patient", disable=not progress) as bar:
+                for number, modality in enumerate([*VOLUMES, *DRAW]):
+                    layout = "volume" if modality in VOLUMES else "masks"
+                    modalities[modality] = {"folder": modality.lower(), "layout": layout}
+                    if modality in VOLUMES:
+                        modalities[modality]["labels"] = {str(v): name for v, name in VOLUMES[modality][1].items()}
+                    for patient in range(patients):
+                        rng = np.random.default_rng([seed, number, patient])
+                        write = write_volume if modality in VOLUMES else write_pictures
+                        cases += write(new, modality, patient, rng, seed)
+                        bar.update()
+            about = {
+                "name": "phantom",
+                "description": "Synthetic phantom images of eight modalities, drawn by monai-mimo; not of any person.",
+                "version": 1,
+                "seed": seed,
+                "modalities": modalities,
+                "cases": cases,
+            }
+            (new / "phantom.json").write_text(json.dumps(about, indent=1))
+            if out.exists():
+                out.rmdir()
+            os.rename(new, out)
+    except OSError as error:
+        raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
+    return out
+
+
+def write_volume(root: Path, modality: str, patient: int, rng: Rng, seed: int) -> list[dict[str, Any]]:
+    """One patient's volume and label map; the second CT patient is a DICOM series."""
+    volume = VOLUMES[modality][0](rng)
+    name = f"phantom-{modality.lower()}-{patient + 1:03d}"
+    folder = root / modality.lower() / name
+    as_dicom = modality == "CT" and patient == 1
+    orientation = "LPS" if as_dicom else "RAS" if patient % 2 == 0 else ORIENTATIONS[patient // 2 % len(ORIENTATIONS)]
+    affine = world_affine(volume, rng, oblique=patient % 3 == 2)
+    values, labels, affine = reorient(volume, affine, orientation)
+    if as_dicom:
+        write_series(folder / "dicom", values, affine, f"CT-{patient + 1:03d}", seed)
+    else:
+        save_nifti(values, affine, folder / "image.nii.gz")
+    save_nifti(labels, affine, folder / "labels.nii.gz")
+    image = folder / ("dicom" if as_dicom else "image.nii.gz")
+    return [case_of(root, modality, name, image, str((folder / "labels.nii.gz").relative_to(root)))]
+
+
+def write_pictures(root: Path, modality: str, patient: int, rng: Rng, seed: int) -> list[dict[str, Any]]:
+    """One patient's pictures, each with one mask file for each entity that it shows."""
+    name = f"phantom-{modality.lower()}-{patient + 1:03d}"
+    folder = root / modality.lower() / name
+    folder.mkdir(parents=True)
+    cases = []
+    for number in range(1, PICTURES_PER_PATIENT + 1):
+        pixels, masks = DRAW[modality](rng)
+        image = folder / f"image_{number}{'.jpg' if modality in JPEG else '.png'}"
+        Image.fromarray(pixels).save(image, quality=92)
+        labels: dict[str, str | None] = {}
+        for entity, mask in masks.items():
+            labels[entity] = None
+            if mask is not None:
+                file = folder / f"image_{number}_{entity.replace(' ', '-')}.png"
+                Image.fromarray(mask.astype(np.uint8) * 255).save(file)
+                labels[entity] = str(file.relative_to(root))
+        cases.append(case_of(root, modality, name, image, labels))
+    return cases
+
+
+def case_of(root: Path, modality: str, patient: str, image: Path, label: Any) -> dict[str, Any]:
+    """One entry of phantom.json."""
+    return {"modality": modality, "patient": patient, "image": str(image.relative_to(root)), "label": label}
+
+
+def world_affine(volume: PhantomVolume, rng: Rng, oblique: bool) -> np.ndarray:
+    """RAS voxels to millimetres, about the middle of the volume; an oblique one is turned by 5 to 15 degrees."""
+    linear = np.diag(volume.spacing_mm)
+    if oblique:
+        a, b = np.radians(rng.uniform(5, 15, size=2) * rng.choice([-1, 1], size=2))
+        around_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+        around_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
+        linear = around_x @ around_z @ linear
+    affine = np.eye(4)
+    affine[:3, :3] = linear
+    affine[:3, 3] = -linear @ (np.array(volume.values.shape) - 1) / 2
+    return affine
+
+
+def reorient(volume: PhantomVolume, affine: np.ndarray, codes: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same voxels in another order of axes, with the affine that keeps each where it is."""
+    change = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(codes))
+    values, labels = (apply_orientation(array, change) for array in (volume.values, volume.labels))
+    return values, labels, affine @ inv_ornt_aff(change, volume.values.shape)
+
+
+def save_nifti(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    """Write .nii.gz without a time stamp."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    with open(path, "wb") as raw, gzip.GzipFile("", "wb", compresslevel=3, fileobj=raw, mtime=0) as file:
+        file.write(image.to_bytes())
