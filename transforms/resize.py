@@ -42,6 +42,8 @@ class SquareResize:
 
     def masks(self, masks: np.ndarray) -> Tensor:
         """bool [n, h, w] -> bool [n, S, S]."""
+        if len(masks) == 0:
+            return torch.zeros(0, self.side, self.side, dtype=torch.bool)
         planes = torch.tensor(masks)[None].float()
         return self._square(F.interpolate(planes, self.inner, mode="bilinear", antialias=True))[0] >= 0.5
 

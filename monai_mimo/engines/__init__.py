@@ -1,7 +1,7 @@
 """Training and evaluation by MONAI's Ignite engines; the bundle's configs name what is exported here."""
 
 from .evaluator import GroundingEvaluator, grounding_metrics
-from .handlers import BestWeights, GradientClip, NanGuard, Progress, RandomState
+from .handlers import BestWeights, GradientClip, LastCheckpoint, NanGuard, Progress, RandomState
 from .history import History, TensorBoardOverlays
 from .report import EvaluationReport
 from .setup import adam, evaluation_loader, prepare_batch, some_images, tokenizer_for, training_loader, warmup_cosine
@@ -12,6 +12,7 @@ __all__ = [
     "GradientClip",
     "GroundingEvaluator",
     "History",
+    "LastCheckpoint",
     "NanGuard",
     "Progress",
     "RandomState",

@@ -72,6 +72,26 @@ class Progress:
         self.bar.update()
 
 
+class LastCheckpoint:
+    """After each epoch, write FOLDER/last.pt: model, optimizer, scheduler, random state, and the trainer's step.
+
+    MONAI's `CheckpointSaver` cannot hold the trainer it is attached to when a config makes both, and replaces a file in place.
+    """
+
+    def __init__(self, folder: str | Path, parts: dict[str, Any]) -> None:
+        self.folder, self.parts = folder, parts
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if idist.get_rank() == 0:
+            state = {name: part.state_dict() for name, part in {**self.parts, "trainer": engine}.items()}
+            new = Path(self.folder) / ".last.pt"
+            torch.save(state, new)
+            new.replace(Path(self.folder) / "last.pt")
+
+
 class BestWeights:
     """Write the weights folder whenever validation is at its best; attach it to the evaluator."""
 

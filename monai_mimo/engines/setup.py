@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 import numpy as np
 from datasets import Dataset as Rows
 from monai.data import DataLoader
@@ -21,8 +19,8 @@ from ..models import Mimo, MimoConfig
 
 def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
     """The tokenizer of a model that is trained from scratch, learned from the questions and answers of `rows`."""
-    texts = sorted(set(chain(rows["question"], rows["answer"])))
-    return train_tokenizer(texts, config.language_model.vocabulary)
+    texts = {f"USER: {question} ASSISTANT: {answer}" for question, answer in zip(rows["question"], rows["answer"])}
+    return train_tokenizer(sorted(texts), config.language_model.vocabulary)
 
 
 def training_loader(model: Mimo, rows: Rows, images_per_batch: int, questions_per_image: int, workers: int = 0) -> DataLoader:
