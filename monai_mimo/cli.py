@@ -48,8 +48,12 @@ def make_parser() -> argparse.ArgumentParser:
     ask_parser = commands.add_parser("ask", help="ask about an image")
     ask_parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, NIfTI, a DICOM file or the folder of a series")
     ask_parser.add_argument("--question", required=True, metavar="TEXT")
-    ask_parser.add_argument("--point", action="append", default=[], metavar="x,y[,0|1]", help="1 inside (default), 0 outside")
-    ask_parser.add_argument("--box", action="append", default=[], metavar="x0,y0,x1,y1", help="x1 and y1 are just outside")
+    ask_parser.add_argument(
+        "--point", action="append", default=[], metavar="x,y[,0|1]", help="1 inside (default), 0 outside"
+    )
+    ask_parser.add_argument(
+        "--box", action="append", default=[], metavar="x0,y0,x1,y1", help="x1 and y1 are just outside"
+    )
     ask_parser.add_argument("--slice", type=int, metavar="K", help="of a volume, from 0, inferior to superior")
     ask_parser.add_argument("--plane", choices=["axial", "coronal", "sagittal"], default="axial", help="of a volume")
     ask_parser.add_argument("--modality", metavar="M", help="CT, MR, PET ... when the file does not tell")
@@ -72,7 +76,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     build_parser.add_argument("--data", type=Path, metavar="DIR", help="take every labelled set found in DIR")
     build_parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    build_parser.add_argument("--split", default="auto", metavar="A:B:C", help="by patient; auto: 80:10:10, or 99:0.5:0.5 if large")
+    build_parser.add_argument(
+        "--split", default="auto", metavar="A:B:C", help="by patient; auto: 80:10:10, or 99:0.5:0.5 if large"
+    )
     build_parser.add_argument("--slices-per-volume", type=int, default=6, metavar="N")
     build_parser.add_argument("--questions-per-image", type=int, default=8, metavar="N")
     build_parser.add_argument("--seed", type=int, default=0, metavar="S")
@@ -168,7 +174,9 @@ def build(options: argparse.Namespace) -> None:
         slices_per_volume=options.slices_per_volume,
         questions_per_image=options.questions_per_image,
     )
-    print(f"{options.out}: split {report['split']} by patient ({', '.join(f'{n} {s}' for s, n in report['patients'].items())})")
+    print(
+        f"{options.out}: split {report['split']} by patient ({', '.join(f'{n} {s}' for s, n in report['patients'].items())})"
+    )
     for split, cells in report["rows"].items():
         print(f"  {split}: {sum(cells.values())} questions")
 
@@ -205,7 +213,7 @@ def example(options: argparse.Namespace) -> None:
 
 
 def numbers(option: str, text: str, counts: tuple[int, ...]) -> tuple[float, ...]:
-    """"1,2,3" -> (1.0, 2.0, 3.0).
+    """ "1,2,3" -> (1.0, 2.0, 3.0).
 
     Raises:
         InputError: these are not as many finite numbers as one of `counts`.

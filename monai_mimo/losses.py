@@ -26,19 +26,30 @@ class MimoLoss(nn.Module):
 
     Args:
         text, bce, dice: weights as published for LISA (Lai et al. 2024) and GLaMM (Rasheed et al. 2024).
+        phrase: weight of a token between `<p>` and `</p>` relative to other tokens of an answer. Which of many wordings
+            was drawn is noise to the model, which phrase stands in it is not; 1 is the published loss.
+        phrase_tokens: the ids of `<p>` and `</p>`.
         score: weight of the squared error of a mask's predicted IoU, as SAM trains it (Kirillov et al. 2023).
     """
 
-    def __init__(self, text: float = 1.0, bce: float = 2.0, dice: float = 0.5, score: float = 1.0) -> None:
+    def __init__(
+        self,
+        text: float = 1.0,
+        bce: float = 2.0,
+        dice: float = 0.5,
+        score: float = 1.0,
+        phrase: float = 1.0,
+        phrase_tokens: tuple[int, int] = (-1, -1),
+    ) -> None:
         super().__init__()
+        self.phrase, self.phrase_tokens = phrase, phrase_tokens
         self.weights = {"text": text, "bce": bce, "dice": dice, "score": score}
         self.dice = DiceLoss(sigmoid=True)
         self.parts: dict[str, float] = {}
 
     def forward(self, prediction: Prediction, targets: Targets) -> Tensor:
         """The loss of a batch; its mask parts are zero for a batch without masks."""
-        labels = targets.labels[:, 1:]
-        parts = {"text": F.cross_entropy(prediction.text_logits.float(), labels[labels != IGNORE])}
+        parts = {"text": self._text(prediction.text_logits.float(), targets.labels)}
         if len(targets.masks):
             masks = targets.masks[:, None].float()
             logits = prediction.mask_logits[:, None].float()
@@ -50,6 +61,16 @@ class MimoLoss(nn.Module):
             parts["bce"] = prediction.mask_logits.sum() + prediction.scores.sum()
         self.parts = {name: value.detach().item() for name, value in parts.items()}
         return torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
+
+
+    def _text(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of logits [L, V], those at the labels of columns 1 and on that are not ignored."""
+        start, end = self.phrase_tokens
+        inside = ((labels == start).cumsum(1) - (labels == end).cumsum(1)).bool() & (labels != start)
+        answered = labels[:, 1:] != IGNORE
+        weights = torch.where(inside[:, 1:][answered], self.phrase, 1.0)
+        loss = F.cross_entropy(logits, labels[:, 1:][answered], reduction="none")
+        return (weights * loss).sum() / weights.sum()
 
 
 def _iou(a: Tensor, b: Tensor) -> Tensor:

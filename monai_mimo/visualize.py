@@ -73,9 +73,7 @@ def overlay(
     return np.asarray(picture)
 
 
-def ansi_answer(
-    text: str, spans: Sequence[tuple[int, int]], colors: Sequence[Color], *, enabled: bool = True
-) -> str:
+def ansi_answer(text: str, spans: Sequence[tuple[int, int]], colors: Sequence[Color], *, enabled: bool = True) -> str:
     """The answer for a terminal, each span (start, end) bold and in its colour (24-bit)."""
     if not enabled:
         return text

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from monai_mimo.data.collate import QuestionBatch, collate_questions
 from monai_mimo.data.conversation import EncodedQuestion
 from monai_mimo.data.tokenizer import train_tokenizer
@@ -48,7 +49,9 @@ def nano_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_weights(make_nano(), tmp_path_factory.mktemp("weights") / "nano")
 
 
-def encode(model: Mimo, question: str, answer: str | None = None, size: tuple[int, int] = (48, 64), **prompts: list) -> EncodedQuestion:
+def encode(
+    model: Mimo, question: str, answer: str | None = None, size: tuple[int, int] = (48, 64), **prompts: list
+) -> EncodedQuestion:
     """One encoded question about an image of `size` (h, w)."""
     return model.conversation().encode(question, SquareResize(*size, model.config.image_size), answer=answer, **prompts)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
-from monai.transforms import Compose, RandAdjustContrast, Randomizable, RandGaussianNoise, RandScaleIntensity
+from monai.transforms import Compose, RandAdjustContrast, RandGaussianNoise, Randomizable, RandScaleIntensity
 from torch import Tensor
 from torch.nn import functional as F
 

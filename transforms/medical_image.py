@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from PIL import Image
 
@@ -46,7 +47,7 @@ class MedicalImage:
             order, flips = PLANES[plane]
             lps = apply_orientation(grid.values, self._orientation())
             self.frames = _flip(lps.transpose(order), flips)
-            spacing = nib.affines.voxel_sizes(grid.affine)[np.argsort(self._orientation()[:, 0])]
+            spacing = voxel_sizes(grid.affine)[np.argsort(self._orientation()[:, 0])]
             self.spacing_mm = (float(spacing[order[1]]), float(spacing[order[2]]))
         self.modality = modality or grid.modality
         if self.modality is None and self.is_volume and grid.values.min() < -300:
@@ -124,7 +125,9 @@ class MedicalImage:
         out = Path(out)
         suffixes = NIFTI if self.is_volume else (".png",)
         if not has_suffix(out, suffixes):
-            raise OutputError(out, f"the mask of a {'volume' if self.is_volume else 'picture'}", f"a name in {suffixes}")
+            raise OutputError(
+                out, f"the mask of a {'volume' if self.is_volume else 'picture'}", f"a name in {suffixes}"
+            )
         suffix = ".nii.gz" if has_suffix(out, (".nii.gz",)) else out.suffix
         try:
             with tempfile.TemporaryDirectory(dir=out.parent) as folder:

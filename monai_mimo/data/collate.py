@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .prompts import PADDING
 from .conversation import EncodedQuestion
+from .prompts import PADDING
 
 IGNORE = -100  # torch's label of positions without a target
 

@@ -14,12 +14,11 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import InputError
-from .prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
 from ..transforms.resize import SquareResize
+from .prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
 from .tokenizer import BOX, IMAGE, POINT
 
 Point = tuple[float, float, int]  # x, y in pixels, and 1 for positive or 0 for negative
-Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels, inclusive-exclusive
 
 
 @dataclass
@@ -59,11 +58,15 @@ class Conversation:
         self,
         question: str,
         resize: SquareResize,
-        points: Sequence[Point] = (),
-        boxes: Sequence[Box] = (),
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
         answer: str | None = None,
     ) -> EncodedQuestion:
         """Encode one question about an image that `resize` maps to the model's input.
+
+        Args:
+            points: (x, y, label) in pixels, label 1 for inside and 0 for outside.
+            boxes: (x0, y0, x1, y1) in pixels, inclusive-exclusive.
 
         Raises:
             InputError: the question refers to more points or boxes than there are, or is longer than the context.
@@ -71,12 +74,13 @@ class Conversation:
         text = place_markers(question, len(points), len(boxes))
         point_coordinates = resize.points(np.array([p[:2] for p in points], dtype=np.float32))
         box_coordinates = resize.boxes(np.array(boxes, dtype=np.float32))
-        next_point = iter([(xy[None], [p[2]]) for xy, p in zip(point_coordinates, points)])
+        next_point = iter([(xy[None], [int(p[2])]) for xy, p in zip(point_coordinates, points)])
         next_box = iter([(corners, [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]) for corners in box_coordinates])
 
         question_ids: list[int] = []
         instruction_ids: list[int] = []
-        coordinates, labels = [np.zeros((0, 2), dtype=np.float32)], []
+        coordinates: list[np.ndarray] = [np.zeros((0, 2), dtype=np.float32)]
+        labels: list[int] = []
         for part in re.split(f"({POINT}|{BOX})", text):
             if part in (POINT, BOX):
                 xy, kinds = next(next_point if part == POINT else next_box)

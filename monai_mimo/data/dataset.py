@@ -183,14 +183,23 @@ class MimoSegDataset(CacheDataset):
             steps.append(Augment())
         groups = rows_by_image(rows)
         super().__init__(
-            groups, Compose(steps, map_items=False), cache_rate=1.0 if cache else 0.0, num_workers=0,
-            progress=False, copy_cache=False,
+            groups,
+            Compose(steps, map_items=False),
+            cache_rate=1.0 if cache else 0.0,
+            num_workers=0,
+            progress=False,
+            copy_cache=False,
         )
         self.rows = rows
 
 
 def make_loader(
-    dataset: MimoSegDataset, pad_id: int, images_per_batch: int, *, shuffle: bool = False, generate: bool = False,
+    dataset: MimoSegDataset,
+    pad_id: int,
+    images_per_batch: int,
+    *,
+    shuffle: bool = False,
+    generate: bool = False,
     workers: int = 0,
 ) -> DataLoader:
     """A loader of `Batch`es."""

@@ -47,7 +47,9 @@ class NanGuard:
         loss = engine.state.output["loss"].item()
         if not math.isfinite(loss):
             ids = [self.rows[number]["id"] for number in engine.state.batch.rows]
-            raise DataError(f"training step {engine.state.iteration}", f"a loss of {loss} for samples {ids}", "a finite one")
+            raise DataError(
+                f"training step {engine.state.iteration}", f"a loss of {loss} for samples {ids}", "a finite one"
+            )
 
 
 class Progress:
@@ -68,7 +70,9 @@ class Progress:
 
     def step(self, engine: Engine) -> None:
         if "loss" in engine.state.output:
-            self.bar.set_postfix(epoch=engine.state.epoch, loss=f"{engine.state.output['loss'].item():.3f}", refresh=False)
+            self.bar.set_postfix(
+                epoch=engine.state.epoch, loss=f"{engine.state.output['loss'].item():.3f}", refresh=False
+            )
         self.bar.update()
 
 

@@ -23,7 +23,9 @@ def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
     return train_tokenizer(sorted(texts), config.language_model.vocabulary)
 
 
-def training_loader(model: Mimo, rows: Rows, images_per_batch: int, questions_per_image: int, workers: int = 0) -> DataLoader:
+def training_loader(
+    model: Mimo, rows: Rows, images_per_batch: int, questions_per_image: int, workers: int = 0
+) -> DataLoader:
     """Shuffled, augmented batches with answers."""
     dataset = MimoSegDataset(
         rows,

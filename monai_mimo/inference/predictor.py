@@ -10,7 +10,7 @@ import torch
 from transformers.generation.streamers import BaseStreamer
 
 from ..data.collate import collate_questions
-from ..data.conversation import Box, Point
+from ..data.conversation import Point
 from ..errors import InputError, WeightsError
 from ..models import Mimo
 from ..models.image_encoder import ImageFeatures
@@ -80,8 +80,8 @@ class MimoPredictor:
     def ask(
         self,
         question: str,
-        points: Sequence[Point | tuple[float, float]] = (),
-        boxes: Sequence[Box] = (),
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
         *,
         max_tokens: int = 64,
         streamer: BaseStreamer | None = None,
@@ -137,7 +137,7 @@ def check_box(box: Sequence[float], height: int, width: int) -> None:
     found = f"({', '.join(f'{v:g}' for v in box)})"
     if not (x0 < x1 and y0 < y1):
         raise InputError("box", f"{found}, which has no area", "x0 < x1 and y0 < y1")
-    if not (0 <= x0 and 0 <= y0 and x1 <= width and y1 <= height):
+    if not (x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height):
         raise InputError("box", found, f"a box inside (0, 0, {width}, {height})")
 
 

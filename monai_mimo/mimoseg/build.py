@@ -90,7 +90,9 @@ def split_cases(cases: Sequence[Case], ratio: str, seed: int) -> dict[str, str]:
     for case in cases:
         groups.setdefault((case.source, case.modality), []).append(patient_key(case))
     fractions = parse_ratio(ratio)
-    return {patient: split for group in groups.values() for patient, split in split_patients(group, fractions, seed).items()}
+    return {
+        patient: split for group in groups.values() for patient, split in split_patients(group, fractions, seed).items()
+    }
 
 
 def entities_by_modality(cases: Sequence[Case]) -> dict[str, set[str]]:
@@ -134,7 +136,9 @@ def slice_rows(
     case: Case, shown: ShownSlice, entities: dict[str, set[str]], seed: int, questions_per_image: int
 ) -> Iterator[dict[str, Any]]:
     """The rows of one slice; its questions depend on the seed and the slice alone, not on other cases' order."""
-    image_id = hashlib.sha256(f"{case.source}/{case.image.name}/{case.patient}/{shown.number}".encode()).hexdigest()[:16]
+    image_id = hashlib.sha256(f"{case.source}/{case.image.name}/{case.patient}/{shown.number}".encode()).hexdigest()[
+        :16
+    ]
     rng = np.random.default_rng([seed, int(image_id, 16)])
     elsewhere = sorted(set().union(*entities.values()) - entities[case.modality])
     samples = write_samples(shown.masks, shown.absent, elsewhere, questions_per_image, rng)
@@ -176,7 +180,9 @@ def make_report(
         "patients": dict(Counter(split_of.values())),
         "sources": [{"name": s.name, "layout": s.layout, "images": len(s.cases)} for s in sources],
         "rows": {
-            split: {f"{modality}, perspective {'I' * perspective}": n for (modality, perspective), n in sorted(c.items())}
+            split: {
+                f"{modality}, perspective {'I' * perspective}": n for (modality, perspective), n in sorted(c.items())
+            }
             for split, c in counts.items()
         },
     }

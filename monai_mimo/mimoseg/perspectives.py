@@ -147,7 +147,7 @@ def several_prompts(masks: dict[str, np.ndarray], rng: np.random.Generator) -> S
     """Perspective II: two or three prompts of one kind, each on another entity."""
     section = templates()["visual_clue"]["several"]
     names = list(masks)
-    chosen = [names[i] for i in rng.choice(len(names), size=min(len(names), rng.integers(2, 4)), replace=False)]
+    chosen = [names[i] for i in rng.choice(len(names), size=min(len(names), int(rng.integers(2, 4))), replace=False)]
     kind = "box" if rng.random() < 0.5 else "point"
     markers = [f"<{kind}>"] * len(chosen)
     q, question = pick(section["questions"], rng)
@@ -185,4 +185,4 @@ def pick_absent(absent_here: Sequence[str], absent_elsewhere: Sequence[str], rng
     """What the image could show and does not, more often than what it never could."""
     prefer_here = absent_here and (not absent_elsewhere or rng.random() < 0.7)
     names = absent_here if prefer_here else absent_elsewhere
-    return str(names[rng.integers(len(names))])
+    return str(names[int(rng.integers(len(names)))])

@@ -13,7 +13,7 @@ LARGE_SET = 100_000  # rows from which "auto" takes the published ratio
 
 
 def parse_ratio(text: str) -> tuple[float, float, float]:
-    """"80:10:10" -> fractions that sum to 1.
+    """ "80:10:10" -> fractions that sum to 1.
 
     Raises:
         InputError: these are not three numbers, or the first is zero, or one is negative.

@@ -17,7 +17,7 @@ def templates() -> dict[str, Any]:
 
 
 def listed(phrases: Sequence[str]) -> str:
-    """"the a", "the a and the b", "the a, the b and the c"."""
+    """ "the a", "the a and the b", "the a, the b and the c"."""
     with_article = [f"the {phrase}" for phrase in phrases]
     return " and ".join([", ".join(with_article[:-1]), with_article[-1]] if len(phrases) > 1 else with_article)
 

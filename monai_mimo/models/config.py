@@ -66,6 +66,7 @@ class TrainingConfig:
     Attributes:
         learning_rate, encoder_learning_rate: of Adam; the latter for an image encoder that is not frozen.
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
+        phrase_weight: of `losses.MimoLoss`.
     """
 
     learning_rate: float = 3e-4
@@ -73,6 +74,7 @@ class TrainingConfig:
     images_per_batch: int = 10
     questions_per_image: int = 1
     accumulation_steps: int = 4
+    phrase_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ class MimoConfig:
     def from_dict(cls, values: dict[str, Any]) -> MimoConfig:
         lora = values.get("lora")
         if lora is not None:
-            lora = LoraConfig(**{**lora, "target_modules": tuple(lora.get("target_modules", LoraConfig.target_modules))})
+            lora = LoraConfig(
+                **{**lora, "target_modules": tuple(lora.get("target_modules", LoraConfig.target_modules))}
+            )
         segmentation = values.get("segmentation_encoder")
         return cls(
             preset=values["preset"],

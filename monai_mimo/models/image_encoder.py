@@ -90,7 +90,7 @@ class Convolutions(nn.Module):
         return maps
 
 
-ENCODERS = {"efficientnet-lite0": EfficientNetLite0, "convolutions": Convolutions}
+ENCODERS: dict[str, type[nn.Module]] = {"efficientnet-lite0": EfficientNetLite0, "convolutions": Convolutions}
 
 
 def build_image_encoder(config: ImageEncoderConfig) -> nn.Module:

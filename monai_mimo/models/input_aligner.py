@@ -15,9 +15,7 @@ class AlignerLayer(nn.Module):
         super().__init__()
         self.norm_self, self.norm_cross, self.norm_mlp = (nn.LayerNorm(width) for _ in range(3))
         self.self_attention = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.cross_attention = nn.MultiheadAttention(
-            width, heads, kdim=image_width, vdim=image_width, batch_first=True
-        )
+        self.cross_attention = nn.MultiheadAttention(width, heads, kdim=image_width, vdim=image_width, batch_first=True)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(
@@ -52,9 +50,7 @@ class InputAligner(nn.Module):
             AlignerLayer(config.width, config.heads, prompt_width) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(config.width)
-        self.output = nn.Sequential(
-            nn.Linear(config.width, text_width), nn.GELU(), nn.Linear(text_width, text_width)
-        )
+        self.output = nn.Sequential(nn.Linear(config.width, text_width), nn.GELU(), nn.Linear(text_width, text_width))
 
     def forward(
         self,

@@ -17,7 +17,7 @@ from transformers.generation.streamers import BaseStreamer
 from ..data.collate import IGNORE, QuestionBatch
 from ..data.conversation import Conversation
 from ..data.prompts import PADDING
-from ..data.tokenizer import BOX, IMAGE, POINT, SEG
+from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .image_encoder import IMAGENET_MEAN, IMAGENET_STD, ImageFeatures, Neck, build_image_encoder
 from .input_aligner import InputAligner
@@ -70,7 +70,8 @@ class Mimo(nn.Module):
         width = config.mask_decoder.width
         self.image_encoder = build_image_encoder(config.image_encoder)
         self.neck = Neck(self.image_encoder.channels, width)
-        self.segmentation_encoder = self.segmentation_neck = None
+        self.segmentation_encoder: nn.Module | None = None
+        self.segmentation_neck: nn.Module | None = None
         if config.segmentation_encoder is not None:
             self.segmentation_encoder = build_image_encoder(config.segmentation_encoder)
             self.segmentation_neck = Neck(self.segmentation_encoder.channels, width)
@@ -81,6 +82,7 @@ class Mimo(nn.Module):
         self.image_id, self.point_id, self.box_id, self.seg_id = tokenizer.convert_tokens_to_ids(
             [IMAGE, POINT, BOX, SEG]
         )
+        self.phrase_ids = tuple(tokenizer.convert_tokens_to_ids([PHRASE_START, PHRASE_END]))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
@@ -93,7 +95,7 @@ class Mimo(nn.Module):
         """images [B, 3, S, S] in 0..1 -> features, which depend on nothing else."""
         images = (images - self.mean) / self.std
         features = self.neck(self.image_encoder(images))
-        if self.segmentation_encoder is None:
+        if self.segmentation_encoder is None or self.segmentation_neck is None:
             return features
         return self.segmentation_neck(self.segmentation_encoder(images))._replace(context=features.context)
 

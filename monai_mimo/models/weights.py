@@ -78,7 +78,9 @@ def load_weights(folder: Path | str) -> Mimo:
     try:
         config = MimoConfig.from_dict(json.loads((folder / CONFIG).read_text())["config"])
     except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(folder / CONFIG, f"{type(error).__name__}: {error}", "the configuration of a model") from error
+        raise WeightsError(
+            folder / CONFIG, f"{type(error).__name__}: {error}", "the configuration of a model"
+        ) from error
     try:
         state = load_file(folder / WEIGHTS)
     except SafetensorError as error:
@@ -90,9 +92,7 @@ def load_weights(folder: Path | str) -> Mimo:
     for name, tensor in state.items():
         if name not in expected or expected[name] != tensor.shape:
             shape = list(expected[name]) if name in expected else "no such tensor"
-            raise WeightsError(
-                folder / WEIGHTS, f"{name} {list(tensor.shape)}", f"{shape} for preset {config.preset}"
-            )
+            raise WeightsError(folder / WEIGHTS, f"{name} {list(tensor.shape)}", f"{shape} for preset {config.preset}")
     missing = set(model.load_state_dict(state, strict=False).missing_keys)
     pointers = {t.data_ptr() for n, t in model.state_dict().items() if n not in missing}
     missing = {n for n, t in model.state_dict().items() if n in missing and t.data_ptr() not in pointers}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pydicom
+from nibabel.affines import voxel_sizes
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -29,7 +29,7 @@ def write_series(folder: Path, values: np.ndarray, affine: np.ndarray, name: str
     """
     folder.mkdir(parents=True)
     lps = np.diag([-1.0, -1, 1, 1]) @ affine
-    spacing = nib.affines.voxel_sizes(affine)
+    spacing = voxel_sizes(affine)
     column_step, row_step, normal = (lps[:3, axis] / spacing[axis] for axis in range(3))
     numbers = np.random.default_rng(seed).permutation(values.shape[2])
     for number, z in enumerate(numbers.tolist()):
@@ -66,5 +66,6 @@ def write_series(folder: Path, values: np.ndarray, affine: np.ndarray, name: str
 def _file_format() -> dict[str, bool]:
     """pydicom 3 renamed the argument that asks for a file with preamble and meta information."""
 
-
-    return {"enforce_file_format": True} if int(pydicom.__version__.split(".")[0]) >= 3 else {"write_like_original": False}
+    return (
+        {"enforce_file_format": True} if int(pydicom.__version__.split(".")[0]) >= 3 else {"write_like_original": False}
+    )

@@ -34,7 +34,11 @@ def draw_xray(rng: Rng) -> Picture:
             start = (row + (rib - 5) * 15 * size, column + side * 8)
             path = wander(start, np.pi / 2 - side * (np.pi / 2 - 0.35), 9, 8, rng, 0.12)
             image[tube(shape, path, rng.uniform(1.6, 2.4)) & body] += rng.uniform(0.05, 0.09)
-    image = gaussian_filter(image, 1.4) + 0.03 * smooth_field(shape, 4, rng) + rng.uniform(0.01, 0.03) * rng.standard_normal(shape)
+    image = (
+        gaussian_filter(image, 1.4)
+        + 0.03 * smooth_field(shape, 4, rng)
+        + rng.uniform(0.01, 0.03) * rng.standard_normal(shape)
+    )
     return to_uint8(image * rng.uniform(0.9, 1.1)), {"left lung": left, "right lung": right}
 
 
@@ -101,7 +105,7 @@ def gaussian_filter_edge(mask: np.ndarray) -> np.ndarray:
 def draw_ultrasound(rng: Rng) -> Picture:
     """A nerve: a speckled oval with a bright rim, under fascia lines, beside dark round vessels; absent in some."""
     shape = (176, 208)
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    rows = np.arange(shape[0])[:, None]
     echo = np.full(shape, rng.uniform(0.25, 0.35)) * np.exp(-rows / rng.uniform(220, 400))
     for depth in np.cumsum(rng.uniform(18, 38, size=6)):
         path = np.stack([depth + 5 * smooth_field((shape[1],), 25, rng), np.arange(shape[1])], axis=1)[::8]
@@ -119,7 +123,9 @@ def draw_ultrasound(rng: Rng) -> Picture:
         echo[inner] = rng.uniform(0.34, 0.42)
         fascicles = smooth_field(shape, 2.2, rng) > 0.8
         echo[inner & fascicles] = 0.1
-    speckle = np.hypot(gaussian_filter(rng.standard_normal(shape), 0.8), gaussian_filter(rng.standard_normal(shape), 0.8))
+    speckle = np.hypot(
+        gaussian_filter(rng.standard_normal(shape), 0.8), gaussian_filter(rng.standard_normal(shape), 0.8)
+    )
     image = gaussian_filter(echo, 1.0) * (0.35 + 1.5 * speckle / speckle.mean() * 0.45)
     return to_uint8(image * rng.uniform(0.9, 1.25)), {"nerve": nerve}
 
@@ -149,7 +155,10 @@ def draw_fundus(rng: Rng) -> Picture:
             path = wander(tuple(center), vertical * (np.pi / 2 + side * turn), 22, 6, rng, 0.14)
             image = paint(image, tube(shape, path, rng.uniform(1.2, 2.4)), (0.45, 0.1, 0.07), 0.6)
     image[~field] = 0.01
-    return to_uint8(image + 0.012 * rng.standard_normal(image.shape)), {"optic disc": disc & field, "optic cup": cup & field}
+    return to_uint8(image + 0.012 * rng.standard_normal(image.shape)), {
+        "optic disc": disc & field,
+        "optic cup": cup & field,
+    }
 
 
 DRAW: dict[str, Callable[[Rng], Picture]] = {

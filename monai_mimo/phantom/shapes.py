@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 Rng = np.random.Generator
+Vector = Sequence[float] | np.ndarray
 
 
 def smooth_field(shape: Sequence[int], scale: float, rng: Rng) -> np.ndarray:
@@ -18,8 +19,8 @@ def smooth_field(shape: Sequence[int], scale: float, rng: Rng) -> np.ndarray:
 
 def ellipsoid(
     shape: Sequence[int],
-    center: Sequence[float],
-    radii: Sequence[float],
+    center: Vector,
+    radii: Vector,
     rng: Rng,
     wobble: float = 0.08,
     angle: float = 0.0,
@@ -30,9 +31,7 @@ def ellipsoid(
         wobble: how far the surface wanders, as a part of the radius.
     """
     reach = [1.3 * r if number > 1 else 1.3 * max(radii[:2]) for number, r in enumerate(radii)]
-    near = tuple(
-        slice(max(0, int(c - far)), min(n, int(c + far) + 2)) for n, c, far in zip(shape, center, reach)
-    )
+    near = tuple(slice(max(0, int(c - far)), min(n, int(c + far) + 2)) for n, c, far in zip(shape, center, reach))
     out = np.zeros(shape, dtype=bool)
     if out[near].size:
         grids = np.ogrid[near]
@@ -56,7 +55,9 @@ def tube(shape: Sequence[int], points: np.ndarray, radius: float) -> np.ndarray:
     return nearest < radius**2
 
 
-def wander(start: tuple[float, float], heading: float, steps: int, step: float, rng: Rng, bend: float = 0.25) -> np.ndarray:
+def wander(
+    start: tuple[float, float], heading: float, steps: int, step: float, rng: Rng, bend: float = 0.25
+) -> np.ndarray:
     """A random walk [(row, column), ...] that keeps its direction: a vessel, a hair, a fold."""
     headings = heading + np.cumsum(rng.normal(0, bend, steps))
     moves = step * np.stack([np.sin(headings), np.cos(headings)], axis=1)
@@ -68,7 +69,7 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
 
 
-def paint(image: np.ndarray, mask: np.ndarray, color: Sequence[float], soft: float = 1.0) -> np.ndarray:
+def paint(image: np.ndarray, mask: np.ndarray, color: Vector, soft: float = 1.0) -> np.ndarray:
     """Blend `color` into image [h, w, 3] where mask, with an edge of `soft` pixels."""
     weight = gaussian_filter(mask.astype(np.float32), soft)[..., None]
     return image * (1 - weight) + weight * np.asarray(color, dtype=np.float32)

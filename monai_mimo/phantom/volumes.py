@@ -91,7 +91,11 @@ def draw_mr(rng: Rng) -> PhantomVolume:
         center = (x + dx * size, y + dy * size, z + dz)
         return ellipsoid(shape, center, (rx * size, ry * size, rz), rng, wobble, rng.uniform(-0.2, 0.2))
 
-    head, skull, brain = blob(0, 0, 0, 42, 50, 40, 0.02), blob(0, 0, 0, 38, 46, 38, 0.02), blob(0, 0, 0, 35, 43, 36, 0.03)
+    head, skull, brain = (
+        blob(0, 0, 0, 42, 50, 40, 0.02),
+        blob(0, 0, 0, 38, 46, 38, 0.02),
+        blob(0, 0, 0, 35, 43, 36, 0.03),
+    )
     values = np.zeros(shape)
     values[head] = 0.55
     values[skull] = 0.12

@@ -54,7 +54,9 @@ def write_phantom(out: str | Path, patients: int = 24, seed: int = 0, progress: 
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
             new = Path(folder) / out.name
-            with tqdm(total=(len(VOLUMES) + len(DRAW)) * patients, desc="phantom", unit="patient", disable=not progress) as bar:
+            with tqdm(
+                total=(len(VOLUMES) + len(DRAW)) * patients, desc="phantom", unit="patient", disable=not progress
+            ) as bar:
                 for number, modality in enumerate([*VOLUMES, *DRAW]):
                     layout = "volume" if modality in VOLUMES else "masks"
                     modalities[modality] = {"folder": modality.lower(), "layout": layout}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from monai_mimo.data.conversation import place_markers
 from monai_mimo.data.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NEGATIVE, POSITIVE
 from monai_mimo.errors import InputError
@@ -14,7 +15,11 @@ from ..conftest import encode
 
 def test_prompts_follow_the_order_of_their_markers(nano: Mimo) -> None:
     question = encode(
-        nano, "Is <box> beside <point> or <point>?", size=(64, 64), points=[(1, 2, 1), (5, 6, 0)], boxes=[(10, 20, 30, 40)]
+        nano,
+        "Is <box> beside <point> or <point>?",
+        size=(64, 64),
+        points=[(1, 2, 1), (5, 6, 0)],
+        boxes=[(10, 20, 30, 40)],
     )
     assert question.labels.tolist() == [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT, POSITIVE, NEGATIVE]
     # The model's side is the image's: corners stay, points move to the middle of their pixel.
@@ -37,8 +42,15 @@ def test_layout_of_a_sequence(nano: Mimo) -> None:
     ids = question.prompt_ids
     assert ids[0] == nano.tokenizer.bos_token_id
     assert ids.count(nano.image_id) == nano.config.aligner.queries
-    assert nano.tokenizer.decode(ids, skip_special_tokens=True).split() == "USER: What lies at ? ASSISTANT:".split()
-    assert nano.tokenizer.decode(question.instruction_ids).split() == "What lies at ?".split()
+    assert nano.tokenizer.decode(ids, skip_special_tokens=True).split() == [
+        "USER:",
+        "What",
+        "lies",
+        "at",
+        "?",
+        "ASSISTANT:",
+    ]
+    assert nano.tokenizer.decode(question.instruction_ids).split() == ["What", "lies", "at", "?"]
     assert question.answer_ids[-1] == nano.tokenizer.eos_token_id
     assert question.answer_ids.count(nano.seg_id) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from monai_mimo.inference.answer import Answer, Entity, parse_answer
 from monai_mimo.mimoseg.rle import decode_rle
 from monai_mimo.models import Mimo
@@ -43,7 +44,9 @@ def test_parse(nano: Mimo, written: str, text: str, phrases: list[str]) -> None:
 def test_json_schema() -> None:
     mask = np.zeros((6, 8), dtype=bool)
     mask[2:4, 3:7] = True
-    answer = Answer("the liver", [Entity("liver", (4, 9), mask, 0.87654)], (6, 8), 3, "CT", (2.0, 0.5), ["w"], {"preset": "p"})
+    answer = Answer(
+        "the liver", [Entity("liver", (4, 9), mask, 0.87654)], (6, 8), 3, "CT", (2.0, 0.5), ["w"], {"preset": "p"}
+    )
     out = answer.to_json()
     [entity] = out["entities"]
     assert entity["box"] == [3, 2, 7, 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from monai_mimo.data.collate import IGNORE, collate_questions
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo
@@ -105,7 +106,10 @@ def test_each_mask_is_driven_by_its_own_seg(nano: Mimo) -> None:
     """Changing the words after the first <SEG> leaves the first mask as it was and changes the second."""
     nano.eval()
     image = torch.rand(1, 3, 64, 64)
-    answers = ["the <p> liver </p> <SEG> and the <p> spleen </p> <SEG>", "the <p> liver </p> <SEG> or a <p> tumor </p> <SEG>"]
+    answers = [
+        "the <p> liver </p> <SEG> and the <p> spleen </p> <SEG>",
+        "the <p> liver </p> <SEG> or a <p> tumor </p> <SEG>",
+    ]
     first, second = (
         nano(image, collate_questions([encode(nano, "Where?", a)], [0], nano.tokenizer.pad_token_id)).mask_logits
         for a in answers

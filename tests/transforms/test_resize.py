@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai_mimo.transforms.resize import SquareResize
 from segment_anything.utils.transforms import ResizeLongestSide
+
+from monai_mimo.transforms.resize import SquareResize
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (100, 40), (40, 100), (33, 257), (1, 5)])
@@ -18,7 +19,9 @@ def test_inner_size_and_scale_are_those_of_sam(height: int, width: int) -> None:
     assert resize.inner == pytest.approx(inner, abs=1)  # SAM rounds halves up, Python to even
     if resize.inner == inner:
         boxes = np.array([[1, 2, 30, 20]], dtype=float)
-        np.testing.assert_allclose(resize.boxes(boxes).reshape(1, 4), sam.apply_boxes(boxes, (height, width)), rtol=1e-5)
+        np.testing.assert_allclose(
+            resize.boxes(boxes).reshape(1, 4), sam.apply_boxes(boxes, (height, width)), rtol=1e-5
+        )
 
 
 @settings(max_examples=60, deadline=None)
