@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset, disable_progress_bars, enable_progress_bars
+from datasets.arrow_writer import ArrowWriter
 from tqdm import tqdm
 
 from .. import __version__
@@ -115,18 +116,17 @@ def write_split(
 ) -> Counter:
     """Write one split, one case at a time, and count its rows by (modality, perspective)."""
     counts: Counter = Counter()
-
-    def rows() -> Iterator[dict[str, Any]]:
+    with ArrowWriter(features=FEATURES, path=str(cache / "rows.arrow")) as writer:
         for case in cases:
             for shown in read_case(case, slices_per_volume):
                 for row in slice_rows(case, shown, entities, seed, questions_per_image):
                     counts[row["modality"], row["perspective"]] += 1
-                    yield row
+                    writer.write(FEATURES.encode_example(row))
             bar.update()
-
+        writer.finalize()
     disable_progress_bars()
     try:
-        Dataset.from_generator(rows, features=FEATURES, cache_dir=str(cache / "cache")).save_to_disk(folder)
+        Dataset.from_file(str(cache / "rows.arrow")).save_to_disk(folder)
     finally:
         enable_progress_bars()
     return counts

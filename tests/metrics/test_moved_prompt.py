@@ -1,0 +1,35 @@
+"""Does an answer follow its prompt?"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from monai_mimo.metrics import moved_prompt_accuracy
+from monai_mimo.metrics.moved_prompt import PromptedAnswer
+
+
+def test_counts_ordered_pairs_within_an_image() -> None:
+    answers = [
+        PromptedAnswer("a", "liver", "liver", True),
+        PromptedAnswer("a", "spleen", "spleen", True),
+        PromptedAnswer("a", "spleen", "liver", True),  # did not follow
+        PromptedAnswer("b", "liver", "liver", True),  # nothing to pair with
+    ]
+    # To spleen from liver: right; to the wrong one: not; from each of the two to liver: right from spleen, but from the
+    # one that already said "liver" nothing changed.
+    accuracy, pairs = moved_prompt_accuracy(answers)
+    assert pairs == 4
+    assert accuracy == pytest.approx(2 / 4)
+
+
+def test_a_wrong_mask_does_not_count() -> None:
+    answers = [PromptedAnswer("a", "liver", "liver", True), PromptedAnswer("a", "spleen", "spleen", False)]
+    assert moved_prompt_accuracy(answers) == (0.5, 2)
+
+
+def test_nothing_to_compare() -> None:
+    accuracy, pairs = moved_prompt_accuracy([PromptedAnswer("a", "liver", "liver", True)] * 2)
+    assert math.isnan(accuracy)
+    assert pairs == 0
