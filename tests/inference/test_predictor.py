@@ -1,0 +1,127 @@
+"""set_image and ask, as users of segment-anything know them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from monai_mimo.errors import InputError, WeightsError
+from monai_mimo.inference import MimoPredictor
+from monai_mimo.models.weights import load_weights, save_weights
+
+from ..conftest import make_nano
+
+
+@pytest.fixture
+def predictor(nano_weights: Path) -> MimoPredictor:
+    return MimoPredictor.from_pretrained(nano_weights)
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+
+
+def test_file_and_array_give_the_same(predictor: MimoPredictor, pixels: np.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    answers = []
+    for image in (pixels, tmp_path / "a.png", str(tmp_path / "a.png")):
+        predictor.set_image(image)
+        answers.append(predictor.ask("Where is the left kidney?", [(5, 6)], [(1, 2, 30, 20)]).to_json())
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0]["image"] == {"size": [40, 56], "slice": None, "modality": None}
+    assert answers[0]["model"]["preset"] == "nano"
+
+
+def test_the_image_is_encoded_once(predictor: MimoPredictor, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    encode = predictor.model.encode
+    monkeypatch.setattr(predictor.model, "encode", lambda images: calls.append(1) or encode(images))
+    predictor.set_image(pixels)
+    first = predictor.ask("What?").to_json()
+    predictor.ask("Where is the left kidney?")
+    assert predictor.ask("What?").to_json() == first
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "points", "boxes"),
+    [
+        ("", [], []),
+        ("  ", [], []),
+        ("What?", [(56, 3)], []),
+        ("What?", [(-1, 3)], []),
+        ("What?", [(3, 3, 2)], []),
+        ("What?", [], [(3, 3, 3, 9)]),
+        ("What?", [], [(9, 3, 3, 9)]),
+        ("What?", [], [(3, 3, 57, 9)]),
+        ("What is <point> and <point>?", [(3, 3)], []),
+        ("kidney " * 300, [], []),
+    ],
+)
+def test_bad_questions(predictor: MimoPredictor, pixels: np.ndarray, question: str, points: list, boxes: list) -> None:
+    predictor.set_image(pixels)
+    with pytest.raises(InputError):
+        predictor.ask(question, points, boxes)
+
+
+def test_ask_before_set_image(predictor: MimoPredictor) -> None:
+    with pytest.raises(InputError, match="set_image"):
+        predictor.ask("What?")
+
+
+def test_pixels_must_be_uint8(predictor: MimoPredictor) -> None:
+    with pytest.raises(InputError):
+        predictor.set_image(np.zeros((4, 4)))
+
+
+def test_weights_round_trip(nano_weights: Path, tmp_path: Path) -> None:
+    model = load_weights(nano_weights)
+    again = load_weights(save_weights(model, tmp_path / "again"))
+    for (name, a), (_, b) in zip(model.state_dict().items(), again.state_dict().items()):
+        assert torch.equal(a, b), name
+    assert again.config == model.config
+    assert again.tokenizer.get_vocab() == model.tokenizer.get_vocab()
+
+
+def test_lora_weights_round_trip(tmp_path: Path) -> None:
+    model = make_nano(lora={"rank": 4, "alpha": 8})
+    again = load_weights(save_weights(model, tmp_path / "lora"))
+    assert again.config.lora == model.config.lora
+    for (name, a), (_, b) in zip(model.state_dict().items(), again.state_dict().items()):
+        assert torch.equal(a, b), name
+
+
+def test_weights_of_another_preset(nano_weights: Path, tmp_path: Path) -> None:
+    other = make_nano(mask_decoder={"width": 64, "layers": 2, "heads": 2, "mlp_width": 64})
+    save_weights(other, tmp_path / "other")
+    (tmp_path / "other" / "config.json").write_bytes((nano_weights / "config.json").read_bytes())
+    with pytest.raises(WeightsError, match="preset nano"):
+        load_weights(tmp_path / "other")
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing tensor", "no tokenizer", "no folder", "bad config"])
+def test_damaged_weights(nano_weights: Path, tmp_path: Path, damage: str) -> None:
+    folder = save_weights(load_weights(nano_weights), tmp_path / "weights")
+    file = folder / "model.safetensors"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:5000])
+    elif damage == "missing tensor":
+        tensors = load_file(file)
+        tensors.pop("input_aligner.queries")
+        save_file(tensors, file)
+    elif damage == "no tokenizer":
+        (folder / "tokenizer").rename(folder / "elsewhere")
+    elif damage == "bad config":
+        (folder / "config.json").write_text("{}")
+    else:
+        folder = tmp_path / "nothing"
+    with pytest.raises(WeightsError) as error:
+        load_weights(folder)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
