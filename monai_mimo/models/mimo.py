@@ -134,11 +134,12 @@ class Mimo(nn.Module):
     def _embed(self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor) -> Tensor:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders."""
         context = features.context[questions.image_index]
+        seen = self.prompt_encoder.look(questions.coordinates, questions.prompt_labels, context)
         context = context + self._dense(questions, context)
         image_tokens, prompt_tokens = self.input_aligner(
             context,
             self.prompt_encoder.grid(context.shape[2:]),
-            prompts,
+            prompts + seen,
             questions.prompt_labels == PADDING,
             self.language_model.embed(questions.instruction_ids),
             questions.instruction_padding,

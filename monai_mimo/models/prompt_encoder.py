@@ -6,7 +6,7 @@ import torch
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor, nn
 
-from ..data.prompts import BOX_TOP_LEFT, NEGATIVE, PADDING, POSITIVE
+from ..data.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NEGATIVE, PADDING, POSITIVE
 
 
 class PromptEncoder(nn.Module):
@@ -28,6 +28,7 @@ class PromptEncoder(nn.Module):
         self.position = PositionEmbeddingRandom(width // 2)
         self.kind = nn.Embedding(4, width)
         self.map = nn.Conv2d(3, width, 1, bias=False)
+        self.seen = nn.Linear(width, width)
 
     def forward(self, coordinates: Tensor, labels: Tensor) -> Tensor:
         """Encode P prompt tokens for each of Q questions.
@@ -43,11 +44,11 @@ class PromptEncoder(nn.Module):
         tokens = tokens + self.kind(labels.clamp(min=0))
         return tokens * (labels != PADDING).unsqueeze(-1)
 
-    def dense(self, coordinates: Tensor, labels: Tensor, size: tuple[int, int]) -> Tensor:
-        """The prompts of each question as a map [Q, D, h, w] to add to image features of that size; zero without any.
+    def regions(self, coordinates: Tensor, labels: Tensor, size: tuple[int, int]) -> Tensor:
+        """How far each prompt covers each cell of a feature map, in 0..1: [Q, P, h, w].
 
-        Its three channels before the learned projection: positive points, negative points (Gaussians of one cell's
-        deviation), and the inside of boxes (with edges one cell soft).
+        A point covers a Gaussian of one cell's deviation, a box (at both of its corners) its inside, with edges one cell
+        soft, and padding nothing.
         """
         height, width = size
         scale = coordinates.new_tensor([width, height]) / self.image_size
@@ -56,16 +57,32 @@ class PromptEncoder(nn.Module):
         rows = torch.arange(height, device=x.device) + 0.5
         near_x = torch.exp(-((columns - x[..., None]) ** 2) / 2)
         near_y = torch.exp(-((rows - y[..., None]) ** 2) / 2)
-        bumps = near_y[..., :, None] * near_x[..., None, :]
+        points = near_y[..., :, None] * near_x[..., None, :]
         # The corner after a box's first one is its other: inside lies what is past the one and before the other.
         past_x, past_y = torch.sigmoid(4 * (columns - x[..., None])), torch.sigmoid(4 * (rows - y[..., None]))
         inside_x, inside_y = past_x - past_x.roll(-1, 1), past_y - past_y.roll(-1, 1)
-        covers = inside_y[..., :, None] * inside_x[..., None, :]
-        maps = [
-            (planes * (labels == kind)[..., None, None]).sum(dim=1)
-            for planes, kind in ((bumps, POSITIVE), (bumps, NEGATIVE), (covers, BOX_TOP_LEFT))
-        ]
+        boxes = inside_y[..., :, None] * inside_x[..., None, :]
+        kind = labels[..., None, None]
+        out = torch.where(kind == BOX_TOP_LEFT, boxes, points)
+        out = torch.where(kind == BOX_BOTTOM_RIGHT, boxes.roll(1, 1), out)
+        return torch.where(kind == PADDING, 0, out)
+
+    def dense(self, coordinates: Tensor, labels: Tensor, size: tuple[int, int]) -> Tensor:
+        """The prompts of each question as a map [Q, D, h, w] to add to image features of that size; zero without any.
+
+        Before the learned projection it has three channels: positive points, negative points, and boxes.
+        """
+        covered = self.regions(coordinates, labels, size)
+        kinds = (POSITIVE, NEGATIVE, BOX_TOP_LEFT)
+        maps = [(covered * (labels == kind)[..., None, None]).sum(dim=1) for kind in kinds]
         return self.map(torch.stack(maps, dim=1).clamp(max=1))
+
+    def look(self, coordinates: Tensor, labels: Tensor, features: Tensor) -> Tensor:
+        """What lies under each prompt: the mean of features [Q, D, h, w] over its region, projected, [Q, P, D]."""
+        covered = self.regions(coordinates, labels, features.shape[2:])
+        covered = covered / covered.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
+        seen = torch.einsum("qphw,qdhw->qpd", covered, features)
+        return self.seen(seen) * (labels != PADDING).unsqueeze(-1)
 
     def grid(self, size: tuple[int, int]) -> Tensor:
         """The positional encoding [1, D, h, w] of a feature map's cells."""
