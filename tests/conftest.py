@@ -26,8 +26,7 @@ TEXTS = [
 
 
 @pytest.fixture(autouse=True)
-def _two_threads_and_a_seed() -> None:
-    torch.set_num_threads(2)
+def _seed() -> None:
     torch.manual_seed(0)
 
 

@@ -28,7 +28,7 @@ class PromptEncoder(nn.Module):
         self.position = PositionEmbeddingRandom(width // 2)
         self.kind = nn.Embedding(4, width)
         self.map = nn.Conv2d(3, width, 1, bias=False)
-        self.seen = nn.Linear(width, width)
+        self.seen = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
 
     def forward(self, coordinates: Tensor, labels: Tensor) -> Tensor:
         """Encode P prompt tokens for each of Q questions.

@@ -1,0 +1,134 @@
+"""Rows of a built set become items and batches whose masks and prompts stay together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from monai_mimo.data.dataset import Augment, MimoSegDataset, PickQuestions, collate, make_loader, rows_by_image
+from monai_mimo.data.prompts import BOX_TOP_LEFT, PADDING, POSITIVE
+from monai_mimo.mimoseg.rle import encode_rle
+from monai_mimo.models import Mimo
+
+
+class FakeRows(list):
+    """What `datasets` gives, as far as the dataset needs it."""
+
+    def __getitem__(self, key):
+        return [row[key] for row in self] if isinstance(key, str) else list.__getitem__(self, key)
+
+
+@pytest.fixture
+def rows() -> FakeRows:
+    """Two images, each a bright square for each entity, so that pixels tell the mask; three questions each."""
+    out = []
+    for number, (h, w) in enumerate([(48, 64), (64, 40)]):
+        masks = []
+        for place in (4, 26):
+            mask = np.zeros((h, w), dtype=bool)
+            mask[place : place + 14, place : place + 12] = True
+            masks.append({"phrase": "liver" if place == 4 else "spleen", "mask": encode_rle(mask)})
+        pixels = np.zeros((h, w, 3), np.uint8)
+        pixels[4:18, 4:16] = 255
+        base = {"image": Image.fromarray(pixels), "image_id": str(number), "points": [], "boxes": []}
+        out += [
+            {**base, "question": "Where?", "answer": "<p> liver </p> <SEG> <p> spleen </p> <SEG>", "entities": masks},
+            {**base, "question": "At <point>?", "answer": "<p> liver </p> <SEG>", "entities": masks[:1], "points": [[9, 9, 1]]},
+            {**base, "question": "In <box>?", "answer": "<p> liver </p> <SEG>", "entities": masks[:1], "boxes": [[4, 4, 16, 18]]},
+        ]
+    return FakeRows(out)
+
+
+def test_items_in_the_square(nano: Mimo, rows: FakeRows) -> None:
+    dataset = MimoSegDataset(rows, nano.conversation(), 64)
+    assert len(dataset) == 2
+    for item in dataset:
+        assert item.image.shape == (3, 64, 64)
+        assert item.masks.shape == (2, 64, 64)
+        assert item.entities == [[0, 1], [0], [0]]
+        assert ((item.image[0] > 0.5) == item.masks[0]).float().mean() > 0.995
+        x, y = item.questions[1].coordinates[0]
+        assert item.masks[0][int(y), int(x)]
+
+
+def test_augmented_prompts_follow_the_moved_mask(nano: Mimo, rows: FakeRows) -> None:
+    item = MimoSegDataset(rows, nano.conversation(), 64)[0]
+    augment = Augment()
+    augment.set_random_state(1)
+    coordinates = set()
+    for _ in range(20):
+        moved = augment(item)
+        assert ((moved.image[0] > 0.5) == moved.masks[0]).float().mean() > 0.95
+        x, y = moved.questions[1].coordinates[0]
+        assert moved.masks[0][int(y), int(x)]
+        (x0, y0), (x1, y1) = moved.questions[2].coordinates
+        ys, xs = np.nonzero(moved.masks[0].numpy())
+        assert abs(x0 - xs.min()) <= 2
+        assert abs(y1 - ys.max() - 1) <= 2
+        assert x0 < x1
+        coordinates.add((float(x), float(y)))
+    assert len(coordinates) > 10
+
+
+def test_pick_is_random_and_keeps_questions_with_their_entities(nano: Mimo, rows: FakeRows) -> None:
+    item = MimoSegDataset(rows, nano.conversation(), 64)[0]
+    pick = PickQuestions(2)
+    pick.set_random_state(0)
+    seen = set()
+    for _ in range(20):
+        picked = pick(item)
+        assert len(picked.questions) == 2
+        for row, question, entities in zip(picked.rows, picked.questions, picked.entities):
+            assert question is item.questions[row]
+            assert entities == item.entities[row]
+        seen.add(tuple(picked.rows))
+    assert len(seen) > 2
+
+
+def test_collate_pads_and_orders_masks(nano: Mimo, rows: FakeRows) -> None:
+    dataset = MimoSegDataset(rows, nano.conversation(), 64)
+    batch = collate([dataset[0], dataset[1]], nano.tokenizer.pad_token_id)
+    questions = batch.questions
+    assert questions.image_index.tolist() == [0, 0, 0, 1, 1, 1]
+    assert batch.rows == [0, 1, 2, 3, 4, 5]
+    assert len(batch.masks) == (questions.labels == nano.seg_id).sum() == 8
+    expected = [dataset[i].masks[m] for i in (0, 1) for entities in dataset[i].entities for m in entities]
+    assert all(torch.equal(a, b) for a, b in zip(batch.masks, expected))
+    assert questions.prompt_labels[1].tolist() == [POSITIVE, PADDING]
+    assert questions.prompt_labels[2].tolist() == [BOX_TOP_LEFT, BOX_TOP_LEFT + 1]
+    assert questions.attention_mask.sum(1).tolist() == [
+        len(q.prompt_ids) + len(q.answer_ids) for i in (0, 1) for q in dataset[i].questions
+    ]
+
+
+def test_generation_batches_end_with_the_question(nano: Mimo, rows: FakeRows) -> None:
+    dataset = MimoSegDataset(rows, nano.conversation(), 64, with_answers=False)
+    batch = collate([dataset[0]], nano.tokenizer.pad_token_id, generate=True).questions
+    assert (batch.attention_mask[:, -1] == 1).all()
+    for q, ids in enumerate(batch.input_ids):
+        assert ids[-len(dataset[0].questions[q].prompt_ids) :].tolist() == dataset[0].questions[q].prompt_ids
+
+
+def test_loader_is_reproducible(nano: Mimo, rows: FakeRows) -> None:
+    from monai.utils import set_determinism
+
+    def run() -> list:
+        set_determinism(4)
+        dataset = MimoSegDataset(rows, nano.conversation(), 64, questions_per_image=2, augment=True)
+        loader: DataLoader = make_loader(dataset, nano.tokenizer.pad_token_id, 2, shuffle=True)
+        return [(b.images, b.questions.coordinates, b.rows) for _ in range(2) for b in loader]
+
+    first, second = run(), run()
+    set_determinism(None)
+    for (a, b, c), (x, y, z) in zip(first, second):
+        assert torch.equal(a, x)
+        assert torch.equal(b, y)
+        assert c == z
+    assert not torch.equal(first[0][0], first[1][0])
+
+
+def test_rows_by_image(rows: FakeRows) -> None:
+    assert rows_by_image(rows) == [[0, 1, 2], [3, 4, 5]]

@@ -1,0 +1,95 @@
+"""The bundle as its users run it: `python -m monai.bundle run training`, `evaluating`, `inferring`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from monai_mimo.mimoseg import build, load_mimoseg, parse_source
+from monai_mimo.models.weights import load_weights
+from monai_mimo.phantom import write_phantom
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "mimo"
+
+
+def run(run_id: str, config: str, *arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--bundle_root", str(BUNDLE)]
+    command += ["--config_file", str(BUNDLE / "configs" / config), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=500)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_phantom(root / "phantom", patients=3, progress=False)
+    build([parse_source(f"phantom={root / 'phantom'}")], root / "built", slices_per_volume=2, progress=False)
+    return root / "built"
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path) -> Path:
+    out = dataset.parent / "run"
+    result = run(
+        "training", "train.yaml", "--dataset_dir", dataset, "--output_dir", out, "--preset", "nano", "--epochs", 2,
+        "--steps_per_epoch", 3, "--accumulation_steps", 2, "--validation_images", 4,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    return out
+
+
+def test_training_leaves_checkpoints_weights_and_curves(trained: Path) -> None:
+    last = torch.load(trained / "last.pt", weights_only=False)
+    assert set(last) == {"model", "optimizer", "scheduler", "random_state", "trainer"}
+    assert last["trainer"]["iteration"] == 6
+    assert last["optimizer"]["state"]
+    best = torch.load(trained / "best.pt", weights_only=False)
+    model = load_weights(trained / "weights")
+    for name, tensor in best["model"].items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+    history = json.loads((trained / "history.json").read_text())
+    assert len(history["text loss"]) == 6
+    assert len(history["validation f1"]) == 2
+    assert (trained / "curves.png").stat().st_size > 1000
+    events = [p.read_bytes() for p in trained.glob("events.out.tfevents.*")]
+    assert any(b"train_loss" in e for e in events)
+    assert any(b"validation/0" in e for e in events)
+
+
+def test_evaluating_writes_table_predictions_and_panels(trained: Path, dataset: Path) -> None:
+    out = trained / "evaluation"
+    result = run("evaluating", "evaluate.yaml", "--dataset_dir", dataset, "--weights_dir", trained / "weights", "--output_dir", out)
+    assert result.returncode == 0, result.stderr[-3000:]
+    metrics = json.loads((out / "metrics.json").read_text())
+    rows = load_mimoseg(dataset, "test")
+    assert metrics["overall"]["samples"] == len(rows)
+    records = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert [r["id"] for r in records] == rows["id"]
+    assert {p.stem for p in (out / "panels").iterdir()} == set(rows["modality"])
+    assert "perspective II" in result.stdout + result.stderr
+
+
+def test_inferring_prints_one_object(trained: Path, dataset: Path) -> None:
+    image = dataset.parent / "image.png"
+    load_mimoseg(dataset)[0]["image"].save(image)
+    result = run(
+        "inferring", "inference.yaml", "--weights_dir", trained / "weights", "--image", image,
+        "--question", "What is this?", "--points", "[[5, 6, 1]]",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    answer = json.loads(result.stdout.strip().splitlines()[-1])
+    assert answer["model"]["preset"] == "nano"
+
+
+@pytest.mark.parametrize("config", ["train.yaml", "evaluate.yaml", "inference.yaml"])
+def test_run_is_an_alias(config: str) -> None:
+    from monai.bundle import ConfigParser
+
+    named = {"train.yaml": "training", "evaluate.yaml": "evaluating", "inference.yaml": "inferring"}[config]
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLE / "configs" / config))
+    assert parser["run"] == parser[named]

@@ -1,0 +1,123 @@
+"""Handlers alone, on engines that do nothing else."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine, Events
+
+from monai_mimo.engines import BestWeights, GradientClip, LastCheckpoint, NanGuard, RandomState, adam, warmup_cosine
+from monai_mimo.errors import DataError
+from monai_mimo.models import Mimo
+from monai_mimo.models.weights import load_weights
+
+from ..conftest import make_nano
+
+
+def test_gradients_are_clipped_over_all_parameters() -> None:
+    network = torch.nn.Linear(4, 4)
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, 3.0)
+    GradientClip(network, 1.0)(Engine(lambda *_: None))
+    norm = torch.sqrt(sum((p.grad**2).sum() for p in network.parameters()))
+    assert norm.item() == pytest.approx(1, rel=1e-4)
+
+
+def test_nan_stops_with_the_samples() -> None:
+    engine = Engine(lambda *_: None)
+    engine.state.output = {"loss": torch.tensor(float("nan"))}
+    engine.state.batch = SimpleNamespace(rows=[1, 0])
+    with pytest.raises(DataError, match="b.*a"):
+        NanGuard([{"id": "a"}, {"id": "b"}])(engine)
+    engine.state.output = {"loss": torch.tensor(1.0)}
+    NanGuard([])(engine)
+
+
+def test_random_state_round_trip() -> None:
+    def draw() -> list[float]:
+        return [random.random(), np.random.rand(), torch.rand(()).item()]  # noqa: NPY002
+
+    keeper = RandomState()
+    state = keeper.state_dict()
+    first = draw()
+    assert draw() != first
+    keeper.load_state_dict(state)
+    assert draw() == first
+
+
+def test_last_checkpoint_goes_on_where_it_stood(tmp_path: Path) -> None:
+    """A linear model trained 3 epochs equals one trained 2, saved, loaded elsewhere, and trained 1 more."""
+
+    def trainer(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Engine:
+        def step(engine: Engine, batch: object) -> None:
+            optimizer.zero_grad()
+            network(torch.rand(3, 4)).pow(2).sum().backward()
+            optimizer.step()
+
+        return Engine(step)
+
+    def parts() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(5)
+        network = torch.nn.Linear(4, 2)
+        return network, torch.optim.Adam(network.parameters(), 0.1)
+
+    network, optimizer = parts()
+    engine = trainer(network, optimizer)
+    LastCheckpoint(tmp_path, {"model": network, "optimizer": optimizer, "random_state": RandomState()}).attach(engine)
+    kept = {}
+    engine.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda _: kept.update(torch.load(tmp_path / "last.pt", weights_only=False)))
+    engine.run([0, 1, 2], max_epochs=3)
+    expected = network.weight.clone()
+
+    network, optimizer = parts()
+    network.load_state_dict(kept["model"])
+    optimizer.load_state_dict(kept["optimizer"])
+    engine = trainer(network, optimizer)
+    engine.load_state_dict(kept["trainer"])
+    RandomState().load_state_dict(kept["random_state"])
+    engine.run([0, 1, 2], max_epochs=3)
+    torch.testing.assert_close(network.weight, expected)
+
+
+def test_best_weights_keep_the_best(tmp_path: Path, nano: Mimo) -> None:
+    handler = BestWeights(nano, tmp_path / "weights")
+    engine = Engine(lambda *_: None)
+    engine.state.key_metric_name = "f1"
+    marks = []
+    for value in (0.4, 0.7, 0.6):
+        with torch.no_grad():
+            nano.input_aligner.queries.fill_(value)
+        engine.state.metrics = {"f1": value}
+        handler(engine)
+        marks.append(load_weights(tmp_path / "weights").input_aligner.queries[0, 0].item())
+    assert marks == pytest.approx([0.4, 0.7, 0.7])
+
+
+def test_adam_has_a_rate_for_encoders_and_skips_what_is_frozen() -> None:
+    model = make_nano(lora={"rank": 2, "alpha": 2})
+    main, encoder = adam(model, 1e-3, 1e-4).param_groups
+    assert (main["lr"], encoder["lr"]) == (1e-3, 1e-4)
+    assert sum(p.numel() for p in encoder["params"]) == sum(p.numel() for p in model.image_encoder.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert sum(p.numel() for group in (main, encoder) for p in group["params"]) == trainable
+    frozen = make_nano(image_encoder={"name": "convolutions", "frozen": True})
+    assert len(adam(frozen, 1e-3, 1e-4).param_groups) == 1
+
+
+def test_schedule_warms_up_and_decays_to_zero() -> None:
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    schedule = warmup_cosine(optimizer, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == 0
+    assert max(rates) == rates[5] == 1
+    assert rates[-1] < 0.01
+    assert rates[5:] == sorted(rates[5:], reverse=True)
