@@ -1,6 +1,6 @@
 """What does a training step cost with 8 masks in each answer, against 1? Both in one run, the same number of tokens.
 
-    python benchmarks/masks_per_sample.py [--preset tiny] [--steps 10]
+python benchmarks/masks_per_sample.py [--preset tiny] [--steps 10]
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def main() -> None:
                 times[masks].append(time.perf_counter() - begin)
     medians = {masks: statistics.median(values) for masks, values in times.items()}
     for masks, value in medians.items():
-        print(f"{masks} mask{'s' * (masks > 1)} in each answer: {value * 1000:7.0f} ms a step, {value / medians[1]:.2f} x")
+        print(
+            f"{masks} mask{'s' * (masks > 1)} in each answer: {value * 1000:7.0f} ms a step, {value / medians[1]:.2f} x"
+        )
 
 
 if __name__ == "__main__":

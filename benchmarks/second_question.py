@@ -62,7 +62,9 @@ def main() -> None:
     later = statistics.median(second)
     print("time to the first token (median of 20 where repeated)")
     print(f"  first question of the process   {first * 1000:8.0f} ms   {first / later:6.1f} x")
-    print(f"  first question about an image   {statistics.median(warm) * 1000:8.1f} ms   {statistics.median(warm) / later:6.1f} x")
+    print(
+        f"  first question about an image   {statistics.median(warm) * 1000:8.1f} ms   {statistics.median(warm) / later:6.1f} x"
+    )
     print(f"  second question about it        {later * 1000:8.1f} ms      1.0 x")
 
 

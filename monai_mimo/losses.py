@@ -28,6 +28,8 @@ class MimoLoss(nn.Module):
         text, bce, dice: weights as published for LISA (Lai et al. 2024) and GLaMM (Rasheed et al. 2024).
         phrase: weight of a token between `<p>` and `</p>` relative to other tokens of an answer. Which of many wordings
             was drawn is noise to the model, which phrase stands in it is not; 1 is the published loss.
+        alignment: weight of the contrastive loss between prompt tokens and the phrases they mean, as in the first stage of
+            BLIP-2 (Li et al. 2023); 0 is the published loss.
         phrase_tokens: the ids of `<p>` and `</p>`.
         score: weight of the squared error of a mask's predicted IoU, as SAM trains it (Kirillov et al. 2023).
     """
@@ -39,11 +41,12 @@ class MimoLoss(nn.Module):
         dice: float = 0.5,
         score: float = 1.0,
         phrase: float = 1.0,
+        alignment: float = 0.0,
         phrase_tokens: tuple[int, int] = (-1, -1),
     ) -> None:
         super().__init__()
         self.phrase, self.phrase_tokens = phrase, phrase_tokens
-        self.weights = {"text": text, "bce": bce, "dice": dice, "score": score}
+        self.weights = {"text": text, "bce": bce, "dice": dice, "score": score, "alignment": alignment}
         self.dice = DiceLoss(sigmoid=True)
         self.parts: dict[str, float] = {}
 
@@ -59,9 +62,10 @@ class MimoLoss(nn.Module):
             parts["score"] = F.mse_loss(prediction.scores.float(), _iou(logits.detach() > 0, targets.masks[:, None]))
         else:  # keep the mask decoder in the graph, so that every process of a distributed run reduces its gradient
             parts["bce"] = prediction.mask_logits.sum() + prediction.scores.sum()
+        if prediction.alignment is not None and len(prediction.alignment.logits):
+            parts["alignment"] = _contrastive(*prediction.alignment)
         self.parts = {name: value.detach().item() for name, value in parts.items()}
         return torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
-
 
     def _text(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of logits [L, V], those at the labels of columns 1 and on that are not ignored."""
@@ -71,6 +75,12 @@ class MimoLoss(nn.Module):
         weights = torch.where(inside[:, 1:][answered], self.phrase, 1.0)
         loss = F.cross_entropy(logits, labels[:, 1:][answered], reduction="none")
         return (weights * loss).sum() / weights.sum()
+
+
+def _contrastive(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean negative log of the softmax that targets [K, P] get together, over rows of logits [K, P]."""
+    logits = logits.float()
+    return (logits.logsumexp(1) - logits.masked_fill(~targets, -torch.inf).logsumexp(1)).mean()
 
 
 def _iou(a: Tensor, b: Tensor) -> Tensor:

@@ -135,7 +135,9 @@ def test_bad_sources(folder: Path, source: str) -> None:
 
 
 def test_json_is_one_object_with_the_documented_keys(folder: Path, nano_weights: Path) -> None:
-    result = mimo("ask", "good.nii.gz", "--slice", 3, "--point", "4,5", *Q, "--json", "--weights", nano_weights, cwd=folder)
+    result = mimo(
+        "ask", "good.nii.gz", "--slice", 3, "--point", "4,5", *Q, "--json", "--weights", nano_weights, cwd=folder
+    )
     assert result.returncode == 0, result.stderr
     out = json.loads(result.stdout)
     assert set(out) == {"answer", "entities", "image", "warnings", "model"}
@@ -155,7 +157,9 @@ class TestWithAnAnswer:
             h, w = self._resize.height, self._resize.width
             mask = np.zeros((h, w), dtype=bool)
             mask[1:3, 2:7] = True
-            return Answer("It is the liver.", [Entity("liver", (10, 15), mask, 0.9)], (h, w), self._slice, None, self._spacing)
+            return Answer(
+                "It is the liver.", [Entity("liver", (10, 15), mask, 0.9)], (h, w), self._slice, None, self._spacing
+            )
 
         monkeypatch.setattr(MimoPredictor, "ask", ask)
 
@@ -173,7 +177,9 @@ class TestWithAnAnswer:
         assert main([*arguments, "--mask", str(out)]) == 2
         assert main([*arguments, "--mask", str(out), "--force"]) == 0
 
-    def test_text_and_overlay_of_a_picture(self, folder: Path, nano_weights: Path, capsys: pytest.CaptureFixture) -> None:
+    def test_text_and_overlay_of_a_picture(
+        self, folder: Path, nano_weights: Path, capsys: pytest.CaptureFixture
+    ) -> None:
         out, mask = folder / "overlay.png", folder / "mask.png"
         arguments = ["ask", str(folder / "good.png"), *Q, "--weights", str(nano_weights), "--overlay", str(out)]
         assert main([*arguments, "--mask", str(mask)]) == 0
@@ -184,7 +190,10 @@ class TestWithAnAnswer:
         assert (np.asarray(Image.open(mask)) == 1).sum() == 10
 
     def test_json(self, folder: Path, nano_weights: Path, capsys: pytest.CaptureFixture) -> None:
-        assert main(["ask", str(folder / "good.nii.gz"), "--slice", "3", *Q, "--weights", str(nano_weights), "--json"]) == 0
+        assert (
+            main(["ask", str(folder / "good.nii.gz"), "--slice", "3", *Q, "--weights", str(nano_weights), "--json"])
+            == 0
+        )
         [entity] = json.loads(capsys.readouterr().out)["entities"]
         assert entity["area_px"] == decode_rle(entity["mask"]).sum() == 10
         assert entity["area_mm2"] == 10 * 2 * 3

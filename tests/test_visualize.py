@@ -51,7 +51,9 @@ def test_panel_and_curves_are_pictures(tmp_path: Path) -> None:
         PanelRow(GREY, "Where is the spleen? " * 4, "There is no spleen.", [], [], []),
     ]
     panel(rows, tmp_path / "panel.png")
-    curves({"text loss": [(n, 1 / n) for n in range(1, 60)], "validation f1": [(30, 0.5), (60, 0.8)]}, tmp_path / "c.png")
+    curves(
+        {"text loss": [(n, 1 / n) for n in range(1, 60)], "validation f1": [(30, 0.5), (60, 0.8)]}, tmp_path / "c.png"
+    )
     for name in ("panel.png", "c.png"):
         pixels = np.asarray(Image.open(tmp_path / name))
         assert pixels.std() > 5

@@ -5,6 +5,7 @@ Questions about one image share its features, so the costly encoder runs once fo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from datasets import Dataset as Rows
 from monai.data import CacheDataset, DataLoader
 from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
+from torch.utils.data import WeightedRandomSampler
 
 from ..mimoseg.rle import decode_rle
 from ..transforms.augment import RandMove, rand_intensity
@@ -198,15 +200,29 @@ def make_loader(
     pad_id: int,
     images_per_batch: int,
     *,
-    shuffle: bool = False,
+    balanced: bool = False,
     generate: bool = False,
     workers: int = 0,
 ) -> DataLoader:
-    """A loader of `Batch`es."""
+    """A loader of `Batch`es, in the order of the set or, `balanced`, at random and with each modality of each source as
+    often as any other."""
 
     def collate_items(items: Sequence[Item]) -> Batch:
         return collate(items, pad_id, generate=generate)
 
     return DataLoader(
-        dataset, batch_size=images_per_batch, shuffle=shuffle, num_workers=workers, collate_fn=collate_items
+        dataset,
+        batch_size=images_per_batch,
+        sampler=balanced_sampler(dataset.rows) if balanced else None,
+        num_workers=workers,
+        collate_fn=collate_items,
     )
+
+
+def balanced_sampler(rows: Rows) -> WeightedRandomSampler:
+    """Draws images of a set, with replacement, as many as there are."""
+    firsts = [numbers[0] for numbers in rows_by_image(rows)]
+    sources, modalities = rows["source"], rows["modality"]
+    kinds = [(sources[n], modalities[n]) for n in firsts]
+    counts = Counter(kinds)
+    return WeightedRandomSampler([1 / counts[kind] for kind in kinds], len(kinds))

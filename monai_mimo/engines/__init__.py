@@ -3,6 +3,7 @@
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .handlers import BestWeights, GradientClip, LastCheckpoint, NanGuard, Progress, RandomState
 from .history import History, TensorBoardOverlays
+from .language import read_texts
 from .report import EvaluationReport
 from .setup import adam, evaluation_loader, prepare_batch, some_images, tokenizer_for, training_loader, warmup_cosine
 
@@ -21,6 +22,7 @@ __all__ = [
     "evaluation_loader",
     "grounding_metrics",
     "prepare_batch",
+    "read_texts",
     "some_images",
     "tokenizer_for",
     "training_loader",

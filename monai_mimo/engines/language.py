@@ -2,58 +2,82 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 from datasets import Dataset as Rows
 from ignite.engine import Engine
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-from ..data.collate import IGNORE, collate_questions
+from ..data.collate import IGNORE, QuestionBatch, collate_questions
+from ..losses import MimoLoss, Targets
 from ..models import Mimo
+from ..models.mimo import Prediction
 from ..transforms.resize import SquareResize
-from .handlers import GradientClip, Progress
+from .handlers import Progress
 from .setup import warmup_cosine
 
+ANYWHERE = SquareResize(1, 1, 1)  # no image is read, so prompts need no place
 
-def read_texts(model: Mimo, rows: Rows, steps: int, learning_rate: float, batch: int = 96, seed: int = 0) -> None:
-    """Train the LLM on questions with their answers, without images, for `steps` batches.
 
-    The published LLM can read before it sees its first image. One that cannot learns from images to guess a phrase by the
-    modality before it learns to take it from the question; here the question is all there is.
+def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rate: float, batch: int = 64) -> None:
+    """Train the LLM on the questions and answers of `rows` without their images, for `steps` batches.
+
+    The published LLM can read before it sees its first image. One that starts from nothing learns from images to guess a
+    phrase by the modality long before it learns to take it from the question; here the question is all there is. Where
+    the question refers to a prompt, the LLM reads the mean embedding of the phrase that is meant: it learns to name what
+    a prompt's token tells it, before the aligner has learned to tell anything.
     """
     if steps == 0:
         return
-    conversation = model.conversation()
-    language = model.language_model
-    trainable = [p for p in language.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trainable, learning_rate)
-    schedule = warmup_cosine(optimizer, steps)
-    rng = np.random.default_rng(seed)
     texts = sorted(set(zip(rows["question"], rows["answer"])))
-    encoded = {}
-    device = next(model.parameters()).device
+    rng = np.random.default_rng(0)
+    parameters = [p for p in model.language_model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, learning_rate)
+    schedule = warmup_cosine(optimizer, steps)
 
-    def encode(number: int):  # noqa: ANN202
-        if number not in encoded:
-            question, answer = texts[number]
-            points, boxes = question.count("<point>"), question.count("<box>")
-            prompts = {"points": [(0, 0, 1)] * points, "boxes": [(0, 0, 1, 1)] * boxes}
-            encoded[number] = conversation.encode(question, SquareResize(1, 1, 1), answer=answer, **prompts)
-        return encoded[number]
-
-    def step(engine: Engine, _: object) -> dict[str, torch.Tensor]:
-        questions = [encode(n) for n in rng.integers(len(texts), size=batch)]
-        inputs = collate_questions(questions, [0] * batch, model.tokenizer.pad_token_id).to(device)
-        states = language.states(language.embed(inputs.input_ids), inputs.attention_mask)
-        answered = inputs.labels[:, 1:] != IGNORE
-        loss = F.cross_entropy(language.logits(states[:, :-1][answered]).float(), inputs.labels[:, 1:][answered])
+    def step(engine: Engine, _: object) -> dict[str, Tensor]:
+        value = text_loss(model, loss, [texts[n] for n in rng.integers(len(texts), size=batch)])
         optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trainable, 1.0)
+        value.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        return {"loss": loss.detach()}
+        return {"loss": value.detach()}
 
     reader = Engine(step)
     Progress("reading texts").attach(reader)
     reader.run(range(steps), max_epochs=1)
+
+
+def text_loss(model: Mimo, loss: MimoLoss, texts: list[tuple[str, str]]) -> Tensor:
+    """The loss of answers to questions without an image."""
+    conversation, language = model.conversation(), model.language_model
+    encoded = []
+    for question, answer in texts:
+        points, boxes = question.count("<point>"), question.count("<box>")
+        encoded.append(conversation.encode(question, ANYWHERE, [(0, 0, 1)] * points, [(0, 0, 1, 1)] * boxes, answer))
+    device = next(model.parameters()).device
+    questions = collate_questions(encoded, [0] * len(texts), model.tokenizer.pad_token_id).to(device)
+    embeddings = tell_phrases(model, questions, texts)
+    states = language.states(embeddings, questions.attention_mask)
+    logits = language.logits(states[:, :-1][questions.labels[:, 1:] != IGNORE])
+    no_masks = logits.new_zeros(0, 1, 1)
+    return loss(Prediction(logits, no_masks, logits.new_zeros(0)), Targets(questions.labels, no_masks.bool()))
+
+
+def tell_phrases(model: Mimo, questions: QuestionBatch, texts: list[tuple[str, str]]) -> Tensor:
+    """The LLM's input [Q, T, H] with the mean embedding of a phrase at each token of the prompt that means it."""
+    language = model.language_model
+    told = []
+    for question, answer in texts:
+        tokens = 2 if "<box>" in question else 1  # a box is two tokens
+        phrases = re.findall("<p> (.+?) </p>", answer) if re.search("<point>|<box>", question) else []
+        for phrase in phrases:
+            ids = torch.tensor(model.tokenizer(phrase, add_special_tokens=False)["input_ids"])
+            told += [language.embed(ids.to(questions.input_ids.device)).mean(dim=0)] * tokens
+    ids = questions.input_ids
+    embeddings = language.embed(ids)
+    at_prompt = ((ids == model.point_id) | (ids == model.box_id)).unsqueeze(-1)
+    return embeddings.masked_scatter(at_prompt, torch.stack(told)) if told else embeddings

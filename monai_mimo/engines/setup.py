@@ -26,7 +26,7 @@ def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
 def training_loader(
     model: Mimo, rows: Rows, images_per_batch: int, questions_per_image: int, workers: int = 0
 ) -> DataLoader:
-    """Shuffled, augmented batches with answers."""
+    """Random, balanced, augmented batches with answers."""
     dataset = MimoSegDataset(
         rows,
         model.conversation(),
@@ -34,7 +34,7 @@ def training_loader(
         questions_per_image=questions_per_image,
         augment=True,
     )
-    return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, shuffle=True, workers=workers)
+    return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, balanced=True, workers=workers)
 
 
 def evaluation_loader(model: Mimo, rows: Rows, images_per_batch: int) -> DataLoader:

@@ -66,7 +66,8 @@ class TrainingConfig:
     Attributes:
         learning_rate, encoder_learning_rate: of Adam; the latter for an image encoder that is not frozen.
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
-        phrase_weight: of `losses.MimoLoss`.
+        phrase_weight, alignment_weight: of `losses.MimoLoss`.
+        language_steps: of `engines.read_texts`, for an LLM that starts from nothing.
     """
 
     learning_rate: float = 3e-4
@@ -75,6 +76,8 @@ class TrainingConfig:
     questions_per_image: int = 1
     accumulation_steps: int = 4
     phrase_weight: float = 1.0
+    alignment_weight: float = 0.0
+    language_steps: int = 0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from .image_encoder import IMAGENET_MEAN, IMAGENET_STD, ImageFeatures, Neck, bui
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
+from .phrase_alignment import Alignment, align_prompts
 from .prompt_encoder import PromptEncoder
 
 
@@ -33,11 +34,13 @@ class Prediction:
     Attributes:
         text_logits: [L, V] at the L positions that have a label, in the order of the batch.
         mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, g = S / 2; scores: [M], their predicted IoU.
+        alignment: of prompt tokens with the phrases they mean; none where no image was read.
     """
 
     text_logits: Tensor
     mask_logits: Tensor
     scores: Tensor
+    alignment: Alignment | None = None
 
 
 @dataclass
@@ -103,14 +106,16 @@ class Mimo(nn.Module):
         """Read Q questions with their answers, about B images [B, 3, S, S]."""
         features = self.encode(images)
         prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
-        embeddings = self._embed(features, questions, prompts)
+        embeddings, prompt_tokens = self._embed(features, questions, prompts)
         states = self.language_model.states(embeddings, questions.attention_mask)
 
         labelled = questions.labels[:, 1:] != IGNORE
         text_logits = self.language_model.logits(states[:, :-1][labelled])
         question, position = torch.nonzero(questions.labels == self.seg_id, as_tuple=True)
         mask_logits, scores = self._decode(features, questions, prompts, question, states[question, position])
-        return Prediction(text_logits, mask_logits, scores)
+        words = self.language_model.causal_lm.get_input_embeddings().weight
+        alignment = align_prompts(prompt_tokens, questions.prompt_labels, questions.labels, words, self.phrase_ids)
+        return Prediction(text_logits, mask_logits, scores, alignment)
 
     @torch.no_grad()
     def answer(
@@ -122,7 +127,7 @@ class Mimo(nn.Module):
     ) -> Answers:
         """Answer Q questions, collated with `generate=True`, about images whose features are known."""
         prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
-        embeddings = self._embed(features, questions, prompts)
+        embeddings, _ = self._embed(features, questions, prompts)
         # One token more than wanted: the state of a last <SEG> is there once the token after it was asked for.
         written = self.language_model.generate(embeddings, questions.attention_mask, max_tokens + 1, streamer)
         ids = written.ids[:, :max_tokens]
@@ -131,8 +136,9 @@ class Mimo(nn.Module):
         mask_logits, scores = self._decode(features, questions, prompts, question, written.states[question, position])
         return Answers(ids, written.probabilities[:, :max_tokens], mask_logits, scores, places)
 
-    def _embed(self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor) -> Tensor:
-        """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders."""
+    def _embed(self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and the
+        prompt tokens [Q, P, H] among them."""
         context = features.context[questions.image_index]
         seen = self.prompt_encoder.look(questions.coordinates, questions.prompt_labels, context)
         context = context + self._dense(questions, context)
@@ -150,7 +156,7 @@ class Mimo(nn.Module):
         at_prompt = ((ids == self.point_id) | (ids == self.box_id)).unsqueeze(-1)
         embeddings = embeddings.masked_scatter(at_image, image_tokens.to(embeddings.dtype))
         given = prompt_tokens[questions.prompt_labels != PADDING]
-        return embeddings.masked_scatter(at_prompt, given.to(embeddings.dtype))
+        return embeddings.masked_scatter(at_prompt, given.to(embeddings.dtype)), prompt_tokens
 
     def _decode(
         self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor, question: Tensor, states: Tensor

@@ -8,7 +8,15 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from monai_mimo.data.dataset import Augment, MimoSegDataset, PickQuestions, collate, make_loader, rows_by_image
+from monai_mimo.data.dataset import (
+    Augment,
+    MimoSegDataset,
+    PickQuestions,
+    balanced_sampler,
+    collate,
+    make_loader,
+    rows_by_image,
+)
 from monai_mimo.data.prompts import BOX_TOP_LEFT, PADDING, POSITIVE
 from monai_mimo.mimoseg.rle import encode_rle
 from monai_mimo.models import Mimo
@@ -34,10 +42,23 @@ def rows() -> FakeRows:
         pixels = np.zeros((h, w, 3), np.uint8)
         pixels[4:18, 4:16] = 255
         base = {"image": Image.fromarray(pixels), "image_id": str(number), "points": [], "boxes": []}
+        base |= {"source": "a", "modality": "CT" if number == 0 else "MR"}
         out += [
             {**base, "question": "Where?", "answer": "<p> liver </p> <SEG> <p> spleen </p> <SEG>", "entities": masks},
-            {**base, "question": "At <point>?", "answer": "<p> liver </p> <SEG>", "entities": masks[:1], "points": [[9, 9, 1]]},
-            {**base, "question": "In <box>?", "answer": "<p> liver </p> <SEG>", "entities": masks[:1], "boxes": [[4, 4, 16, 18]]},
+            {
+                **base,
+                "question": "At <point>?",
+                "answer": "<p> liver </p> <SEG>",
+                "entities": masks[:1],
+                "points": [[9, 9, 1]],
+            },
+            {
+                **base,
+                "question": "In <box>?",
+                "answer": "<p> liver </p> <SEG>",
+                "entities": masks[:1],
+                "boxes": [[4, 4, 16, 18]],
+            },
         ]
     return FakeRows(out)
 
@@ -64,7 +85,7 @@ def test_augmented_prompts_follow_the_moved_mask(nano: Mimo, rows: FakeRows) -> 
         assert ((moved.image[0] > 0.5) == moved.masks[0]).float().mean() > 0.95
         x, y = moved.questions[1].coordinates[0]
         assert moved.masks[0][int(y), int(x)]
-        (x0, y0), (x1, y1) = moved.questions[2].coordinates
+        (x0, _), (x1, y1) = moved.questions[2].coordinates
         ys, xs = np.nonzero(moved.masks[0].numpy())
         assert abs(x0 - xs.min()) <= 2
         assert abs(y1 - ys.max() - 1) <= 2
@@ -118,7 +139,7 @@ def test_loader_is_reproducible(nano: Mimo, rows: FakeRows) -> None:
     def run() -> list:
         set_determinism(4)
         dataset = MimoSegDataset(rows, nano.conversation(), 64, questions_per_image=2, augment=True)
-        loader: DataLoader = make_loader(dataset, nano.tokenizer.pad_token_id, 2, shuffle=True)
+        loader: DataLoader = make_loader(dataset, nano.tokenizer.pad_token_id, 2, balanced=True)
         return [(b.images, b.questions.coordinates, b.rows) for _ in range(2) for b in loader]
 
     first, second = run(), run()
@@ -128,6 +149,13 @@ def test_loader_is_reproducible(nano: Mimo, rows: FakeRows) -> None:
         assert torch.equal(b, y)
         assert c == z
     assert not torch.equal(first[0][0], first[1][0])
+
+
+def test_balanced_loader_draws_rare_modalities_as_often() -> None:
+    rows = FakeRows([{"image_id": str(n), "source": "a", "modality": "CT" if n < 90 else "MR"} for n in range(100)])
+    torch.manual_seed(0)
+    drawn = [n for _ in range(20) for n in balanced_sampler(rows)]
+    assert abs(sum(n >= 90 for n in drawn) / len(drawn) - 0.5) < 0.05
 
 
 def test_rows_by_image(rows: FakeRows) -> None:

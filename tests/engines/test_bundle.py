@@ -62,7 +62,16 @@ def test_training_leaves_checkpoints_weights_and_curves(trained: Path) -> None:
 
 def test_evaluating_writes_table_predictions_and_panels(trained: Path, dataset: Path) -> None:
     out = trained / "evaluation"
-    result = run("evaluating", "evaluate.yaml", "--dataset_dir", dataset, "--weights_dir", trained / "weights", "--output_dir", out)
+    result = run(
+        "evaluating",
+        "evaluate.yaml",
+        "--dataset_dir",
+        dataset,
+        "--weights_dir",
+        trained / "weights",
+        "--output_dir",
+        out,
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     metrics = json.loads((out / "metrics.json").read_text())
     rows = load_mimoseg(dataset, "test")

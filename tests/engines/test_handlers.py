@@ -32,7 +32,7 @@ def test_nan_stops_with_the_samples() -> None:
     engine = Engine(lambda *_: None)
     engine.state.output = {"loss": torch.tensor(float("nan"))}
     engine.state.batch = SimpleNamespace(rows=[1, 0])
-    with pytest.raises(DataError, match="b.*a"):
+    with pytest.raises(DataError, match=r"b.*a"):
         NanGuard([{"id": "a"}, {"id": "b"}])(engine)
     engine.state.output = {"loss": torch.tensor(1.0)}
     NanGuard([])(engine)
@@ -70,7 +70,9 @@ def test_last_checkpoint_goes_on_where_it_stood(tmp_path: Path) -> None:
     engine = trainer(network, optimizer)
     LastCheckpoint(tmp_path, {"model": network, "optimizer": optimizer, "random_state": RandomState()}).attach(engine)
     kept = {}
-    engine.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda _: kept.update(torch.load(tmp_path / "last.pt", weights_only=False)))
+    engine.add_event_handler(
+        Events.EPOCH_COMPLETED(once=2), lambda _: kept.update(torch.load(tmp_path / "last.pt", weights_only=False))
+    )
     engine.run([0, 1, 2], max_epochs=3)
     expected = network.weight.clone()
 

@@ -38,7 +38,9 @@ def test_file_and_array_give_the_same(predictor: MimoPredictor, pixels: np.ndarr
     assert answers[0]["model"]["preset"] == "nano"
 
 
-def test_the_image_is_encoded_once(predictor: MimoPredictor, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_is_encoded_once(
+    predictor: MimoPredictor, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
     encode = predictor.model.encode
     monkeypatch.setattr(predictor.model, "encode", lambda images: calls.append(1) or encode(images))

@@ -59,16 +59,22 @@ def test_coronal_and_sagittal(tmp_path: Path, codes: str) -> None:
     coronal = MedicalImage.open(path, plane="coronal")
     assert coronal.frames.shape == (9, 5, 7)
     assert coronal.spacing_mm == pytest.approx((4, 2))
-    np.testing.assert_array_equal(coronal.frames[0], scene()[::-1, -1, ::-1].T)  # most anterior, head up, right at the left
+    np.testing.assert_array_equal(
+        coronal.frames[0], scene()[::-1, -1, ::-1].T
+    )  # most anterior, head up, right at the left
     sagittal = MedicalImage.open(path, plane="sagittal")
     assert sagittal.frames.shape == (7, 5, 9)
     assert sagittal.spacing_mm == pytest.approx((4, 3))
-    np.testing.assert_array_equal(sagittal.frames[0], scene()[-1, ::-1, ::-1].T)  # most right, head up, front at the left
+    np.testing.assert_array_equal(
+        sagittal.frames[0], scene()[-1, ::-1, ::-1].T
+    )  # most right, head up, front at the left
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(CODES), st.sampled_from(["axial", "coronal", "sagittal"]), st.data())
-def test_one_marked_pixel_comes_back_to_its_voxel(tmp_path_factory, codes: str, plane: str, data: st.DataObject) -> None:
+def test_one_marked_pixel_comes_back_to_its_voxel(
+    tmp_path_factory, codes: str, plane: str, data: st.DataObject
+) -> None:
     """The voxel that a pixel was read from is the voxel that the mask of that pixel is written to."""
     image = MedicalImage.open(save(tmp_path_factory.mktemp("volume"), codes), plane=plane)
     n = data.draw(st.integers(0, image.n_slices - 1))
