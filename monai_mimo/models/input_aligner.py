@@ -17,6 +17,8 @@ class AlignerLayer(nn.Module):
         self.self_attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.cross_attention = nn.MultiheadAttention(width, heads, kdim=image_width, vdim=image_width, batch_first=True)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        for last in (self.self_attention.out_proj, self.cross_attention.out_proj, self.mlp[-1]):
+            nn.init.normal_(last.weight, std=0.1 / width**0.5)  # a layer starts close to the identity
 
     def forward(
         self, x: Tensor, place: Tensor, padding: Tensor, instruction: Tensor, keys: Tensor, values: Tensor

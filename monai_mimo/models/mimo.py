@@ -139,8 +139,10 @@ class Mimo(nn.Module):
     def _embed(self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor) -> tuple[Tensor, Tensor]:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and the
         prompt tokens [Q, P, H] among them."""
-        context = features.context[questions.image_index]
-        seen = self.prompt_encoder.look(questions.coordinates, questions.prompt_labels, context)
+        selected = features.select(questions.image_index)
+        context = selected.context
+        maps = (context, *selected.high_resolution)
+        seen = self.prompt_encoder.look(questions.coordinates, questions.prompt_labels, maps)
         context = context + self._dense(questions, context)
         image_tokens, prompt_tokens = self.input_aligner(
             context,

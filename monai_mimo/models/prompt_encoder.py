@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor, nn
@@ -28,7 +30,8 @@ class PromptEncoder(nn.Module):
         self.position = PositionEmbeddingRandom(width // 2)
         self.kind = nn.Embedding(4, width)
         self.map = nn.Conv2d(3, width, 1, bias=False)
-        self.seen = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        channels = width + width // 4 + width // 8  # of `ImageFeatures`
+        self.seen = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width))
 
     def forward(self, coordinates: Tensor, labels: Tensor) -> Tensor:
         """Encode P prompt tokens for each of Q questions.
@@ -77,12 +80,19 @@ class PromptEncoder(nn.Module):
         maps = [(covered * (labels == kind)[..., None, None]).sum(dim=1) for kind in kinds]
         return self.map(torch.stack(maps, dim=1).clamp(max=1))
 
-    def look(self, coordinates: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-        """What lies under each prompt: the mean of features [Q, D, h, w] over its region, projected, [Q, P, D]."""
-        covered = self.regions(coordinates, labels, features.shape[2:])
-        covered = covered / covered.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
-        seen = torch.einsum("qphw,qdhw->qpd", covered, features)
-        return self.seen(seen) * (labels != PADDING).unsqueeze(-1)
+    def look(self, coordinates: Tensor, labels: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """What lies under each prompt: the means of feature maps over its region, projected, [Q, P, D].
+
+        Args:
+            coordinates, labels: see `forward`.
+            maps: [Q, D, h, w], [Q, D / 4, 2h, 2w], [Q, D / 8, 4h, 4w]; in the finer ones a point covers less.
+        """
+        seen = []
+        for features in maps:
+            covered = self.regions(coordinates, labels, features.shape[2:])
+            covered = covered / covered.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
+            seen.append(torch.einsum("qphw,qdhw->qpd", covered, features))
+        return self.seen(torch.cat(seen, dim=-1)) * (labels != PADDING).unsqueeze(-1)
 
     def grid(self, size: tuple[int, int]) -> Tensor:
         """The positional encoding [1, D, h, w] of a feature map's cells."""
