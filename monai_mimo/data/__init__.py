@@ -1,1 +1,1 @@
-"""."""
+"""A built set as training batches: questions become tokens, images tensors, and both stay together."""

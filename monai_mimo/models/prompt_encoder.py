@@ -30,6 +30,7 @@ class PromptEncoder(nn.Module):
         self.position = PositionEmbeddingRandom(width // 2)
         self.kind = nn.Embedding(4, width)
         self.map = nn.Conv2d(3, width, 1, bias=False)
+        nn.init.normal_(self.map.weight)  # as strong as the features that it is added to
         channels = width + width // 4 + width // 8  # of `ImageFeatures`
         self.seen = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width))
 
