@@ -26,10 +26,11 @@ class MimoLoss(nn.Module):
 
     Args:
         text, bce, dice: weights as published for LISA (Lai et al. 2024) and GLaMM (Rasheed et al. 2024).
-        phrase: weight of a token between `<p>` and `</p>` relative to other tokens of an answer. Which of many wordings
-            was drawn is noise to the model, which phrase stands in it is not; 1 is the published loss.
-        alignment: weight of the contrastive loss between prompt tokens and the phrases they mean, as in the first stage of
-            BLIP-2 (Li et al. 2023); 0 is the published loss.
+        phrase: weight of a token between `<p>` and `</p>`, and of all tokens of an answer that grounds nothing, relative
+            to others. Which of many wordings was drawn is noise to the model; what is there and what is not is none. 1 is
+            the published loss.
+        alignment: weight of the contrastive loss between `<SEG>` states or prompt tokens and the phrases they stand for, akin to
+            that of BLIP-2's first stage (Li et al. 2023); 0 is the published loss.
         phrase_tokens: the ids of `<p>` and `</p>`.
         score: weight of the squared error of a mask's predicted IoU, as SAM trains it (Kirillov et al. 2023).
     """
@@ -71,8 +72,9 @@ class MimoLoss(nn.Module):
         """Cross-entropy of logits [L, V], those at the labels of columns 1 and on that are not ignored."""
         start, end = self.phrase_tokens
         inside = ((labels == start).cumsum(1) - (labels == end).cumsum(1)).bool() & (labels != start)
+        decisive = inside | ~(labels == start).any(1, keepdim=True)
         answered = labels[:, 1:] != IGNORE
-        weights = torch.where(inside[:, 1:][answered], self.phrase, 1.0)
+        weights = torch.where(decisive[:, 1:][answered], self.phrase, 1.0)
         loss = F.cross_entropy(logits, labels[:, 1:][answered], reduction="none")
         return (weights * loss).sum() / weights.sum()
 

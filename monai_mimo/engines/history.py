@@ -21,7 +21,7 @@ class History:
     Args:
         folder: history.json and curves.png go there after each epoch.
         loss: whose parts are kept.
-        evaluator: whose `f1` is kept.
+        evaluator: whose `grounding` metric is kept.
     """
 
     def __init__(self, folder: str | Path, loss: MimoLoss, evaluator: Engine) -> None:
@@ -30,7 +30,8 @@ class History:
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.step)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch)
+        self.evaluator.add_event_handler(Events.COMPLETED, lambda evaluator: self.validated(engine, evaluator))
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
 
     def _add(self, name: str, step: int, value: float) -> None:
         self.values.setdefault(name, []).append((step, value))
@@ -39,12 +40,12 @@ class History:
         for name, value in self.loss.parts.items():
             self._add(f"{name} loss", engine.state.iteration, value)
 
-    def epoch(self, engine: Engine) -> None:
-        metrics = self.evaluator.state.metrics
-        if "f1" in metrics:
-            overall = metrics["grounding"]["overall"]
-            for name in ("f1", "dice", "phrase_accuracy"):
-                self._add(f"validation {name}".replace("_", " "), engine.state.iteration, overall[name])
+    def validated(self, engine: Engine, evaluator: Engine) -> None:
+        overall = evaluator.state.metrics["grounding"]["overall"]
+        for name in ("f1", "dice", "phrase_accuracy"):
+            self._add(f"validation {name}".replace("_", " "), engine.state.iteration, overall[name])
+
+    def write(self, engine: Engine) -> None:
         if idist.get_rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "history.json").write_text(json.dumps(self.values))

@@ -33,7 +33,8 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
         return
     texts = sorted(set(zip(rows["question"], rows["answer"])))
     rng = np.random.default_rng(0)
-    parameters = [p for p in model.language_model.parameters() if p.requires_grad]
+    language = nn.ModuleList([model.language_model, model.phrase_of_seg])
+    parameters = [p for p in language.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, learning_rate)
     schedule = warmup_cosine(optimizer, steps)
 
@@ -64,7 +65,8 @@ def text_loss(model: Mimo, loss: MimoLoss, texts: list[tuple[str, str]]) -> Tens
     states = language.states(embeddings, questions.attention_mask)
     logits = language.logits(states[:, :-1][questions.labels[:, 1:] != IGNORE])
     no_masks = logits.new_zeros(0, 1, 1)
-    return loss(Prediction(logits, no_masks, logits.new_zeros(0)), Targets(questions.labels, no_masks.bool()))
+    prediction = Prediction(logits, no_masks, logits.new_zeros(0), model.align(questions, states))
+    return loss(prediction, Targets(questions.labels, no_masks.bool()))
 
 
 def tell_phrases(model: Mimo, questions: QuestionBatch, texts: list[tuple[str, str]]) -> Tensor:

@@ -74,7 +74,10 @@ class MaskDecoder(SamMaskDecoder):
             iou_head_hidden_dim=config.width,
         )
         self.text_projection = nn.Sequential(
-            nn.Linear(text_width, text_width), nn.GELU(), nn.Linear(text_width, config.width)
+            nn.Linear(text_width, text_width),
+            nn.GELU(),
+            nn.Linear(text_width, config.width),
+            nn.LayerNorm(config.width),
         )
         self.no_mask_embed = nn.Embedding(1, config.width)  # of SAM's prompt encoder: "no mask was given"
 

@@ -16,14 +16,14 @@ from transformers.generation.streamers import BaseStreamer
 
 from ..data.collate import IGNORE, QuestionBatch
 from ..data.conversation import Conversation
-from ..data.prompts import PADDING
+from ..data.prompts import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .image_encoder import IMAGENET_MEAN, IMAGENET_STD, ImageFeatures, Neck, build_image_encoder
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
-from .phrase_alignment import Alignment, align_prompts
+from .phrase_alignment import Alignment, align, pair, phrase_directions
 from .prompt_encoder import PromptEncoder
 
 
@@ -34,7 +34,7 @@ class Prediction:
     Attributes:
         text_logits: [L, V] at the L positions that have a label, in the order of the batch.
         mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, g = S / 2; scores: [M], their predicted IoU.
-        alignment: of prompt tokens with the phrases they mean; none where no image was read.
+        alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
     """
 
     text_logits: Tensor
@@ -81,6 +81,7 @@ class Mimo(nn.Module):
         self.prompt_encoder = PromptEncoder(width, config.image_size)
         self.language_model = LanguageModel(config.language_model, config.lora, tokenizer)
         self.input_aligner = InputAligner(config.aligner, width, self.language_model.width)
+        self.phrase_of_seg = nn.Linear(self.language_model.width, self.language_model.width)  # for the alignment loss
         self.mask_decoder = MaskDecoder(config.mask_decoder, self.language_model.width)
         self.image_id, self.point_id, self.box_id, self.seg_id = tokenizer.convert_tokens_to_ids(
             [IMAGE, POINT, BOX, SEG]
@@ -113,9 +114,22 @@ class Mimo(nn.Module):
         text_logits = self.language_model.logits(states[:, :-1][labelled])
         question, position = torch.nonzero(questions.labels == self.seg_id, as_tuple=True)
         mask_logits, scores = self._decode(features, questions, prompts, question, states[question, position])
-        words = self.language_model.causal_lm.get_input_embeddings().weight
-        alignment = align_prompts(prompt_tokens, questions.prompt_labels, questions.labels, words, self.phrase_ids)
+        alignment = self.align(questions, states, prompt_tokens)
         return Prediction(text_logits, mask_logits, scores, alignment)
+
+    def align(self, questions: QuestionBatch, states: Tensor, prompt_tokens: Tensor | None = None) -> Alignment:
+        """Compare `<SEG>` states, of states [Q, T, H], and prompt tokens [Q, N, H] with the phrases they stand for."""
+        words = self.language_model.causal_lm.get_input_embeddings().weight
+        phrases = phrase_directions(questions.labels, words, self.phrase_ids)
+        counts = (questions.labels == self.phrase_ids[0]).sum(1)
+        is_seg = questions.labels == self.seg_id
+        paired, own = pair(is_seg, is_seg, counts)
+        tokens = self.phrase_of_seg(states[paired])
+        if prompt_tokens is not None:
+            kinds = questions.prompt_labels
+            paired, pointed = pair(kinds != PADDING, (kinds != PADDING) & (kinds != BOX_BOTTOM_RIGHT), counts)
+            tokens, own = torch.cat([tokens, prompt_tokens[paired]]), torch.cat([own, pointed])
+        return align(tokens, own, phrases)
 
     @torch.no_grad()
     def answer(

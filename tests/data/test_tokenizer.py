@@ -19,7 +19,11 @@ def test_any_text_survives(text: str) -> None:
 def test_special_tokens_are_single() -> None:
     for token in SPECIAL_TOKENS:
         ids = TOKENIZER(f"a {token} b", add_special_tokens=False)["input_ids"]
-        assert ids == [*TOKENIZER("a")["input_ids"], TOKENIZER.convert_tokens_to_ids(token), *TOKENIZER("b")["input_ids"]]
+        assert ids == [
+            *TOKENIZER("a")["input_ids"],
+            TOKENIZER.convert_tokens_to_ids(token),
+            *TOKENIZER("b")["input_ids"],
+        ]
 
 
 def test_same_texts_same_tokenizer() -> None:

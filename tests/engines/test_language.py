@@ -38,7 +38,10 @@ def test_prompt_tokens_hold_the_mean_of_their_phrase() -> None:
     from monai_mimo.engines.language import ANYWHERE
 
     model = make_model()
-    texts = [("Name <box> and <box>.", "the <p> liver </p> <SEG> and the <p> left kidney </p> <SEG>"), ("Where?", "here")]
+    texts = [
+        ("Name <box> and <box>.", "the <p> liver </p> <SEG> and the <p> left kidney </p> <SEG>"),
+        ("Where?", "here"),
+    ]
     boxes = [[(0, 0, 1, 1)] * 2, []]
     questions = [model.conversation().encode(q, ANYWHERE, boxes=b, answer=a) for (q, a), b in zip(texts, boxes)]
     batch = collate_questions(questions, [0, 0], model.tokenizer.pad_token_id)

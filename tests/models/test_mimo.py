@@ -16,7 +16,7 @@ def loss_of(model: Mimo) -> torch.Tensor:
     images, batch = training_batch(model)
     count = int((batch.labels == model.seg_id).sum())
     masks = torch.rand(count, model.config.image_size, model.config.image_size) > 0.5
-    return MimoLoss()(model(images, batch), Targets(batch.labels, masks))
+    return MimoLoss(alignment=0.5)(model(images, batch), Targets(batch.labels, masks))
 
 
 def test_shapes(nano: Mimo) -> None:
@@ -160,7 +160,7 @@ def test_can_overfit_four_questions(nano: Mimo) -> None:
     masks = torch.zeros(4, 64, 64, dtype=torch.bool)
     for m, (x, y) in enumerate([(4, 4), (4, 36), (36, 4), (36, 36)]):
         masks[m, y : y + 20, x : x + 20] = True
-    loss, optimizer = MimoLoss(), torch.optim.Adam(nano.parameters(), 3e-3)
+    loss, optimizer = MimoLoss(alignment=0.5), torch.optim.Adam(nano.parameters(), 3e-3)
     for _ in range(250):
         optimizer.zero_grad()
         loss(nano(images, batch), Targets(batch.labels, masks)).backward()

@@ -9,7 +9,7 @@ from monai_mimo.data.collate import IGNORE
 from monai_mimo.data.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING, POSITIVE
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models.mimo import Prediction
-from monai_mimo.models.phrase_alignment import Alignment, align_prompts
+from monai_mimo.models.phrase_alignment import Alignment, align, pair, phrase_directions
 
 START, END = 1, 2
 WORDS = torch.eye(8)
@@ -35,7 +35,10 @@ def test_pairs_and_cosines() -> None:
     tokens = torch.zeros(3, 4, 8)
     tokens[0, :, 4] = 2.0
     tokens[1, 0, 5] = 3.0
-    logits, targets = align_prompts(tokens, prompt_labels, labels, WORDS, (START, END))
+    phrases = phrase_directions(labels, WORDS, (START, END))
+    is_token, is_first = prompt_labels != PADDING, (prompt_labels != PADDING) & (prompt_labels != BOX_BOTTOM_RIGHT)
+    paired, own = pair(is_token, is_first, torch.tensor([2, 1, 1]))
+    logits, targets = align(tokens[paired], own, phrases)
     a, b = [1, 0, 1, 0], [0, 1, 0, 0]  # phrases of the batch in order: [4], [5, 6], [4], [7]
     assert targets.int().tolist() == [a, a, b, b, a]
     like_4 = [20.0, 0, 20, 0]
@@ -44,10 +47,10 @@ def test_pairs_and_cosines() -> None:
 
 
 def test_questions_that_do_not_pair_are_left_out() -> None:
-    labels = torch.tensor([[START, 4, END, START, 5, END]])
-    prompt_labels = torch.tensor([[POSITIVE]])
-    logits, targets = align_prompts(torch.rand(1, 1, 8), prompt_labels, labels, WORDS, (START, END))
-    assert logits.shape == targets.shape == (0, 2)
+    tokens = torch.ones(3, 1, dtype=torch.bool)
+    paired, own = pair(tokens, tokens, torch.tensor([2, 0, 1]))
+    assert paired.tolist() == [[False], [False], [True]]
+    assert own.tolist() == [2]
 
 
 def test_loss_is_the_log_of_the_share_of_the_right_phrases() -> None:
