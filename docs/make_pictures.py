@@ -1,0 +1,83 @@
+"""Make docs/pictures from a run of `make train`:  python docs/make_pictures.py runs/phantom
+
+Nothing is drawn by hand: answers.png and panel-MODALITY.png come from the run's predictions on the test split, and
+phantom.png from its data set. The first question of each kind is taken, whether it was answered well or not.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from monai_mimo.mimoseg import load_mimoseg
+from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.visualize import PanelRow, overlay, panel, phrase_colors, save_picture
+
+PICTURES = Path(__file__).parent / "pictures"
+
+
+def panel_row(record: dict, row: dict) -> PanelRow:
+    """One prediction as a row of a panel."""
+    return PanelRow(
+        image=np.asarray(row["image"].convert("RGB")),
+        question=record["question"],
+        answer=record["predicted_answer"],
+        spans=[tuple(e["span"]) for e in record["predicted_entities"]],
+        predicted=[decode_rle(e["mask"]) for e in record["predicted_entities"]],
+        reference=[decode_rle(e["mask"]) for e in record["entities"]],
+        points=record["points"],
+        boxes=record["boxes"],
+        title=f"{record['modality']}, perspective {'I' * record['perspective']}",
+    )
+
+
+def phantom_sheet(rows: list[dict]) -> np.ndarray:
+    """One image of each modality above its labels."""
+    figure = Figure(figsize=(2 * len(rows), 4.3), layout="constrained")
+    axes = figure.subplots(2, len(rows))
+    for column, row in enumerate(rows):
+        pixels = np.asarray(row["image"].convert("RGB"))
+        masks = [decode_rle(e["mask"]) for e in row["entities"]]
+        axes[0, column].imshow(pixels)
+        axes[0, column].set_title(row["modality"], fontsize=11)
+        axes[1, column].imshow(overlay(pixels, masks, phrase_colors(len(masks))))
+        axes[1, column].set_title("\n".join(e["phrase"] for e in row["entities"]), fontsize=8, y=-0.02, va="top")
+        for axis in axes[:, column]:
+            axis.axis("off")
+    figure.set_dpi(90)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def main(run: Path) -> None:
+    PICTURES.mkdir(exist_ok=True)
+    rows = {row["id"]: row for row in load_mimoseg(run / "dataset", "test")}
+    records = [json.loads(line) for line in (run / "evaluation" / "predictions.jsonl").read_text().splitlines()]
+    modalities = list(dict.fromkeys(r["modality"] for r in records))
+
+    chosen = []
+    for number, modality in enumerate(modalities):
+        wanted = 1 + number % 2
+        chosen.append(next(r for r in records if (r["modality"], r["perspective"]) == (modality, wanted)))
+    panel([panel_row(r, rows[r["id"]]) for r in chosen], PICTURES / "answers.png")
+    for modality in modalities:
+        shutil.copy(run / "evaluation" / "panels" / f"{modality}.png", PICTURES / f"panel-{modality}.png")
+    shutil.copy(run / "curves.png", PICTURES / "curves.png")
+
+    fullest = {}
+    for row in rows.values():
+        best = fullest.setdefault(row["modality"], row)
+        if len(row["entities"]) > len(best["entities"]):
+            fullest[row["modality"]] = row
+    save_picture(phantom_sheet(list(fullest.values())), PICTURES / "phantom.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
