@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import monai_mimo
+from monai_mimo.inference import PhraseNetwork
 from monai_mimo.mimoseg import build, load_mimoseg, parse_source
+from monai_mimo.models import load_preset
 from monai_mimo.models.weights import load_weights
 from monai_mimo.phantom import write_phantom
 
@@ -102,3 +105,33 @@ def test_run_is_an_alias(config: str) -> None:
     parser = ConfigParser()
     parser.read_config(str(BUNDLE / "configs" / config))
     assert parser["run"] == parser[named]
+
+
+def test_reviewers_network_check_passes(trained: Path) -> None:
+    command = [sys.executable, "-m", "monai.bundle", "verify_net_in_out", "network_def"]
+    command += ["--meta_file", str(BUNDLE / "configs" / "metadata.json")]
+    command += ["--config_file", str(BUNDLE / "configs" / "inference.yaml")]
+    command += ["--bundle_root", str(BUNDLE), "--weights_dir", str(trained / "weights"), "--phrase", "liver"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "verified with no error" in result.stdout + result.stderr
+
+
+def test_metadata_fits_the_package() -> None:
+    metadata = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
+    assert metadata["version"] == monai_mimo.__version__
+    assert metadata["version"] in metadata["changelog"]
+    required = {"schema", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "task"}
+    assert required | {"description", "authors", "copyright", "network_data_format"} <= set(metadata)
+    image = metadata["network_data_format"]["inputs"]["image"]
+    assert image["spatial_shape"] == [load_preset("tiny").image_size] * 2
+
+
+def test_phrase_network_gives_the_mask_of_its_phrase(trained: Path) -> None:
+    model = load_weights(trained / "weights")
+    images = torch.rand(2, 3, 64, 64)
+    out = PhraseNetwork(model, "liver")(images)
+    assert out.shape == (2, 1, 32, 32)
+    alone = PhraseNetwork(model, "liver")(images[1:])
+    torch.testing.assert_close(out[1:], alone, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(out, PhraseNetwork(model, "spleen")(images))
