@@ -108,7 +108,7 @@ class BestWeights:
     def __call__(self, engine: Engine) -> None:
         name = engine.state.key_metric_name
         value = engine.state.metrics[name]
-        if value >= self.best and idist.get_rank() == 0:
+        if value > self.best and idist.get_rank() == 0:
             self.best = value
             save_weights(self.network, self.folder, validation={name: value})
 

@@ -104,6 +104,7 @@ def test_run_is_an_alias(config: str) -> None:
     named = {"train.yaml": "training", "evaluate.yaml": "evaluating", "inference.yaml": "inferring"}[config]
     parser = ConfigParser()
     parser.read_config(str(BUNDLE / "configs" / config))
+    parser.resolve_macro_and_relative_ids()
     assert parser["run"] == parser[named]
 
 
