@@ -26,11 +26,10 @@ class MimoLoss(nn.Module):
 
     Args:
         text, bce, dice: weights as published for LISA (Lai et al. 2024) and GLaMM (Rasheed et al. 2024).
-        phrase: weight of a token between `<p>` and `</p>`, and of all tokens of an answer that grounds nothing, relative
-            to others. Which of many wordings was drawn is noise to the model; what is there and what is not is none. 1 is
-            the published loss.
-        alignment: weight of the contrastive loss between `<SEG>` states or prompt tokens and the phrases they stand for, akin to
-            that of BLIP-2's first stage (Li et al. 2023); 0 is the published loss.
+        phrase: weight of a token between `<p>` and `</p>` relative to other tokens of an answer. Which of many wordings
+            was drawn is noise to the model, which phrase stands in it is not; 1 is the published loss.
+        alignment: weight of the contrastive loss between tokens and the phrases they stand for (`models.phrase_alignment`), akin
+            to that of BLIP-2's first stage (Li et al. 2023); 0 is the published loss.
         phrase_tokens: the ids of `<p>` and `</p>`.
         score: weight of the squared error of a mask's predicted IoU, as SAM trains it (Kirillov et al. 2023).
     """
@@ -63,8 +62,9 @@ class MimoLoss(nn.Module):
             parts["score"] = F.mse_loss(prediction.scores.float(), _iou(logits.detach() > 0, targets.masks[:, None]))
         else:  # keep the mask decoder in the graph, so that every process of a distributed run reduces its gradient
             parts["bce"] = prediction.mask_logits.sum() + prediction.scores.sum()
-        if prediction.alignment is not None and len(prediction.alignment.logits):
-            parts["alignment"] = _contrastive(*prediction.alignment)
+        contrasts = [_contrastive(*alignment) for alignment in prediction.alignments if len(alignment.logits)]
+        if contrasts:
+            parts["alignment"] = torch.stack(contrasts).sum()
         self.parts = {name: value.detach().item() for name, value in parts.items()}
         return torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
 
@@ -72,9 +72,8 @@ class MimoLoss(nn.Module):
         """Cross-entropy of logits [L, V], those at the labels of columns 1 and on that are not ignored."""
         start, end = self.phrase_tokens
         inside = ((labels == start).cumsum(1) - (labels == end).cumsum(1)).bool() & (labels != start)
-        decisive = inside | ~(labels == start).any(1, keepdim=True)
         answered = labels[:, 1:] != IGNORE
-        weights = torch.where(decisive[:, 1:][answered], self.phrase, 1.0)
+        weights = torch.where(inside[:, 1:][answered], self.phrase, 1.0)
         loss = F.cross_entropy(logits, labels[:, 1:][answered], reduction="none")
         return (weights * loss).sum() / weights.sum()
 

@@ -63,14 +63,3 @@ def test_phrases_weigh_more() -> None:
     weights = torch.tensor([1.0, 1, 5, 1, 1, 1, 1, 5, 5, 1])
     loss = MimoLoss(phrase=5, phrase_tokens=(2, 3))(out, Targets(LABELS, none))
     assert loss.item() == pytest.approx(((weights * each).sum() / weights.sum()).item(), rel=1e-5)
-
-
-def test_refusals_weigh_as_phrases_do() -> None:
-    labels = torch.tensor([[IGNORE, 5, 2, 7, 3, 1], [IGNORE, IGNORE, 6, 6, 6, 1]])
-    none = torch.zeros(0, 4, 4)
-    logits = torch.randn(9, 12, generator=torch.manual_seed(0))
-    each = F.cross_entropy(logits, labels[labels != IGNORE], reduction="none")
-    weights = torch.tensor([1.0, 1, 3, 1, 1, 3, 3, 3, 3])
-    out = Prediction(logits, none, torch.zeros(0))
-    loss = MimoLoss(phrase=3, phrase_tokens=(2, 3))(out, Targets(labels, none.bool()))
-    assert loss.item() == pytest.approx(((weights * each).sum() / weights.sum()).item(), rel=1e-5)

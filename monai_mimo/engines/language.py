@@ -25,9 +25,9 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
     """Train the LLM on the questions and answers of `rows` without their images, for `steps` batches.
 
     The published LLM can read before it sees its first image. One that starts from nothing learns from images to guess a
-    phrase by the modality long before it learns to take it from the question; here the question is all there is. Where
-    the question refers to a prompt, the LLM reads the mean embedding of the phrase that is meant: it learns to name what
-    a prompt's token tells it, before the aligner has learned to tell anything.
+    phrase by the modality long before it learns to take it from the question; here the question is all there is. What
+    the aligner shall tell it once there are images is told truly: a prompt's token is the mean embedding of the phrase that
+    is meant, and the first image token that of all phrases of the answer, or stays as it is when nothing will be grounded.
     """
     if steps == 0:
         return
@@ -70,16 +70,20 @@ def text_loss(model: Mimo, loss: MimoLoss, texts: list[tuple[str, str]]) -> Tens
 
 
 def tell_phrases(model: Mimo, questions: QuestionBatch, texts: list[tuple[str, str]]) -> Tensor:
-    """The LLM's input [Q, T, H] with the mean embedding of a phrase at each token of the prompt that means it."""
-    language = model.language_model
-    told = []
-    for question, answer in texts:
-        tokens = 2 if "<box>" in question else 1  # a box is two tokens
-        phrases = re.findall("<p> (.+?) </p>", answer) if re.search("<point>|<box>", question) else []
-        for phrase in phrases:
-            ids = torch.tensor(model.tokenizer(phrase, add_special_tokens=False)["input_ids"])
-            told += [language.embed(ids.to(questions.input_ids.device)).mean(dim=0)] * tokens
-    ids = questions.input_ids
-    embeddings = language.embed(ids)
-    at_prompt = ((ids == model.point_id) | (ids == model.box_id)).unsqueeze(-1)
-    return embeddings.masked_scatter(at_prompt, torch.stack(told)) if told else embeddings
+    """The LLM's input [Q, T, H] with the mean embedding of phrases at the tokens that stand for them."""
+    language, ids = model.language_model, questions.input_ids
+    embeddings = language.embed(ids).clone()
+    for row, (question, answer) in enumerate(texts):
+        phrases = re.findall("<p> (.+?) </p>", answer)
+        words = [
+            torch.tensor(model.tokenizer(p, add_special_tokens=False)["input_ids"], device=ids.device) for p in phrases
+        ]
+        if words:
+            first_image_token = (ids[row] == model.image_id).nonzero()[0]
+            embeddings[row, first_image_token] = language.embed(torch.cat(words)).mean(dim=0)
+        if re.search("<point>|<box>", question):
+            tokens = 2 if "<box>" in question else 1  # a box is two tokens
+            at_prompt = (ids[row] == model.point_id) | (ids[row] == model.box_id)
+            means = torch.stack([language.embed(w).mean(dim=0) for w in words])
+            embeddings[row, at_prompt] = means.repeat_interleave(tokens, dim=0)
+    return embeddings

@@ -7,6 +7,7 @@ the prompts of `MaskDecoder`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ from .image_encoder import IMAGENET_MEAN, IMAGENET_STD, ImageFeatures, Neck, bui
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
-from .phrase_alignment import Alignment, align, pair, phrase_directions
+from .phrase_alignment import Alignment, align, answer_directions, pair, phrase_directions
 from .prompt_encoder import PromptEncoder
 
 
@@ -34,13 +35,13 @@ class Prediction:
     Attributes:
         text_logits: [L, V] at the L positions that have a label, in the order of the batch.
         mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, g = S / 2; scores: [M], their predicted IoU.
-        alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
+        alignments: of `<SEG>` states, prompt and image tokens with the phrases they stand for.
     """
 
     text_logits: Tensor
     mask_logits: Tensor
     scores: Tensor
-    alignment: Alignment | None = None
+    alignments: Sequence[Alignment] = ()
 
 
 @dataclass
@@ -107,29 +108,39 @@ class Mimo(nn.Module):
         """Read Q questions with their answers, about B images [B, 3, S, S]."""
         features = self.encode(images)
         prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
-        embeddings, prompt_tokens = self._embed(features, questions, prompts)
+        embeddings, image_tokens, prompt_tokens = self._embed(features, questions, prompts)
         states = self.language_model.states(embeddings, questions.attention_mask)
 
         labelled = questions.labels[:, 1:] != IGNORE
         text_logits = self.language_model.logits(states[:, :-1][labelled])
         question, position = torch.nonzero(questions.labels == self.seg_id, as_tuple=True)
         mask_logits, scores = self._decode(features, questions, prompts, question, states[question, position])
-        alignment = self.align(questions, states, prompt_tokens)
-        return Prediction(text_logits, mask_logits, scores, alignment)
+        alignments = self.align(questions, states, image_tokens, prompt_tokens)
+        return Prediction(text_logits, mask_logits, scores, alignments)
 
-    def align(self, questions: QuestionBatch, states: Tensor, prompt_tokens: Tensor | None = None) -> Alignment:
-        """Compare `<SEG>` states, of states [Q, T, H], and prompt tokens [Q, N, H] with the phrases they stand for."""
+    def align(
+        self,
+        questions: QuestionBatch,
+        states: Tensor,
+        image_tokens: Tensor | None = None,
+        prompt_tokens: Tensor | None = None,
+    ) -> list[Alignment]:
+        """Compare `<SEG>` states, among states [Q, T, H], and, where an image was read, prompt tokens [Q, P, H] and the
+        first image token, of [Q, N, H], with the phrases they stand for."""
         words = self.language_model.causal_lm.get_input_embeddings().weight
         phrases = phrase_directions(questions.labels, words, self.phrase_ids)
         counts = (questions.labels == self.phrase_ids[0]).sum(1)
         is_seg = questions.labels == self.seg_id
         paired, own = pair(is_seg, is_seg, counts)
         tokens = self.phrase_of_seg(states[paired])
-        if prompt_tokens is not None:
-            kinds = questions.prompt_labels
-            paired, pointed = pair(kinds != PADDING, (kinds != PADDING) & (kinds != BOX_BOTTOM_RIGHT), counts)
-            tokens, own = torch.cat([tokens, prompt_tokens[paired]]), torch.cat([own, pointed])
-        return align(tokens, own, phrases)
+        if prompt_tokens is None or image_tokens is None:
+            return [align(tokens, own, phrases)]
+        kinds = questions.prompt_labels
+        paired, pointed = pair(kinds != PADDING, (kinds != PADDING) & (kinds != BOX_BOTTOM_RIGHT), counts)
+        tokens, own = torch.cat([tokens, prompt_tokens[paired]]), torch.cat([own, pointed])
+        answers = answer_directions(questions.labels, words, self.phrase_ids, nothing=self.image_id)
+        each = torch.arange(len(answers), device=answers.device)
+        return [align(tokens, own, phrases), align(image_tokens[:, 0], each, answers)]
 
     @torch.no_grad()
     def answer(
@@ -141,7 +152,7 @@ class Mimo(nn.Module):
     ) -> Answers:
         """Answer Q questions, collated with `generate=True`, about images whose features are known."""
         prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
-        embeddings, _ = self._embed(features, questions, prompts)
+        embeddings, _, _ = self._embed(features, questions, prompts)
         # One token more than wanted: the state of a last <SEG> is there once the token after it was asked for.
         written = self.language_model.generate(embeddings, questions.attention_mask, max_tokens + 1, streamer)
         ids = written.ids[:, :max_tokens]
@@ -150,9 +161,11 @@ class Mimo(nn.Module):
         mask_logits, scores = self._decode(features, questions, prompts, question, written.states[question, position])
         return Answers(ids, written.probabilities[:, :max_tokens], mask_logits, scores, places)
 
-    def _embed(self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor) -> tuple[Tensor, Tensor]:
-        """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and the
-        prompt tokens [Q, P, H] among them."""
+    def _embed(
+        self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and those
+        tokens, of images [Q, N, H] and of prompts [Q, P, H]."""
         selected = features.select(questions.image_index)
         context = selected.context
         maps = (context, *selected.high_resolution)
@@ -172,7 +185,7 @@ class Mimo(nn.Module):
         at_prompt = ((ids == self.point_id) | (ids == self.box_id)).unsqueeze(-1)
         embeddings = embeddings.masked_scatter(at_image, image_tokens.to(embeddings.dtype))
         given = prompt_tokens[questions.prompt_labels != PADDING]
-        return embeddings.masked_scatter(at_prompt, given.to(embeddings.dtype)), prompt_tokens
+        return embeddings.masked_scatter(at_prompt, given.to(embeddings.dtype)), image_tokens, prompt_tokens
 
     def _decode(
         self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor, question: Tensor, states: Tensor

@@ -1,12 +1,14 @@
 """Does a token say which phrase it stands for? Pairs of tokens and phrases, for a contrastive loss.
 
-Two kinds of tokens do: that of a prompt, which says what lies under it, and `<SEG>`, which says what its mask shows.
+Three kinds of tokens do: that of a prompt, which says what lies under it; `<SEG>`, which says what its mask shows; and the
+first of an image, which says what of all that was asked for is there.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,6 +29,22 @@ def align(tokens: Tensor, own: Tensor, phrases: Tensor) -> Alignment:
     return Alignment(SCALE * F.normalize(tokens, dim=1) @ phrases.T, same[own])
 
 
+def inside_phrases(labels: Tensor, phrase_ids: tuple[int, int]) -> Tensor:
+    """[Q, T], true for words between the tokens that start and end a phrase."""
+    starts, ends = (labels == token for token in phrase_ids)
+    return (starts.cumsum(1) > ends.cumsum(1)) & ~starts
+
+
+def answer_directions(labels: Tensor, embeddings: Tensor, phrase_ids: tuple[int, int], nothing: int) -> Tensor:
+    """The direction [Q, H] of the mean word embedding of all phrases of each answer; for an answer that grounds nothing
+    that of the token `nothing`."""
+    inside = inside_phrases(labels, phrase_ids)
+    inside_or_first = inside.clone()
+    inside_or_first[:, 0] |= ~inside.any(1)
+    words = torch.where(inside, labels, nothing)
+    return F.normalize((embeddings.detach()[words] * inside_or_first.unsqueeze(-1)).sum(1), dim=1)
+
+
 def phrase_directions(labels: Tensor, embeddings: Tensor, phrase_ids: tuple[int, int]) -> Tensor:
     """The direction [P, H] of the mean word embedding of each phrase of a batch, in order.
 
@@ -34,8 +52,7 @@ def phrase_directions(labels: Tensor, embeddings: Tensor, phrase_ids: tuple[int,
         labels: [Q, T], tokens of the answers; `embeddings`: [V, H], of the words, taken as they are.
         phrase_ids: tokens that start and end a phrase.
     """
-    starts, ends = (labels == token for token in phrase_ids)
-    inside = (starts.cumsum(1) > ends.cumsum(1)) & ~starts
+    starts, inside = labels == phrase_ids[0], inside_phrases(labels, phrase_ids)
     number = (starts.flatten().cumsum(0) - 1)[inside.flatten()]  # which phrase of the batch each word is of
     words = embeddings.detach()[labels[inside]]
     sums = words.new_zeros(int(starts.sum()), words.shape[1]).index_add(0, number, words)
