@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 NAME := $(if $(DATA),$(notdir $(patsubst %/,%,$(DATA))),phantom)
 RUN := runs/$(NAME)
 BUNDLE := --bundle_root bundles/mimo --dataset_dir $(RUN)/dataset
-EPOCHS ?= 6
+EPOCHS ?= 7
 STEPS ?= 70
 SPLIT ?= 80:10:10
 

@@ -69,13 +69,15 @@ class MimoLoss(nn.Module):
         return torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
 
     def _text(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of logits [L, V], those at the labels of columns 1 and on that are not ignored."""
+        """Cross-entropy of logits [L, V], those at the labels of columns 1 and on that are not ignored: the weighted mean
+        over the tokens of each answer, and the mean over answers, so that a short refusal counts as much as a long list."""
         start, end = self.phrase_tokens
         inside = ((labels == start).cumsum(1) - (labels == end).cumsum(1)).bool() & (labels != start)
         answered = labels[:, 1:] != IGNORE
-        weights = torch.where(inside[:, 1:][answered], self.phrase, 1.0)
+        weights = torch.where(inside[:, 1:], self.phrase, 1.0) * answered
+        weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
         loss = F.cross_entropy(logits, labels[:, 1:][answered], reduction="none")
-        return (weights * loss).sum() / weights.sum()
+        return (weights[answered] * loss).sum() / len(labels)
 
 
 def _contrastive(logits: Tensor, targets: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 from ..transforms.prompts import sample_box, sample_point
 from .templates import grounded, listed, sentence, templates
 
+REFUSALS, MIXED = 0.28, 0.08  # of the named questions ask for what is not there, alone or beside what is
 SEVERAL_PROMPTS = 0.1  # of the visual-clue questions about images with several entities
 
 
@@ -70,14 +71,14 @@ def one_instruction(
     number: int,
     rng: np.random.Generator,
 ) -> Sample:
-    """The `number`th named question about an image: one in five asks for what is not there, alone or beside what is."""
+    """The `number`th named question about an image: some ask for what is not there, alone or beside what is."""
     names = list(masks)
     chance = rng.random()
-    if chance < 0.2 and (absent_here or absent_elsewhere):
+    if chance < REFUSALS and (absent_here or absent_elsewhere):
         return refusal(absent_here, absent_elsewhere, rng)
-    if chance < 0.27 and (absent_here or absent_elsewhere):
+    if chance < REFUSALS + MIXED and (absent_here or absent_elsewhere):
         return mixed(names[rng.integers(len(names))], absent_here, absent_elsewhere, rng)
-    if len(names) > 1 and chance < 0.5:
+    if len(names) > 1 and chance < 0.6:
         chosen = rng.choice(len(names), size=rng.integers(2, min(len(names), 4) + 1), replace=False)
         return instruction([names[i] for i in chosen], rng)
     return instruction([names[(number + rng.integers(len(names))) % len(names)]], rng)
