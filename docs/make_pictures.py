@@ -47,7 +47,7 @@ def phantom_sheet(rows: list[dict]) -> np.ndarray:
         axes[0, column].imshow(pixels)
         axes[0, column].set_title(row["modality"], fontsize=11)
         axes[1, column].imshow(overlay(pixels, masks, phrase_colors(len(masks))))
-        axes[1, column].set_title("\n".join(e["phrase"] for e in row["entities"]), fontsize=8, y=-0.02, va="top")
+        axes[1, column].set_title("\n".join(e["phrase"] for e in row["entities"]), fontsize=8, y=-0.08, va="top")
         for axis in axes[:, column]:
             axis.axis("off")
     figure.set_dpi(90)
