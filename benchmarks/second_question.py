@@ -21,13 +21,16 @@ from monai_mimo.inference import MimoPredictor  # noqa: E402
 
 
 class FirstToken(BaseStreamer):
-    """Notes when the first token of an answer is there."""
+    """Notes when the first token of an answer is there; what `transformers` puts before it is the prompt."""
 
     def __init__(self) -> None:
+        self.puts = 0
         self.at: float | None = None
 
     def put(self, value: object) -> None:
-        self.at = self.at or time.perf_counter()
+        self.puts += 1
+        if self.puts == 2:
+            self.at = time.perf_counter()
 
     def end(self) -> None:
         pass
