@@ -12,33 +12,27 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from monai_mimo.engines.report import panel_row
+from monai_mimo.inference import Entity
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.rle import decode_rle
-from monai_mimo.visualize import PanelRow, overlay, panel, phrase_colors, save_picture
+from monai_mimo.visualize import PanelRow, overlay, panel, phrase_colors, save_figure
 
 PICTURES = Path(__file__).parent / "pictures"
 
 
-def panel_row(record: dict, row: dict) -> PanelRow:
+def row_of(record: dict, row: dict) -> PanelRow:
     """One prediction as a row of a panel."""
-    return PanelRow(
-        image=np.asarray(row["image"].convert("RGB")),
-        question=record["question"],
-        answer=record["predicted_answer"],
-        spans=[tuple(e["span"]) for e in record["predicted_entities"]],
-        predicted=[decode_rle(e["mask"]) for e in record["predicted_entities"]],
-        reference=[decode_rle(e["mask"]) for e in record["entities"]],
-        points=record["points"],
-        boxes=record["boxes"],
-        title=f"{record['modality']}, perspective {'I' * record['perspective']}",
-    )
+    entities = [
+        Entity(e["phrase"], tuple(e["span"]), decode_rle(e["mask"]), e["score"]) for e in record["predicted_entities"]
+    ]
+    return panel_row(row, record["predicted_answer"], entities)
 
 
-def phantom_sheet(rows: list[dict]) -> np.ndarray:
-    """One image of each modality above its labels."""
+def phantom_sheet(rows: list[dict], path: Path) -> None:
+    """Draw one image of each modality above its labels."""
     figure = Figure(figsize=(2 * len(rows), 4.3), layout="constrained")
     axes = figure.subplots(2, len(rows))
     for column, row in enumerate(rows):
@@ -50,10 +44,7 @@ def phantom_sheet(rows: list[dict]) -> np.ndarray:
         axes[1, column].set_title("\n".join(e["phrase"] for e in row["entities"]), fontsize=8, y=-0.08, va="top")
         for axis in axes[:, column]:
             axis.axis("off")
-    figure.set_dpi(90)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
+    save_figure(figure, path, dpi=90)
 
 
 def main(run: Path) -> None:
@@ -66,7 +57,7 @@ def main(run: Path) -> None:
     for number, modality in enumerate(modalities):
         wanted = 1 + number % 2
         chosen.append(next(r for r in records if (r["modality"], r["perspective"]) == (modality, wanted)))
-    panel([panel_row(r, rows[r["id"]]) for r in chosen], PICTURES / "answers.png")
+    panel([row_of(r, rows[r["id"]]) for r in chosen], PICTURES / "answers.png")
     for modality in modalities:
         shutil.copy(run / "evaluation" / "panels" / f"{modality}.png", PICTURES / f"panel-{modality}.png")
     shutil.copy(run / "curves.png", PICTURES / "curves.png")
@@ -76,7 +67,7 @@ def main(run: Path) -> None:
         best = fullest.setdefault(row["modality"], row)
         if len(row["entities"]) > len(best["entities"]):
             fullest[row["modality"]] = row
-    save_picture(phantom_sheet(list(fullest.values())), PICTURES / "phantom.png")
+    phantom_sheet(list(fullest.values()), PICTURES / "phantom.png")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .data.collate import IGNORE
 from .models.mimo import Prediction
+from .models.phrase_alignment import inside_phrases
 
 
 @dataclass
@@ -71,10 +72,9 @@ class MimoLoss(nn.Module):
     def _text(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of logits [L, V], those at the labels of columns 1 and on that are not ignored: the weighted mean
         over the tokens of each answer, and the mean over answers, so that a short refusal counts as much as a long list."""
-        start, end = self.phrase_tokens
-        inside = ((labels == start).cumsum(1) - (labels == end).cumsum(1)).bool() & (labels != start)
         answered = labels[:, 1:] != IGNORE
-        weights = torch.where(inside[:, 1:], self.phrase, 1.0) * answered
+        inside = inside_phrases(labels, self.phrase_tokens)[:, 1:]
+        weights = torch.where(inside, self.phrase, 1.0) * answered
         weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
         loss = F.cross_entropy(logits, labels[:, 1:][answered], reduction="none")
         return (weights[answered] * loss).sum() / len(labels)

@@ -120,7 +120,7 @@ def panel(rows: Sequence[PanelRow], path: str | Path) -> None:
             if number == 0:
                 axis.set_title(name, fontsize=10, color="0.35")
         _dialogue(axes[number, pictures], row, colors)
-    _save(figure, path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _dialogue(axis: Axes, row: PanelRow, colors: Sequence[Color]) -> None:
@@ -181,7 +181,7 @@ def curves(history: dict[str, list[tuple[int, float]]], path: str | Path) -> Non
     if losses:
         left.set_yscale("log")
     right.set_ylim(0, 1.02)
-    _save(figure, path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def save_picture(picture: np.ndarray, path: str | Path) -> None:
@@ -193,7 +193,8 @@ def save_picture(picture: np.ndarray, path: str | Path) -> None:
         os.replace(temporary, path)
 
 
-def _save(figure: Figure, path: str | Path, dpi: int) -> None:
+def save_figure(figure: Figure, path: str | Path, dpi: int) -> None:
+    """Render a figure and write it as PNG, whole or not at all."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
