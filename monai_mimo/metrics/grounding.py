@@ -11,7 +11,7 @@ import torch
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
-from ..mimoseg.sources import MODALITIES
+from ..mimoseg.cases import MODALITIES
 from .matching import Grounded, match_pairs, match_phrases
 from .phrases import normalise_phrase
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import Dataset, disable_progress_bars, enable_progress_bars
 from datasets.arrow_writer import ArrowWriter
 from tqdm import tqdm
 
 from .. import __version__
 from ..errors import DataError, OutputError
-from .perspectives import Sample, write_samples
-from .read_case import ShownSlice, read_case
-from .rle import encode_rle
+from .case_rows import slice_rows
+from .cases import Case, Source, SourceSpec, patient_key
+from .read_case import read_case
 from .schema import FEATURES
-from .sources import Case, Source, SourceSpec, open_source, patient_key
+from .sources import open_source
 from .splits import LARGE_SET, PUBLISHED, SMALL, SPLITS, parse_ratio, split_patients
 
 REPORT = "dataset.json"
@@ -130,43 +128,6 @@ def write_split(
     finally:
         enable_progress_bars()
     return counts
-
-
-def slice_rows(
-    case: Case, shown: ShownSlice, entities: dict[str, set[str]], seed: int, questions_per_image: int
-) -> Iterator[dict[str, Any]]:
-    """The rows of one slice; its questions depend on the seed and the slice alone, not on other cases' order."""
-    image_id = hashlib.sha256(f"{case.source}/{case.image.name}/{case.patient}/{shown.number}".encode()).hexdigest()[
-        :16
-    ]
-    rng = np.random.default_rng([seed, int(image_id, 16)])
-    elsewhere = sorted(set().union(*entities.values()) - entities[case.modality])
-    samples = write_samples(shown.masks, shown.absent, elsewhere, questions_per_image, rng)
-    for number, sample in enumerate(samples):
-        yield row_of(case, shown, sample, image_id, number)
-
-
-def row_of(case: Case, shown: ShownSlice, sample: Sample, image_id: str, number: int) -> dict[str, Any]:
-    """One row, in the columns of `schema`."""
-    return {
-        "id": f"{image_id}-{number}",
-        "image": {"bytes": shown.encoded, "path": None},
-        "image_id": image_id,
-        "size": shown.size,
-        "modality": case.modality,
-        "source": case.source,
-        "patient": patient_key(case),
-        "slice": shown.number,
-        "spacing_mm": shown.spacing_mm or [],
-        "perspective": sample.perspective,
-        "question": sample.question,
-        "answer": sample.answer,
-        "entities": [{"phrase": p, "mask": encode_rle(shown.masks[p])} for p in sample.phrases],
-        "points": sample.points,
-        "boxes": sample.boxes,
-        "template": sample.template,
-        "file": case.image.name,
-    }
 
 
 def make_report(

@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..transforms.medical_image import MedicalImage
 from ..transforms.reading import PICTURES, has_suffix
 from ..transforms.slices import select_slices
-from .sources import Case
+from .cases import Case
 
 MIN_PIXELS, MIN_PART = 16, 0.0005  # smaller masks are neither asked for nor called absent
 

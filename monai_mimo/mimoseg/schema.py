@@ -10,14 +10,16 @@
 | patient | a hash of source and patient |
 | slice | its number in the volume in display orientation; -1 for a picture |
 | spacing_mm | [row, column] in millimetres, empty when unknown |
-| perspective | 1 instruction, 2 visual clue |
+| sequence | of MR or perfusion images, e.g. "FLAIR"; empty when there is none |
+| perspective | 1 instruction, 2 visual clue, 3 reasoning, 4 reasoning on a visual clue; 0 VQA without masks |
 | question | `<point>` and `<box>` stand where a prompt is referred to |
 | answer | `<p> phrase </p> <SEG>` for each entity |
-| entities | phrase and mask (COCO RLE, size [h, w]) of each `<SEG>` in order |
+| entities | phrase and mask (COCO RLE, size [h, w]) of each `<SEG>` in order; `label`: its place, "FILE:VALUE" |
 | points | [x, y, label], label 1 inside and 0 outside, in the order of the `<point>` markers |
 | boxes | [x0, y0, x1, y1], inclusive-exclusive, in the order of the `<box>` markers |
-| template | which template the texts come from |
-| file | path of the image in the source set |
+| template | which template the texts come from, "section/question number/answer number", or for III and IV the writer |
+| file | path of the image below the folder of the source set |
+| builder | the version of monai-mimo that wrote the row |
 """
 
 from __future__ import annotations
@@ -34,16 +36,22 @@ FEATURES = Features(
         "source": Value("string"),
         "patient": Value("string"),
         "slice": Value("int32"),
+        "sequence": Value("string"),
         "spacing_mm": List(Value("float32")),
         "perspective": Value("int8"),
         "question": Value("string"),
         "answer": Value("string"),
         "entities": List(
-            {"phrase": Value("string"), "mask": {"size": List(Value("int32")), "counts": Value("string")}}
+            {
+                "phrase": Value("string"),
+                "mask": {"size": List(Value("int32")), "counts": Value("string")},
+                "label": Value("string"),
+            }
         ),
         "points": List(List(Value("int32"))),
         "boxes": List(List(Value("int32"))),
         "template": Value("string"),
         "file": Value("string"),
+        "builder": Value("string"),
     }
 )

@@ -1,12 +1,11 @@
-"""Source sets as lists of cases. A case is one image file with the place of each of its labels; nothing is read yet."""
+"""Finding the layout of a source set and listing its cases; nothing is read yet."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -16,38 +15,7 @@ import yaml
 
 from ..errors import DataError, InputError
 from ..transforms.reading import NIFTI, PICTURES, has_suffix
-
-MODALITIES = ("CT", "MR", "PET", "X-ray", "dermoscopy", "endoscopy", "ultrasound", "fundus")
-
-
-@dataclass(frozen=True)
-class Label:
-    """Where one entity's mask is: the pixels of `path` that equal `value`, or that are not zero when `value` is none.
-    A `path` of none says that the entity was looked for and is not there."""
-
-    path: Path | None
-    value: int | None = None
-
-
-@dataclass(frozen=True)
-class Case:
-    """One image with all entities that its source labels."""
-
-    source: str
-    patient: str
-    modality: str
-    image: Path
-    labels: dict[str, Label]
-
-
-@dataclass(frozen=True)
-class SourceSpec:
-    """A source set as the user names it. `label` and `modality` describe a folder that does not tell them itself."""
-
-    name: str
-    path: Path
-    label: str | None = None
-    modality: str | None = None
+from .cases import MODALITIES, Case, Label, Source, SourceSpec
 
 
 @dataclass(frozen=True)
@@ -63,16 +31,6 @@ class Record:
     modality: str
     labels: dict[str, str]
     patient: str = "(.+)"
-
-
-@dataclass
-class Source:
-    """A set that was found, with its cases."""
-
-    name: str
-    path: Path
-    layout: str
-    cases: list[Case] = field(default_factory=list)
 
 
 def parse_source(text: str) -> SourceSpec:
@@ -136,7 +94,7 @@ def discover(folder: Path) -> tuple[list[SourceSpec], list[tuple[str, str]]]:
 @cache
 def catalogue() -> dict[str, Record]:
     """The records of `catalogue/*.yaml`, by the name of the set."""
-    files = (resources.files(__package__) / "catalogue").iterdir()
+    files = (resources.files(__package__) / "catalogue" / "folder_sets").iterdir()
     return {f.name.removesuffix(".yaml"): Record(**yaml.safe_load(f.read_text())) for f in files}
 
 
@@ -238,8 +196,3 @@ def _read_record(path: Path) -> Record:
     if record.modality not in MODALITIES or patient.groups != 1 or not record.labels:
         raise DataError(path, json.dumps(values), f"a modality of {MODALITIES}, labels, and one group in patient")
     return record
-
-
-def patient_key(case: Case) -> str:
-    """A name for the patient that does not tell who it is: 16 hex digits of sha256."""
-    return hashlib.sha256(f"{case.source}/{case.patient}".encode()).hexdigest()[:16]

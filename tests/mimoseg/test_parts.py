@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from monai_mimo.errors import InputError
-from monai_mimo.mimoseg.perspectives import write_samples
+from monai_mimo.mimoseg.questions.perspectives import write_samples
+from monai_mimo.mimoseg.questions.templates import grounded, listed, templates
 from monai_mimo.mimoseg.rle import decode_rle, encode_rle
 from monai_mimo.mimoseg.splits import parse_ratio, split_patients
-from monai_mimo.mimoseg.templates import grounded, listed, templates
 
 
 @given(arrays(bool, st.tuples(st.integers(1, 20), st.integers(1, 20))))

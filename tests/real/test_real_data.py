@@ -10,8 +10,9 @@ import numpy as np
 import pydicom
 import pytest
 
+from monai_mimo.mimoseg.cases import SourceSpec
 from monai_mimo.mimoseg.read_case import read_case
-from monai_mimo.mimoseg.sources import SourceSpec, discover, open_source
+from monai_mimo.mimoseg.sources import discover, open_source
 from monai_mimo.mimoseg.splits import split_patients
 from monai_mimo.transforms import MedicalImage
 

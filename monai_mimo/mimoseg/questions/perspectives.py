@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..transforms.prompts import sample_box, sample_point
+from ...transforms.prompts import sample_box, sample_point
 from .templates import grounded, listed, sentence, templates
 
 REFUSALS, MIXED = 0.28, 0.08  # of the named questions ask for what is not there, alone or beside what is

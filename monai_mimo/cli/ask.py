@@ -1,0 +1,82 @@
+"""`mimo ask`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ..errors import InputError, OutputError
+from .common import NOTICE, check_output, numbers
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """The options."""
+    parser = commands.add_parser("ask", help="ask about an image")
+    parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, NIfTI, a DICOM file or the folder of a series")
+    parser.add_argument("--question", required=True, metavar="TEXT")
+    parser.add_argument(
+        "--point", action="append", default=[], metavar="x,y[,0|1]", help="1 inside (default), 0 outside"
+    )
+    parser.add_argument("--box", action="append", default=[], metavar="x0,y0,x1,y1", help="x1 and y1 are just outside")
+    parser.add_argument("--slice", type=int, metavar="K", help="of a volume, from 0, inferior to superior")
+    parser.add_argument("--plane", choices=["axial", "coronal", "sagittal"], default="axial", help="of a volume")
+    parser.add_argument("--modality", metavar="M", help="CT, MR, PET ... when the file does not tell")
+    parser.add_argument("--weights", metavar="DIR", help="instead of the default ones")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--overlay", type=Path, metavar="OUT.png", help="write the image with masks and prompts")
+    parser.add_argument("--mask", type=Path, metavar="OUT", help="write a label map: PNG, or NIfTI for a volume")
+    parser.add_argument("--force", action="store_true", help="replace --overlay and --mask files that exist")
+    parser.set_defaults(run=ask)
+
+
+def ask(options: argparse.Namespace) -> None:
+    """Answer one question."""
+    points = [numbers("--point", text, (2, 3)) for text in options.point]
+    boxes = [numbers("--box", text, (4,)) for text in options.box]
+    if not options.question.strip():
+        raise InputError("--question", "an empty text", "a question in words")
+    for out in (options.overlay, options.mask):
+        if out is not None:
+            check_output(out, options.force)
+
+    from ..inference import MimoPredictor
+    from ..transforms import MedicalImage
+
+    image = MedicalImage.open(options.image, plane=options.plane, modality=options.modality)
+    image.check_slice(options.slice)
+    predictor = MimoPredictor.from_pretrained(options.weights)
+    predictor.set_image(image, options.slice)
+    answer = predictor.ask(options.question, points, boxes)
+
+    if options.mask is not None:
+        import numpy as np
+
+        labels = np.zeros(image.size, dtype=np.uint8)
+        for number, entity in enumerate(answer.entities, start=1):
+            labels[entity.mask] = number
+        image.save_mask(image.to_file_grid({options.slice or 0: labels}), options.mask)
+    if options.overlay is not None or not options.json:
+        from ..visualize import ansi_answer, overlay, phrase_colors, save_picture
+
+        colors = phrase_colors(len(answer.entities))
+    if options.overlay is not None:
+        masks = [entity.mask for entity in answer.entities]
+        try:
+            save_picture(overlay(image.slice(options.slice), masks, colors, points, boxes), options.overlay)
+        except OSError as error:
+            raise OutputError(options.overlay, f"{error.strerror or error}", "a place that can be written") from error
+    if options.json:
+        print(json.dumps(answer.to_json()))
+        return
+    print(ansi_answer(answer.text, [e.span for e in answer.entities], colors, enabled=sys.stdout.isatty()))
+    for number, entity in enumerate(answer.entities, start=1):
+        area = f"{entity.mask.sum()} px"
+        if answer.spacing_mm is not None:
+            area += f", {entity.mask.sum() * answer.spacing_mm[0] * answer.spacing_mm[1]:.0f} mm2"
+        label = f"label {number} in {options.mask}, " if options.mask else ""
+        print(f"  {entity.phrase}: {label}box {entity.box}, {area}, score {entity.score:.2f}")
+    for warning in answer.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(NOTICE, file=sys.stderr)

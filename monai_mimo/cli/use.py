@@ -1,0 +1,30 @@
+"""`mimo use`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """The options."""
+    parser = commands.add_parser("use", help="make a weights folder the default of `mimo ask`")
+    parser.add_argument("weights", metavar="DIR", type=Path)
+    parser.set_defaults(run=use)
+
+
+def use(options: argparse.Namespace) -> None:
+    """Copy a weights folder to where `mimo ask` looks for it."""
+    import shutil
+    import tempfile
+
+    from ..models.weights import default_weights_dir, load_weights, replace_folder
+
+    load_weights(options.weights)  # refuse a damaged one
+    target = default_weights_dir()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        new = Path(folder) / target.name
+        shutil.copytree(options.weights, new)
+        replace_folder(new, target)
+    print(f"default weights: {target} (from {options.weights})")

@@ -1,0 +1,72 @@
+"""What the builder works on: source sets as lists of cases. A case is one image with the place of each of its labels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MODALITIES = ("CT", "MR", "PET", "X-ray", "dermoscopy", "endoscopy", "ultrasound", "fundus")
+
+
+@dataclass(frozen=True)
+class Label:
+    """Where one entity's mask is: the pixels of `path` that equal `value`, or that are not zero when `value` is none.
+    A `path` of none says that the entity was looked for and is not there."""
+
+    path: Path | None
+    value: int | None = None
+
+    def __str__(self) -> str:
+        """ "FILE:VALUE", for the provenance of a row."""
+        return f"{self.path.name if self.path else ''}:{'nonzero' if self.value is None else self.value}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with all entities that its source labels.
+
+    Attributes:
+        image: a file, or the folder of a DICOM series; `channel` is the one to read of a 4-D file.
+        labels: entity -> where its mask is.
+        sequence: of MR or perfusion images, e.g. "FLAIR".
+        plane: whose slices are shown.
+        window: (level, width) of the grey values; none: the rule of the modality.
+        perspectives: which questions may be made of it.
+    """
+
+    source: str
+    patient: str
+    modality: str
+    image: Path
+    labels: dict[str, Label]
+    sequence: str | None = None
+    channel: int | None = None
+    plane: str = "axial"
+    window: tuple[float, float] | None = None
+    perspectives: tuple[int, ...] = (1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """A source set as the user names it. `label` and `modality` describe a folder that does not tell them itself."""
+
+    name: str
+    path: Path
+    label: str | None = None
+    modality: str | None = None
+
+
+@dataclass
+class Source:
+    """A set that was found, with its cases."""
+
+    name: str
+    path: Path
+    layout: str
+    cases: list[Case] = field(default_factory=list)
+
+
+def patient_key(case: Case) -> str:
+    """A name for the patient that does not tell who it is: 16 hex digits of sha256."""
+    return hashlib.sha256(f"{case.source}/{case.patient}".encode()).hexdigest()[:16]
