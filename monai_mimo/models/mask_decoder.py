@@ -161,8 +161,8 @@ class MaskDecoder(SamMaskDecoder):
         x = activation1(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
         x = x @ up2.weight.permute(0, 2, 3, 1).flatten(1)
         x = activation2(x.unflatten(-1, (2, 2, -1)) + up2.bias + finer)
-        masks, height, width, *_, channels = x.shape
-        logits = torch.bmm(x.view(masks, -1, channels), weights.unsqueeze(2)).view(masks, height, width, 2, 2, 2, 2)
+        masks, height, width = x.shape[:3]
+        logits = torch.bmm(x.flatten(1, -2), weights.unsqueeze(2)).view(masks, height, width, 2, 2, 2, 2)
         return logits.permute(0, 1, 3, 5, 2, 4, 6).reshape(masks, 4 * height, 4 * width)
 
 
