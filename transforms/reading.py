@@ -66,7 +66,9 @@ def read_grid(path: str | Path, channel: int | None = None) -> Grid:
             values that are not finite.
     """
     path = Path(path)
-    expected = "a PNG, JPEG, BMP, TIFF, NIfTI, MetaImage, NRRD, Analyze or DICOM file, or a folder with one DICOM series"
+    expected = (
+        "a PNG, JPEG, BMP, TIFF, NIfTI, MetaImage, NRRD, Analyze or DICOM file, or a folder with one DICOM series"
+    )
     try:
         if not path.exists():
             raise InputError(path, "no such file", expected)

@@ -54,8 +54,11 @@ def sa_med2d_cases(folder: Path) -> tuple[list[Case], list[str]]:
         if series is None:
             left_out[f"images of {name}, {kind}, which no row of the published table uses"] += 1
             continue
-        entities = {number: entity for class_name, number in mapping.get(name, {}).items()
-                    if (entity := _entity(record, class_name, series)) is not None}
+        entities = {
+            number: entity
+            for class_name, number in mapping.get(name, {}).items()
+            if (entity := _entity(record, class_name, series)) is not None
+        }
         found: dict[str, list[Path]] = {entity: [] for entity in entities.values()}
         for mask in masks:
             number = Path(mask).stem.split("--")[-1].split("_")[0]

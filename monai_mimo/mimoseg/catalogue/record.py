@@ -60,7 +60,9 @@ class LabelFile(Strict):
     def _check(self) -> LabelFile:
         unknown = set(self.options) - set(OPTIONS[self.kind])
         if unknown:
-            raise ValueError(f"no option {sorted(unknown)[0]!r} of kind {self.kind} (there are {sorted(OPTIONS[self.kind])})")
+            raise ValueError(
+                f"no option {sorted(unknown)[0]!r} of kind {self.kind} (there are {sorted(OPTIONS[self.kind])})"
+            )
         if self.kind == "map" and "entity" not in self.pattern().fields:
             names = [v for values in self.entities.values() for v in values if isinstance(v, str)]
             if wrong := [name for name in names if not re.fullmatch("#[0-9a-fA-F]{6}", name)]:

@@ -90,7 +90,9 @@ def rtstruct_masks(
                 axis = int(np.argmin(np.ptp(points, axis=0)))
                 plane = round(float(points[:, axis].mean()))
                 if abs(points[:, axis] - plane).max() > OFF_GRID or not 0 <= plane < dense.shape[axis]:
-                    raise DataError(path, f"a contour of {labels[number]!r} beside the slices", f"those of {image.path.name}")
+                    raise DataError(
+                        path, f"a contour of {labels[number]!r} beside the slices", f"those of {image.path.name}"
+                    )
                 view = np.moveaxis(dense, axis, 0)[plane]
                 view ^= polygon2mask(view.shape, np.delete(points, axis, axis=1))
             united |= dense
@@ -118,7 +120,9 @@ def _chosen(path: Path, labels: dict[int, str], names: tuple[int | str, ...]) ->
     return found
 
 
-def _points(group: pydicom.Dataset, shared: pydicom.Dataset | None, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _points(
+    group: pydicom.Dataset, shared: pydicom.Dataset | None, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
     """Places [n, 3] of pixels in LPS millimetres."""
 
     def find(name: str) -> pydicom.Dataset:
@@ -127,11 +131,7 @@ def _points(group: pydicom.Dataset, shared: pydicom.Dataset | None, rows: np.nda
     position = np.asarray(find("PlanePositionSequence").ImagePositionPatient, dtype=float)
     orientation = np.asarray(find("PlaneOrientationSequence").ImageOrientationPatient, dtype=float)
     spacing = np.asarray(find("PixelMeasuresSequence").PixelSpacing, dtype=float)
-    return (
-        position
-        + np.outer(columns, orientation[:3] * spacing[1])
-        + np.outer(rows, orientation[3:] * spacing[0])
-    )
+    return position + np.outer(columns, orientation[:3] * spacing[1]) + np.outer(rows, orientation[3:] * spacing[0])
 
 
 def _indices(image: MedicalImage, points: np.ndarray) -> np.ndarray:

@@ -32,7 +32,8 @@ def xml_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[
     shapes = []
     for region in root.iterfind(option("region")):
         places = [
-            (_text(path, point, option("x")), _text(path, point, option("y"))) for point in region.iterfind(option("point"))
+            (_text(path, point, option("x")), _text(path, point, option("y")))
+            for point in region.iterfind(option("point"))
         ]
         shapes.append((_text(path, region, option("name")), _numbers(path, places)))
     return _filled(path, image, shapes, wanted)
@@ -127,5 +128,7 @@ def _text(path: Path, element: ElementTree.Element, place: str) -> str:
     found = element.find(where.rstrip("/")) if where.rstrip("/") else element
     text = None if found is None else found.get(attribute) if attribute else found.text
     if text is None:
-        raise DataError(path, f"no {place} in <{element.tag}>", "a name for each outline and two coordinates for each point")
+        raise DataError(
+            path, f"no {place} in <{element.tag}>", "a name for each outline and two coordinates for each point"
+        )
     return text.strip()

@@ -42,7 +42,9 @@ def rle_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[
                         code, (height, width), option("start"), option("relative"), option("order") == "columns"
                     )
                 except ValueError as error:
-                    raise DataError(path, f"{error} (row of {reader.key!r})", f"runs in {height} x {width} pixels") from error
+                    raise DataError(
+                        path, f"{error} (row of {reader.key!r})", f"runs in {height} x {width} pixels"
+                    ) from error
         masks.append(BoxMasks(united[None]))
     return masks
 
