@@ -74,10 +74,7 @@ def _count(frames: np.ndarray) -> list[dict[int, int]]:
     for frame in frames:
         if not frame.any():
             out.append({0: size})
-        elif small and frame.dtype.kind != "i":
-            counts = np.bincount(frame.ravel(order="K"))
-            out.append({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
-        elif small and frame.min() >= 0:
+        elif small and (frame.dtype.kind == "u" or frame.min() >= 0):
             counts = np.bincount(frame.ravel(order="K"))
             out.append({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
         else:

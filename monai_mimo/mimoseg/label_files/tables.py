@@ -104,7 +104,7 @@ def point_masks(
                 raise DataError(path, f"row {number} {row}", "numbers in the columns of x, y and z") from error
             if not all(0 <= place < size for place, size in zip((x, y, z), shape)):
                 raise DataError(path, f"a point {x, y, z} in row {number}", f"voxels of {list(shape)}")
-            places = (disc + (x, y)).T
+            places = (disc + np.array([x, y])).T
             inside = (places >= 0).all(axis=0) & (places[0] < shape[0]) & (places[1] < shape[1])
             for mask, values in zip(dense, wanted):
                 if not values or value in map(str, values):
