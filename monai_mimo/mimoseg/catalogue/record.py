@@ -152,7 +152,7 @@ class Series(Strict):
 
     Attributes:
         sequences: MR or perfusion sequence -> what fills `{sequence}` in the image's pattern, or the number of its channel
-            in a 4-D file. None: the images have no sequences.
+            in a 4-D file; "" when the pattern has none, as all images are of that sequence. None: the images have no sequences.
         where: field -> regular expression that its whole value must match, when the layout holds other images too.
         entities: which of the labelled entities this row uses; none: all.
         perspectives: which are made of it.
