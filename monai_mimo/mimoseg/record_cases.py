@@ -29,17 +29,20 @@ class Tree:
 
 
 @dataclass
-class Found:
-    """What a layout found in a tree.
+class FoundLabels:
+    """The files of one pattern of labels: path and fields of each, by the values of the fields that images have too."""
 
-    Attributes:
-        images: path and fields of each image.
-        labels: for each label file of the layout, the fields that it shares with images, and by their values the paths
-            (with their fields) of the files.
-    """
+    pattern: Pattern
+    shared: list[str]
+    index: dict[tuple[str, ...], list[tuple[str, dict[str, str]]]]
+
+
+@dataclass
+class Found:
+    """What a layout found in a tree: path and fields of each image, and the files of each of its patterns of labels."""
 
     images: list[tuple[str, dict[str, str]]]
-    labels: list[tuple[list[str], dict[tuple[str, ...], list[tuple[str, dict[str, str]]]]]]
+    labels: list[FoundLabels]
 
 
 def scan(root: Path) -> Tree:
@@ -91,12 +94,12 @@ def find(tree: Tree, record: Record, layout: Layout) -> Found:
     images = _matches(pattern, tree.files) or _matches(pattern, tree.folders)
     labels = []
     for file in layout.labels:
-        label_pattern = file.pattern(fills)
+        label_pattern = file.pattern(fills, pattern)
         shared = [name for name in label_pattern.fields if name in pattern.fields]
         index: dict[tuple[str, ...], list[tuple[str, dict[str, str]]]] = {}
         for path, fields in _matches(label_pattern, tree.files):
             index.setdefault(tuple(fields[name] for name in shared), []).append((path, fields))
-        labels.append((shared, index))
+        labels.append(FoundLabels(label_pattern, shared, index))
     return Found(images, labels)
 
 
@@ -110,7 +113,7 @@ def record_cases(name: str, tree: Tree, record: Record) -> tuple[list[Case], lis
     """
     for layout in record.layouts:
         found = find(tree, record, layout)
-        if found.images and any(index for _, index in found.labels):
+        if found.images and any(labels.index for labels in found.labels):
             return _cases(name, tree, record, layout, found)
     images = " or ".join(dict.fromkeys(layout.images for layout in record.layouts))
     labels = " or ".join(dict.fromkeys(file.file for layout in record.layouts for file in layout.labels))
@@ -164,29 +167,29 @@ def _labels_of(
     parts: dict[str, list[Label]] = {}
     missing: dict[str, Label] = {}
     any_file = False
-    for file, (shared, index), reader in zip(layout.labels, found.labels, readers):
-        files = index.get(tuple(fields[name] for name in shared), [])
+    for file, labels, reader in zip(layout.labels, found.labels, readers):
+        files = labels.index.get(tuple(fields[name] for name in labels.shared), [])
         any_file |= bool(files)
         if file.kind == "rle_csv":
             reader = Reader(reader.kind, reader.known, reader.options, Pattern(file.option("key")).fill(fields))
-        each = "entity" in file.pattern().fields
+        each = "entity" in labels.pattern.fields
         for entity, values in file.entities.items():
             texts = [str(value) for value in values]
             mine = [path for path, has in files if not each or has["entity"] in texts]
             value = None if each or not values else values[0] if len(values) == 1 else tuple(values)
             parts.setdefault(entity, []).extend(Label(root / path, value, reader) for path in mine)
             if not mine and not file.optional:
-                expected = file.pattern().fill({"entity": texts[0], **fields} if each else fields)
+                expected = labels.pattern.fill({"entity": texts[0], **fields} if each else fields)
                 missing[entity] = Label(root / expected, value, reader)
     if not any_file and missing:
         return None
-    labels = {}
+    out = {}
     for entity, found_parts in parts.items():
         if entity in missing:
             found_parts.append(missing[entity])
         first, *others = found_parts or [Label(None)]
-        labels[entity] = Label(first.path, first.value, first.reader, tuple(others))
-    return labels
+        out[entity] = Label(first.path, first.value, first.reader, tuple(others))
+    return out
 
 
 def _reader(file: LabelFile) -> Reader:

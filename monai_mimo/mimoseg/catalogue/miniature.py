@@ -76,7 +76,9 @@ def _draw(record: Record, layout: Layout, out: Path) -> list[DrawnImage]:
     sequences = [fill for series in record.series for fill in (series.sequences or {}).values()]
     fills = list(dict.fromkeys(fill for fill in sequences if isinstance(fill, str)))
     channels = [fill + 1 for fill in sequences if isinstance(fill, int)]
-    combinations = list(_combinations(small, fills))
+    combinations = list(_combinations(small, pattern.fields, fills))
+    if not combinations:
+        raise DataError(f"record {record.name}", "no values in miniature.fields", f"some for {layout.images}")
     images: dict[str, dict[str, str]] = {}
     for fields in combinations:
         path = _path(pattern, fields, record)
@@ -87,8 +89,9 @@ def _draw(record: Record, layout: Layout, out: Path) -> list[DrawnImage]:
     files = [_instances(file, combinations, record) for file in layout.labels]
 
     def box(item: Item, label_path: str, image_path: str) -> np.ndarray:
-        table = layout.labels[item.file].kind == "rle_csv"
-        return _box(item.cell, len(items), size, f"{label_path} {image_path if table else ''}")
+        file = layout.labels[item.file]
+        mask = _box(item.cell, len(items), size, f"{label_path} {image_path if file.kind == 'rle_csv' else ''}")
+        return _disc(mask, file.option("radius")) if file.kind == "points_csv" else mask
 
     drawn = []
     for number, (path, fields) in enumerate(images.items()):
@@ -100,7 +103,7 @@ def _draw(record: Record, layout: Layout, out: Path) -> list[DrawnImage]:
                 votes = np.zeros(size, dtype=int)
                 for label_path, has in instances.items():
                     if all(has[name] == fields[name] for name in shared):
-                        mine = [i for i in items if (i.file, i.entity) == (file, entity) and _in(i, has)]
+                        mine = [i for i in items if i.file == file and _in(i, has) and _is(i, entity, label)]
                         votes += sum((box(item, label_path, path) for item in mine), np.zeros(size, dtype=int)) > 0
                 masks[entity] |= votes >= (label.option("agree") if label.kind == "map" else 1)
         drawn.append(DrawnImage(out / path, fields, masks))
@@ -125,14 +128,16 @@ def _draw(record: Record, layout: Layout, out: Path) -> list[DrawnImage]:
     return drawn
 
 
-def _combinations(small: Miniature, fills: list[str]) -> Iterator[dict[str, str]]:
-    """The fields of each file of the miniature."""
+def _combinations(small: Miniature, names: list[str], fills: list[str]) -> Iterator[dict[str, str]]:
+    """The fields of each file of the miniature, of those combinations that have all fields of the image's pattern."""
     given = small.fields
     if isinstance(given, dict):
         rows = [dict(zip(given, values)) for values in product(*given.values())]
     else:
         rows = [dict(row) for row in given]
     for row in rows:
+        if not set(names) <= {*row, "sequence"}:
+            continue  # of another layout
         if fills and "sequence" not in row:
             yield from ({**row, "sequence": fill} for fill in fills)
         else:
@@ -166,6 +171,11 @@ def _instances(file: LabelFile, combinations: list[dict[str, str]], record: Reco
     return out
 
 
+def _is(item: Item, entity: str, file: LabelFile) -> bool:
+    """Whether an item is part of an entity: a value may stand for several, as for a disc and the cup in it."""
+    return item.entity == entity or (item.value is not None and item.value in file.entities.get(entity, []))
+
+
 def _in(item: Item, has: dict[str, str]) -> bool:
     """Whether an item is in the file with these fields: all are, but for those of other entities in files for each."""
     return has.get("entity", str(item.value)) == str(item.value)
@@ -175,11 +185,23 @@ def _box(cell: int, cells: int, size: tuple[int, int, int], seed: str) -> np.nda
     """bool [slice, row, column]: a box in one cell of the image, moved by up to two pixels."""
     across = math.ceil(math.sqrt(cells))
     height, width = size[1] // math.ceil(cells / across), size[2] // across
+    if min(height, width) < 8:
+        raise DataError("miniature.shape", f"{size[2]} x {size[1]} pixels", f"8 in each direction for each of {cells} labels")
     digest = hashlib.sha256(seed.encode()).digest()
     y, x = height * (cell // across) + 1 + digest[0] % 3, width * (cell % across) + 1 + digest[1] % 3
     first = (1 + cell % 2) if size[0] > 3 else 0
     out = np.zeros(size, dtype=bool)
     out[first : max(first + 1, size[0] - 1), y : y + height - 4, x : x + width - 4] = True
+    return out
+
+
+def _disc(box: np.ndarray, radius: int) -> np.ndarray:
+    """A disc in the middle of a box, on its first slice."""
+    corner, extent = np.argwhere(box).min(axis=0), np.ptp(np.argwhere(box), axis=0)
+    centre = corner + extent // 2
+    out = np.zeros_like(box)
+    for y, x in np.ndindex(box.shape[1:]):
+        out[corner[0], y, x] = (y - centre[1]) ** 2 + (x - centre[2]) ** 2 <= radius**2
     return out
 
 

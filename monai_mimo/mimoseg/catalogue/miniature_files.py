@@ -106,6 +106,8 @@ def write_marks(
         _write_json(path, file, marks)
     elif file.kind == "polygons_xml":
         _write_xml(path, file, marks)
+    elif file.kind == "points_csv":
+        _write_points(path, file, marks, small)
     else:
         raise DataError(path, f"labels of kind {file.kind}", "a kind that miniatures draw")
 
@@ -202,6 +204,19 @@ def _write_xml(path: Path, file: LabelFile, marks: list[Mark]) -> None:
             _set(point, file.option("x"), str(x))
             _set(point, file.option("y"), str(y))
     ElementTree.ElementTree(root).write(path)
+
+
+def _write_points(path: Path, file: LabelFile, marks: list[Mark], small: Miniature) -> None:
+    change = ornt_transform(axcodes2ornt("LPS"), axcodes2ornt(small.axes))
+    places = [file.option(name) for name in ("x", "y", "z", "value")]
+    with path.open("w", newline="") as out:
+        table = csv.writer(out, delimiter=file.option("delimiter"))
+        for mark in marks:
+            centre = np.zeros(mark.mask.shape, dtype=bool)
+            centre[tuple(np.argwhere(mark.mask).mean(axis=0).round().astype(int))] = True
+            voxel = np.argwhere(apply_orientation(centre.transpose(2, 1, 0), change))[0].tolist()
+            row = dict(zip(places, [*voxel, mark.value]))
+            table.writerow([row.get(column, "") for column in range(max(p for p in places if p is not None) + 1)])
 
 
 def _child(element: ElementTree.Element, path: str) -> ElementTree.Element:

@@ -16,14 +16,19 @@ class Pattern:
     Args:
         text: the pattern.
         fills: field -> the only texts that may stand for it.
+        like: another pattern, whose regular expressions hold for fields that have none here.
 
     Raises:
         ValueError: a brace is not closed, a name is no identifier, or a regular expression is wrong.
     """
 
-    def __init__(self, text: str, fills: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self, text: str, fills: Mapping[str, Sequence[str]] | None = None, like: Pattern | None = None
+    ) -> None:
         self.text, self.fills = text, dict(fills or {})
         self.parts = list(_parts(text))
+        own = {name: expression for kind, name, expression in self.parts if kind == "field" and expression}
+        self.expressions: dict[str, str] = {**(like.expressions if like else {}), **own}
         try:
             self.regex  # noqa: B018  (a wrong one is found here)
         except re.error as error:
@@ -38,7 +43,7 @@ class Pattern:
     def regex(self) -> re.Pattern[str]:
         """For a whole path with "/" between its parts."""
         out, seen = [], set()
-        for kind, value, expression in self.parts:
+        for kind, value, _ in self.parts:
             if kind == "text":
                 out.append(re.escape(value))
             elif kind == "wildcard":
@@ -47,7 +52,7 @@ class Pattern:
                 out.append(f"(?P={value})")
             else:
                 seen.add(value)
-                out.append(f"(?P<{value}>{self._expression(value, expression)})")
+                out.append(f"(?P<{value}>{self._expression(value)})")
         return re.compile("".join(out))
 
     def match(self, path: str) -> dict[str, str] | None:
@@ -62,11 +67,11 @@ class Pattern:
             out.append(fields.get(value, f"{{{value}}}") if kind == "field" else value)
         return "".join(out)
 
-    def _expression(self, name: str, expression: str) -> str:
+    def _expression(self, name: str) -> str:
         if name in self.fills:
             longest_first = sorted(self.fills[name], key=len, reverse=True)
             return "|".join(map(re.escape, longest_first)) or "(?!)"
-        return expression or "[^/]+"
+        return self.expressions.get(name, "[^/]+")
 
 
 def _parts(text: str) -> list[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 A record is a YAML file; `load_record` reads and checks it. Paths in it are patterns below the folder of the set:
 `case_{patient}/imaging.nii.gz`. A field `{name}` stands for one or more characters other than `/`; `{name:regex}` says
 which; `*` and `**` are wildcards as of glob. A field that stands in the patterns of an image and of its labels has the same
-value in both. `{sequence}` and `{entity}` are filled from the record, any other name is the record's own; the patient is
+value in both, and its expression needs to stand in the image's pattern only. `{sequence}` and `{entity}` are filled from the record, any other name is the record's own; the patient is
 `{patient}` unless the layout says otherwise.
 """
 
@@ -73,10 +73,10 @@ class LabelFile(Strict):
         """As the record has it, or the default of the kind."""
         return self.options.get(name, OPTIONS[self.kind][name])
 
-    def pattern(self, fills: Mapping[str, Sequence[str]] | None = None) -> Pattern:
-        """`file`, where only what the entities say stands for `{entity}`, and `fills` for other fields."""
+    def pattern(self, fills: Mapping[str, Sequence[str]] | None = None, like: Pattern | None = None) -> Pattern:
+        """`file`, where only what the entities say stands for `{entity}`; `fills` and `like` as of `Pattern`."""
         entities = [str(value) for values in self.entities.values() for value in values]
-        return Pattern(self.file, {"entity": entities, **(fills or {})})
+        return Pattern(self.file, {"entity": entities, **(fills or {})}, like)
 
 
 # The options of each kind of label file, with their defaults (none: not used).
@@ -253,12 +253,13 @@ def catalogue() -> dict[str, Record]:
 
 
 def find_record(name: str) -> Record | None:
-    """The record of a set by its name or an alias; capitals, and "-", "_" and spaces, make no difference."""
-    return _by_name().get(_plain(name))
+    """The record of a set by its name or an alias; capitals, and "-", "_" and spaces, make no difference if need be."""
+    return catalogue().get(name) or _by_name().get(_plain(name))
 
 
 @cache
 def _by_name() -> dict[str, Record]:
+    """By names without the differences; the name of one set goes before the alias of another."""
     aliases = {_plain(alias): record for record in catalogue().values() for alias in record.aliases}
     return aliases | {_plain(record.name): record for record in catalogue().values()}
 
