@@ -27,23 +27,26 @@ def page() -> str:
     published = [record for record in records if any(series.published for series in record.series)]
     rows = [row for record in published for row in table_rows(record)]
     own = [record for record in records if record not in published]
-    return "\n".join(
-        [
-            HEAD,
-            "| set | modality | entities | perspectives | images | masks |",
-            "|---|---|---|---|---|---|",
-            *rows,
-            "",
-            "Images and masks are the published counts of 2-D images.",
-            "",
-            "## How to get them",
-            "",
-            *[text for record in published for text in details(record)],
-            "## Other sets in the catalogue",
-            "",
-            *[text for record in own for text in details(record)],
-        ]
-    ).rstrip() + "\n"
+    return (
+        "\n".join(
+            [
+                HEAD,
+                "| set | modality | entities | perspectives | images | masks |",
+                "|---|---|---|---|---|---|",
+                *rows,
+                "",
+                "Images and masks are the published counts of 2-D images.",
+                "",
+                "## How to get them",
+                "",
+                *[text for record in published for text in details(record)],
+                "## Other sets in the catalogue",
+                "",
+                *[text for record in own for text in details(record)],
+            ]
+        ).rstrip()
+        + "\n"
+    )
 
 
 def table_rows(record: Record) -> Iterator[str]:
