@@ -3,8 +3,8 @@
 A record is a YAML file; `load_record` reads and checks it. Paths in it are patterns below the folder of the set:
 `case_{patient}/imaging.nii.gz`. A field `{name}` stands for one or more characters other than `/`; `{name:regex}` says
 which; `*` and `**` are wildcards as of glob. A field that stands in the patterns of an image and of its labels has the same
-value in both, and its expression needs to stand in the image's pattern only. `{sequence}` and `{entity}` are filled from the record, any other name is the record's own; the patient is
-`{patient}` unless the layout says otherwise.
+value in both, and its expression needs to stand in the image's pattern only. `{sequence}` and `{entity}` are filled from the
+record, any other name is the record's own; the patient is `{patient}` unless the layout says otherwise.
 """
 
 from __future__ import annotations
