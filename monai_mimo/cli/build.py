@@ -13,7 +13,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """The options."""
     parser = commands.add_parser("build", help="build a training set from source sets")
     parser.add_argument(
-        "--source", action="append", default=[], metavar="NAME=PATH[,label=ENTITY][,modality=M]", help="repeatable"
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME=PATH[,label=ENTITY][,modality=M][,record=FILE]",
+        help="repeatable",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="take every labelled set found in DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
