@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..errors import DataError, OutputError
-from .case_rows import slice_rows
+from .case_rows import RowSettings, slice_rows
 from .cases import Case, Source, SourceSpec, patient_key
 from .read_case import read_case
 from .schema import FEATURES
@@ -114,10 +114,12 @@ def write_split(
 ) -> Counter:
     """Write one split, one case at a time, and count its rows by (modality, perspective)."""
     counts: Counter = Counter()
+    by_modality = {modality: tuple(sorted(names)) for modality, names in entities.items()}
+    settings = RowSettings(by_modality, seed, questions_per_image, perspectives=(1, 2))
     with ArrowWriter(features=FEATURES, path=str(cache / "rows.arrow")) as writer:
         for case in cases:
             for shown in read_case(case, slices_per_volume):
-                for row in slice_rows(case, shown, entities, seed, questions_per_image):
+                for row in slice_rows(case, shown, settings):
                     counts[row["modality"], row["perspective"]] += 1
                     writer.write(FEATURES.encode_example(row))
             bar.update()
