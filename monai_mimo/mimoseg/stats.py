@@ -23,6 +23,7 @@ from .load import load_mimoseg
 from .splits import SPLITS
 
 KEYS = ("source", "modality", "sequence", "perspective")
+COLUMNS = [*((key, pa.string()) for key in KEYS[:3]), (KEYS[3], pa.int8()), ("image_id", pa.string())]
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,8 @@ def _batches(rows: Dataset) -> list[pa.RecordBatch]:
 
 
 def _rows(split: str, rows: Dataset) -> pa.Table:
-    """One line for each row: the keys and the image."""
-    schema = pa.schema(
-        [*[(key, pa.string()) for key in KEYS[:3]], ("perspective", pa.int8()), ("image_id", pa.string())]
-    )
+    """One line for each row: the keys, the image and the split."""
+    schema = pa.schema(COLUMNS)
     batches = [batch.select(schema.names).cast(schema) for batch in _batches(rows)]
     table = pa.Table.from_batches(batches, schema)
     return table.append_column("split", pa.array([split] * len(table), pa.string()))
@@ -133,10 +132,7 @@ def _rows(split: str, rows: Dataset) -> pa.Table:
 
 def _masks(rows: Dataset) -> pa.Table:
     """One line for each mask of each row: the keys, the image and the phrase."""
-    schema = pa.schema(
-        [*[(key, pa.string()) for key in KEYS[:3]], ("perspective", pa.int8()), ("image_id", pa.string())]
-        + [("phrase", pa.string())]
-    )
+    schema = pa.schema([*COLUMNS, ("phrase", pa.string())])
     batches = []
     for batch in _batches(rows):
         entities = batch.column("entities")

@@ -70,7 +70,7 @@ def _samples(statistics: Statistics) -> Table:
     for perspective, cells in statistics.samples.items():
         ours = [cells[split] for split in SPLITS]
         theirs = [published[perspective][split] for split in SPLITS] if perspective in published else None
-        rows.append([ROMAN[perspective], *ours, sum(ours), *(theirs + [sum(theirs)] if theirs else [None] * 4)])
+        rows.append([ROMAN[perspective], *ours, sum(ours), *([*theirs, sum(theirs)] if theirs else [None] * 4)])
     rows.append(["all", *(sum(row[i] or 0 for row in rows) for i in range(1, 9))])  # type: ignore[misc]
     columns = [*SPLITS, "total"]
     return Table(
