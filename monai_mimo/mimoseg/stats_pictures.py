@@ -17,9 +17,8 @@ from ..visualize import PALETTE, PanelRow, panel, save_figure
 from .plain_text import plain_answer
 from .rle import decode_rle
 from .splits import SPLITS
-from .stats import Statistics, published_splits
+from .stats import ROMAN, Statistics, published_splits
 
-ROMAN = ("VQA", "I", "II", "III", "IV")
 SHADES = [tuple(v / 255 for v in color) for color in [PALETTE[6], *PALETTE[:6]]]  # blue for the largest
 GREY = (0.55, 0.55, 0.55)
 MOST_ENTITIES, EXAMPLES = 30, 4
@@ -133,6 +132,7 @@ def panel_row(row: dict[str, Any]) -> PanelRow:
 def _bare(axis: Axes, numbers: str) -> None:
     """Take away the axis of numbers, which stand at the bars."""
     axis.spines[["top", "right", "left" if numbers == "y" else "bottom"]].set_visible(False)
-    axis.tick_params(
-        **{"y": {"left": False, "labelleft": False}, "x": {"bottom": False, "labelbottom": False}}[numbers]
-    )
+    if numbers == "y":
+        axis.tick_params(left=False, labelleft=False)
+    else:
+        axis.tick_params(bottom=False, labelbottom=False)

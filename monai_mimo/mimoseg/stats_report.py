@@ -11,11 +11,10 @@ from pathlib import Path
 
 from ..errors import OutputError
 from .splits import SPLITS
-from .stats import Statistics, count, open_splits, published_splits
+from .stats import ROMAN, Statistics, count, open_splits, published_splits
 from .stats_pictures import draw_entities, draw_examples, draw_modalities, draw_samples
 
 Cell = str | int | None
-ROMAN = {0: "VQA", 1: "I", 2: "II", 3: "III", 4: "IV"}
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,7 @@ def _text(cell: Cell) -> str:
 
 def tables(statistics: Statistics) -> list[Table]:
     """Samples by perspective and split, modalities, sources, entities."""
-    return [
-        _samples(statistics),
-        _modalities(statistics),
-        _sources(statistics),
-        _entities(statistics),
-    ]
+    return [_samples(statistics), _modalities(statistics), _sources(statistics), _entities(statistics)]
 
 
 def _samples(statistics: Statistics) -> Table:
@@ -83,7 +77,7 @@ def _samples(statistics: Statistics) -> Table:
 
 def _modalities(statistics: Statistics) -> Table:
     total = max(1, statistics.total.samples)
-    rows = [
+    rows: list[list[Cell]] = [
         [name or "not stated", c.images, c.masks, c.samples, f"{100 * c.samples / total:.1f} %"]
         for name, c in [*statistics.modalities.items(), ("all", statistics.total)]
     ]
@@ -94,7 +88,7 @@ def _sources(statistics: Statistics) -> Table:
     def difference(ours: int, published: int | None) -> int | None:
         return None if published is None else ours - published
 
-    rows = [
+    rows: list[list[Cell]] = [
         [
             s.source,
             s.modality + (f" ({', '.join(s.sequences)})" if s.sequences else ""),
@@ -117,7 +111,7 @@ def _sources(statistics: Statistics) -> Table:
 
 
 def _entities(statistics: Statistics) -> Table:
-    rows = [[e.entity, ", ".join(e.modalities), e.masks, e.samples] for e in statistics.entities]
+    rows: list[list[Cell]] = [[e.entity, ", ".join(e.modalities), e.masks, e.samples] for e in statistics.entities]
     return Table("entities", "Entities", ["entity", "modalities", "masks", "samples"], rows)
 
 
