@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +17,25 @@ from .read_case import ShownSlice
 from .rle import encode_rle
 
 
-def slice_rows(
-    case: Case, shown: ShownSlice, entities: dict[str, set[str]], seed: int, questions_per_image: int
-) -> Iterator[dict[str, Any]]:
-    """The rows of one slice; its questions depend on the seed and the slice alone, not on other cases' order."""
-    image_id = hashlib.sha256(f"{case.source}/{case.image.name}/{case.patient}/{shown.number}".encode()).hexdigest()[
-        :16
-    ]
-    rng = np.random.default_rng([seed, int(image_id, 16)])
-    elsewhere = sorted(set().union(*entities.values()) - entities[case.modality])
-    samples = write_samples(shown.masks, shown.absent, elsewhere, questions_per_image, rng)
+@dataclass(frozen=True)
+class RowSettings:
+    """What decides the questions, apart from the slice itself; it can be sent to other processes."""
+
+    entities: dict[str, tuple[str, ...]]
+    seed: int = 0
+    questions_per_image: int = 8
+    perspectives: tuple[int, ...] = (1, 2, 3, 4)
+    drafts: Path | None = None
+    knowledge: tuple[Path, ...] = ()
+
+
+def slice_rows(case: Case, shown: ShownSlice, settings: RowSettings) -> Iterator[dict[str, Any]]:
+    """The rows of one slice; its questions depend on the settings and the slice alone, not on other cases' order."""
+    image_id = hashlib.sha256(f"{case.source}/{case.key}/{shown.number}".encode()).hexdigest()[:16]
+    rng = np.random.default_rng([settings.seed, int(image_id, 16)])
+    every = {name for names in settings.entities.values() for name in names}
+    elsewhere = sorted(every - set(settings.entities[case.modality]))
+    samples = write_samples(shown.masks, shown.absent, elsewhere, settings.questions_per_image, rng)
     for number, sample in enumerate(samples):
         yield row_of(case, shown, sample, image_id, number)
 
@@ -51,6 +62,6 @@ def row_of(case: Case, shown: ShownSlice, sample: Sample, image_id: str, number:
         "points": sample.points,
         "boxes": sample.boxes,
         "template": sample.template,
-        "file": case.image.name,
+        "file": case.file,
         "builder": __version__,
     }

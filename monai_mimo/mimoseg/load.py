@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets import Dataset, load_from_disk
+import numpy as np
+import pyarrow.compute as pc
+from datasets import Dataset, concatenate_datasets
 
 from ..errors import DataError
 from .splits import SPLITS
@@ -23,9 +25,10 @@ def load_mimoseg(path: str | Path, split: str = "train", perspective: int | None
     folder = Path(path) / split
     if split not in SPLITS:
         raise DataError(path, f"split {split!r}", f"one of {', '.join(SPLITS)}")
-    if not folder.is_dir():
-        raise DataError(path, f"no {split}/", "a data set that `mimo build` wrote")
-    rows = load_from_disk(folder)
+    files = sorted(folder.glob("data-*.arrow"))
+    if not files:
+        raise DataError(path, f"no {split}/data-*.arrow", "a data set that `mimo build` wrote")
+    rows = concatenate_datasets([Dataset.from_file(str(file)) for file in files])
     if perspective is not None:
-        rows = rows.select([i for i, p in enumerate(rows["perspective"]) if p == perspective])
+        rows = rows.select(np.flatnonzero(pc.equal(rows.data["perspective"], perspective)))
     return rows
