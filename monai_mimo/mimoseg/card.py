@@ -60,8 +60,8 @@ By patient ({report["split"]}); no patient is in two of them.
 ## Perspectives
 
 I names what is to be segmented, II points at it, III asks for knowledge of it without naming it, IV points and asks for
-knowledge. The questions, answers and explanations of **III and IV come from knowledge records that were not reviewed by a clinician**
-unless a record says so, or from a language model where drafts of one were given (column `template`); treat them as such.
+knowledge. The texts of **III and IV come from knowledge records that were not reviewed by a clinician** unless a record
+says so, or from a language model where drafts of one were given (column `template`); treat them as such.
 
 ## Sources and licences
 

@@ -15,6 +15,7 @@ from ..transforms.reading import NIFTI, has_suffix
 from .case_rows import RowSettings
 from .cases import Case, Source, SourceSpec, patient_key
 from .limits import SourceUse, sample_cases
+from .questions.pool import knowledge_of, read_drafts
 from .sources import open_source
 from .splits import LARGE_SET, PUBLISHED, SMALL, parse_ratio, split_patients
 
@@ -79,9 +80,9 @@ def make_plan(
     if len(set(names)) < len(names):
         raise DataError("sources", f"two of the name {max(names, key=names.count)!r}", "a name for each")
     used = {name: (uses or {}).get(name, SourceUse()) for name in names}
-    for path in (drafts, *knowledge):
-        if path is not None and not path.exists():
-            raise InputError(path, "no such file", "drafts or knowledge records")
+    if drafts is not None:
+        read_drafts(drafts)  # now, rather than once for each case
+    knowledge_of(tuple(knowledge))
     sources = [open_source(spec) for spec in specs]
     chosen = [(source.name, case) for source in sources for case in prepare_cases(source, used[source.name], seed)]
     origins, cases = [name for name, _ in chosen], [case for _, case in chosen]

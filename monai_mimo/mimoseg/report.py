@@ -10,6 +10,7 @@ from .. import __version__
 from .build_case import Receipt
 from .card import NUMERALS
 from .plan import Plan
+from .questions.pool import count_rejections
 from .splits import SPLITS
 
 
@@ -68,5 +69,12 @@ def make_report(
         "patients": dict(Counter(plan.split_of.values())),
         "sources": sources,
         "failed": failed,
+        "rejected drafts": rejections(plan, receipts),
         "rows": {split: dict(sorted(cells.items())) for split, cells in rows.items()},
     }
+
+
+def rejections(plan: Plan, receipts: Mapping[int, Receipt]) -> dict[str, int]:
+    """Drafts of perspectives III and IV that broke a rule -> how many, of all that the used cases drew from."""
+    keys = {key for receipt in receipts.values() for key in receipt.drafts}
+    return count_rejections(next(iter(plan.settings.values())), keys)  # drafts and knowledge are those of every source
