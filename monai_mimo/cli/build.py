@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 
@@ -54,7 +55,7 @@ def build(options: argparse.Namespace) -> None:
             print(f"left out: {name} ({reason})", file=sys.stderr)
     if not specs:
         raise InputError("--source", "none", "--source NAME=PATH, --data DIR or --config FILE")
-    given = {
+    given: dict[str, Any] = {
         "ratio": options.split or config.split,
         "seed": options.seed if options.seed is not None else config.seed,
         "slices_per_volume": options.slices_per_volume or config.slices_per_volume,

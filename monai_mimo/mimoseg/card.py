@@ -91,7 +91,7 @@ def splits_table(report: dict[str, Any]) -> str:
         for key, count in keys.items():
             cells[split, key.rpartition("perspective ")[2]] += count
     columns = [name for name in NUMERALS if any(column == name for _, column in cells)]
-    lines = [["split", "patients", *columns, "all"]]
+    lines: list[list[Any]] = [["split", "patients", *columns, "all"]]
     for split, keys in report["rows"].items():
         counts = [cells.get((split, column), 0) for column in columns]
         lines.append([split, report["patients"].get(split, 0), *counts, sum(keys.values())])

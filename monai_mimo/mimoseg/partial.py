@@ -15,6 +15,7 @@ from .build_case import Receipt
 from .temporary import SUFFIX, temporary
 
 PER_FOLDER = 1000  # shards
+WRITABLE = "a place that can be written"
 
 
 class Partial:
@@ -57,15 +58,14 @@ class Partial:
             except BaseException as error:
                 if not any((self.path / "cases").glob("*/*.arrow")):
                     self.remove()
-                elif isinstance(error, OSError | OutputError):
-                    where, found = self.path, str(error)
-                    if isinstance(error, OutputError):
-                        where, found = error.where, error.found
+                if isinstance(error, OSError):
+                    error = OutputError(error.filename or self.path, error.strerror or str(error), WRITABLE)
+                if isinstance(error, OutputError) and self.path.exists():
                     kept = (
-                        f"a place that can be written; finished cases stay in {self.path} and the same command goes on"
+                        f"{error.expected}; finished cases stay in {self.path} and the same command goes on from there"
                     )
-                    raise OutputError(where, found, kept) from error
-                raise
+                    error = OutputError(error.where, error.found, kept)
+                raise error
 
     def _check(self, identity: dict[str, Any]) -> None:
         """Raises:

@@ -3,6 +3,7 @@ yield (task, result) as results come, in any order. Tasks are taken as they are 
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -15,7 +16,8 @@ from typing import Any, TypeVar
 
 from ..errors import InputError
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 IN_FLIGHT = 3  # tasks for each worker that are sent ahead
 PRELOAD = "monai_mimo.mimoseg.build_case"  # imported once, before the workers are forked
 
@@ -95,11 +97,11 @@ def on_ray(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Gene
     except ImportError as error:
         raise InputError("--ray", "no Ray on this machine", "pip install monai-mimo[ray]") from error
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # each kind of address fails in its own way
         raise InputError("--ray", f"{address} ({type(error).__name__}: {error})", "a running Ray cluster") from error
     try:
-        remote = ray.remote(max_retries=1)(in_folder)
+        remote: Any = ray.remote(max_retries=1)(in_folder)
         limit = max(1, int(ray.cluster_resources().get("CPU", 1))) * IN_FLIGHT
         tasks = iter(tasks)
         flying: dict[Any, T] = {}
