@@ -18,7 +18,8 @@ import yaml
 from datasets import Dataset
 
 from ..errors import DataError
-from .catalogue import Record, Series, catalogue
+from .card import record_named
+from .catalogue import Series
 from .load import load_mimoseg
 from .splits import SPLITS
 
@@ -218,7 +219,7 @@ def _number(value: int | str | None) -> int | None:
 
 def published_series(source: str, modality: str, sequence: str, perspective: int) -> tuple[int, Series] | None:
     """The row of the published table, with its number in the record of the set, that built rows belong to."""
-    record = _record(source)
+    record = record_named(source)
     for number, series in enumerate(record.series if record else []):
         if (
             series.modality == modality
@@ -227,13 +228,6 @@ def published_series(source: str, modality: str, sequence: str, perspective: int
         ):
             return number, series
     return None
-
-
-def _record(source: str) -> Record | None:
-    """The record of a set by its name or another name of it, whatever the case."""
-    name = source.casefold()
-    records = catalogue().values()
-    return next((r for r in records if name in {n.casefold() for n in (r.name, *r.aliases)}), None)
 
 
 def _with_group(table: pa.Table, of_key: Mapping[tuple, int]) -> pa.Table:

@@ -173,6 +173,7 @@ def vqa_rows(image: VqaImage, layout: str, source: str) -> Iterator[dict[str, An
             "question": pair.question,
             "answer": pair.answer,
             "entities": [],
+            "absent": [],
             "points": [],
             "boxes": [],
             "template": f"{layout}/{pair.kind}",

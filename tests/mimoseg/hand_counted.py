@@ -54,6 +54,7 @@ def row(number: int, image: str, source: str, modality: str, perspective: int, *
         "question": "Where is it?",
         "answer": f"It is {told}. This is why." if names else "It is not there.",
         "entities": [{"phrase": name, "mask": encode_rle(MASKS[name]), "label": "masks.png:1"} for name in names],
+        "absent": [],
         "points": [],
         "boxes": [],
         "template": "by hand",

@@ -177,6 +177,8 @@ GOOD = ("What does <point> clean?", "The <p> kidney </p> <SEG>.")
         ("What does it clean?", GOOD[1], "markers"),
         ("What does <box> clean?", GOOD[1], "markers"),
         ("Does <point> show the Kidney?", GOOD[1], "named"),
+        ("What does the renal artery bring to <point>, or to other kidneys?", GOOD[1], "gives away"),
+        (GOOD[0], f"{GOOD[1]} On this CT it is bright.", "modality"),
         (GOOD[0], "The kidney.", "grounded"),
         (GOOD[0], "The <p> liver </p> <SEG>.", "grounded"),
         (GOOD[0], GOOD[1] + " <SEG>", "tag"),

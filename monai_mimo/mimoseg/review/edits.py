@@ -8,8 +8,16 @@ from typing import Any
 
 from ...errors import InputError
 from ..plain_text import PHRASE
+from ..questions.draft import Draft
+from ..questions.knowledge import load_knowledge
+from ..questions.validate import check
 
 TAG = re.compile(r"</?[a-zA-Z]+>")
+# Those of the rules for writers that a person keeps too: people may know what no record says, and choose other words.
+RULES = {
+    "gives away": "a question without a name of what is asked for, a synonym, or a word that tells it",
+    "modality": "no word that tells how the image was made",
+}
 
 
 def check_edit(row: Mapping[str, Any], question: str, answer: str) -> None:
@@ -36,3 +44,9 @@ def check_edit(row: Mapping[str, Any], question: str, answer: str) -> None:
         named = [p for p in phrases if re.search(rf"\b{re.escape(p)}\b", question, re.IGNORECASE)]
         if named:
             raise InputError("question", f"{named[0]!r} named", "a question that does not give its answer away")
+    if row["perspective"] in (3, 4) and phrases:
+        clue = "box" if "<box>" in markers else "point" if markers else ""
+        draft = Draft(row["perspective"], tuple(phrases), clue, question, answer, "", "review")
+        for rule in check(draft, load_knowledge()):
+            if rule in RULES:
+                raise InputError("question and answer", f"the rule {rule!r} broken", RULES[rule])
