@@ -198,7 +198,8 @@ class Handler(BaseHTTPRequestHandler):
                 }
                 values["status"] = "processed"
             elif path.startswith("/files/"):
-                return self.send(200, state.files[path.split("/")[2]], "application/octet-stream")
+                text = state.files[path.split("/")[2]]
+                return self.fail(fault, text) if fault else self.send(200, text, "application/octet-stream")
             elif path == "/batches" and self.command == "POST":
                 values = state.start_batch(json.loads(data))
             elif path == "/batches":

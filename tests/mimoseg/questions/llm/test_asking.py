@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import threading
-import time
 from typing import Any
 
 import pytest
@@ -247,23 +243,15 @@ def test_concurrency_is_bounded(folder: Folder, server: FakeServer) -> None:
 def test_interrupted_and_taken_up(folder: Folder, server: FakeServer, untroubled: bytes) -> None:
     """Ctrl-C ends it without words; what was answered is not asked again."""
     forget(server)
-    server.delay_s = 0.1
-    started = threading.Event()
-    server.fault = lambda number, body: started.set() if number >= 9 else None
-    command = [sys.executable, "-m", "monai_mimo.cli", "questions", "--writer", "llm", "--model", "m"]
-    command += ["--knowledge", "knowledge.yaml", "--out", "drafts.jsonl", "--concurrency", "2", "--entity", *ENTITIES]
-    process = subprocess.Popen(command, cwd=folder.path, stderr=subprocess.PIPE, text=True, env=os.environ)
-    assert started.wait(120)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.strip() == ""
-    time.sleep(0.2)  # the server ends what was under way
+    server.delay_s = 0.02
+    server.fault = lambda number, body: os.kill(os.getpid(), signal.SIGINT) if number == 9 else None
+    result = folder.run("--concurrency", 2)
+    assert (result.code, result.err) == (130, "")
     kept = len(list((folder.path / "llm-cache").glob("*/*.json")))
     assert 8 <= kept < TASKS
     assert not (folder.path / "drafts.jsonl").exists()
 
-    server.delay_s = 0.0
+    server.fault = lambda number, body: None
     forget(server)
     assert folder.run().code == 0
     assert len(server.chats) == TASKS - kept

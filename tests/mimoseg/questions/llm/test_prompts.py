@@ -27,6 +27,7 @@ KNOWLEDGE = {
     "liver": Knowledge(kind="organ", facts={"anatomy": ["lies on the right"]}, sources=["a", "b"]),
     "aorta": Knowledge(kind="vessel", facts={"anatomy": ["leaves the heart"]}, sources=["a", "b"]),
 }
+TUMOR = "<p> kidney tumor </p> <SEG>."
 NAMES = {"spleen": ["lien"], "aorta": ["great artery"]}
 
 
@@ -100,8 +101,8 @@ def test_examples_occur_in_no_source_set() -> None:
     ("answer", "entities", "expected"),
     [
         ("It is the Left Kidney.", ["left kidney"], "It is the <p> left kidney </p> <SEG>."),
-        ("The kidney and the kidney tumor.", ["kidney", "kidney tumor"], "The <p> kidney </p> <SEG> and the <p> kidney tumor </p> <SEG>."),
-        ("A kidney tumor, in the kidney.", ["kidney", "kidney tumor"], "A <p> kidney tumor </p> <SEG>, in the <p> kidney </p> <SEG>."),
+        ("The kidney and the kidney tumor.", ["kidney", "kidney tumor"], "The <p> kidney </p> <SEG> and the " + TUMOR),
+        ("A kidney tumor, in the kidney.", ["kidney", "kidney tumor"], "A " + TUMOR[:-1] + ", in the <p> kidney </p> <SEG>."),
         ("The spleen, only the spleen.", ["spleen"], "The <p> spleen </p> <SEG>, only the spleen."),
         ("The liverwort.", ["liver"], "The liverwort."),
         ("L1 vertebra (L1 vertebra).", ["L1 vertebra"], "<p> L1 vertebra </p> <SEG> (L1 vertebra)."),
