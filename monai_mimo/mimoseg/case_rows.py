@@ -84,6 +84,7 @@ def row_of(case: Case, shown: ShownSlice, sample: Sample, image_id: str, number:
         "entities": [
             {"phrase": p, "mask": encode_rle(shown.masks[p]), "label": str(case.labels[p])} for p in sample.phrases
         ],
+        "absent": sample.absent,
         "points": sample.points,
         "boxes": sample.boxes,
         "template": sample.template,

@@ -7,7 +7,6 @@ the prompts of `MaskDecoder`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +23,8 @@ from .image_encoder import IMAGENET_MEAN, IMAGENET_STD, ImageFeatures, Neck, bui
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
-from .phrase_alignment import Alignment, align, answer_directions, pair, phrase_directions
+from .phrase_alignment import Alignment, align, pair, phrase_directions
+from .presence import Presence
 from .prompt_encoder import PromptEncoder
 
 
@@ -35,13 +35,15 @@ class Prediction:
     Attributes:
         text_logits: [L, V] at the L positions that have a label, in the order of the batch.
         mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, g = S / 2; scores: [M], their predicted IoU.
-        alignments: of `<SEG>` states, prompt and image tokens with the phrases they stand for.
+        alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
+        presence_logits: [Q, I, 3] of the words of the questions, where the aligner classifies them.
     """
 
     text_logits: Tensor
     mask_logits: Tensor
     scores: Tensor
-    alignments: Sequence[Alignment] = ()
+    alignment: Alignment | None = None
+    presence_logits: Tensor | None = None
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Mimo(nn.Module):
         self.prompt_encoder = PromptEncoder(width, config.image_size)
         self.language_model = LanguageModel(config.language_model, config.lora, tokenizer)
         self.input_aligner = InputAligner(config.aligner, width, self.language_model.width)
+        self.presence = Presence(config.aligner.width, self.language_model.width) if config.aligner.presence else None
         self.phrase_of_seg = nn.Linear(self.language_model.width, self.language_model.width)  # for the alignment loss
         self.mask_decoder = MaskDecoder(config.mask_decoder, self.language_model.width)
         self.image_id, self.point_id, self.box_id, self.seg_id = tokenizer.convert_tokens_to_ids(
@@ -108,39 +111,30 @@ class Mimo(nn.Module):
         """Read Q questions with their answers, about B images [B, 3, S, S]."""
         features = self.encode(images)
         prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
-        embeddings, image_tokens, prompt_tokens = self._embed(features, questions, prompts)
+        embeddings, prompt_tokens, presence = self._embed(features, questions, prompts)
         states = self.language_model.states(embeddings, questions.attention_mask)
 
         labelled = questions.labels[:, 1:] != IGNORE
         text_logits = self.language_model.logits(states[:, :-1][labelled])
         question, position = torch.nonzero(questions.labels == self.seg_id, as_tuple=True)
         mask_logits, scores = self._decode(features, questions, prompts, question, states[question, position])
-        alignments = self.align(questions, states, image_tokens, prompt_tokens)
-        return Prediction(text_logits, mask_logits, scores, alignments)
+        alignment = self.align(questions, states, prompt_tokens)
+        return Prediction(text_logits, mask_logits, scores, alignment, presence)
 
-    def align(
-        self,
-        questions: QuestionBatch,
-        states: Tensor,
-        image_tokens: Tensor | None = None,
-        prompt_tokens: Tensor | None = None,
-    ) -> list[Alignment]:
-        """Compare `<SEG>` states, among states [Q, T, H], and, where an image was read, prompt tokens [Q, P, H] and the
-        first image token, of [Q, N, H], with the phrases they stand for."""
+    def align(self, questions: QuestionBatch, states: Tensor, prompt_tokens: Tensor | None = None) -> Alignment:
+        """Compare `<SEG>` states, among states [Q, T, H], and, where an image was read, prompt tokens [Q, P, H] with the
+        phrases they stand for."""
         words = self.language_model.causal_lm.get_input_embeddings().weight
         phrases = phrase_directions(questions.labels, words, self.phrase_ids)
         counts = (questions.labels == self.phrase_ids[0]).sum(1)
         is_seg = questions.labels == self.seg_id
         paired, own = pair(is_seg, is_seg, counts)
         tokens = self.phrase_of_seg(states[paired])
-        if prompt_tokens is None or image_tokens is None:
-            return [align(tokens, own, phrases)]
-        kinds = questions.prompt_labels
-        paired, pointed = pair(kinds != PADDING, (kinds != PADDING) & (kinds != BOX_BOTTOM_RIGHT), counts)
-        tokens, own = torch.cat([tokens, prompt_tokens[paired]]), torch.cat([own, pointed])
-        answers = answer_directions(questions.labels, words, self.phrase_ids, nothing=self.image_id)
-        each = torch.arange(len(answers), device=answers.device)
-        return [align(tokens, own, phrases), align(image_tokens[:, 0], each, answers)]
+        if prompt_tokens is not None:
+            kinds = questions.prompt_labels
+            paired, pointed = pair(kinds != PADDING, (kinds != PADDING) & (kinds != BOX_BOTTOM_RIGHT), counts)
+            tokens, own = torch.cat([tokens, prompt_tokens[paired]]), torch.cat([own, pointed])
+        return align(tokens, own, phrases)
 
     @torch.no_grad()
     def answer(
@@ -163,15 +157,15 @@ class Mimo(nn.Module):
 
     def _embed(
         self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and those
-        tokens, of images [Q, N, H] and of prompts [Q, P, H]."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and of the
+        aligner the prompt tokens [Q, P, H] and the presence logits of the words [Q, I, 3]."""
         selected = features.select(questions.image_index)
         context = selected.context
         maps = (context, *selected.high_resolution)
         seen = self.prompt_encoder.look(questions.coordinates, questions.prompt_labels, maps)
         context = context + self._dense(questions, context)
-        image_tokens, prompt_tokens = self.input_aligner(
+        image_tokens, prompt_tokens, word_tokens = self.input_aligner(
             context,
             self.prompt_encoder.grid(context.shape[2:]),
             prompts + seen,
@@ -179,23 +173,36 @@ class Mimo(nn.Module):
             self.language_model.embed(questions.instruction_ids),
             questions.instruction_padding,
         )
+        presence = None
+        if self.presence is not None:
+            presence = self.presence(word_tokens)
+            embeddings = self.embed_words(questions, self.presence.tell(presence.softmax(-1)))
+        else:
+            embeddings = self.language_model.embed(questions.input_ids)
         ids = questions.input_ids
-        embeddings = self.language_model.embed(ids)
         at_image = (ids == self.image_id).unsqueeze(-1)
         at_prompt = ((ids == self.point_id) | (ids == self.box_id)).unsqueeze(-1)
         embeddings = embeddings.masked_scatter(at_image, image_tokens.to(embeddings.dtype))
         given = prompt_tokens[questions.prompt_labels != PADDING]
-        return embeddings.masked_scatter(at_prompt, given.to(embeddings.dtype)), image_tokens, prompt_tokens
+        return embeddings.masked_scatter(at_prompt, given.to(embeddings.dtype)), prompt_tokens, presence
+
+    def embed_words(self, questions: QuestionBatch, told: Tensor) -> Tensor:
+        """Word embeddings of sequences [Q, T, H], with what is told of the words of the questions [Q, I, H] added to them."""
+        embeddings = self.language_model.embed(questions.input_ids)
+        told = told[~questions.instruction_padding].to(embeddings.dtype)
+        return embeddings + torch.zeros_like(embeddings).masked_scatter(questions.is_instruction.unsqueeze(-1), told)
 
     def _decode(
         self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor, question: Tensor, states: Tensor
     ) -> tuple[Tensor, Tensor]:
         """All masks of a batch at once: mask m belongs to question `question[m]` and is driven by `states[m]`."""
-        selected = features.select(questions.image_index[question])
-        tokens = selected.tokens + self._dense(questions, selected.tokens)[question]
+        image_index = questions.image_index[question]
+        tokens = features.tokens.index_select(0, image_index)
         return self.mask_decoder(
-            selected._replace(tokens=tokens),
-            self.prompt_encoder.grid(features.tokens.shape[2:]),
+            tokens + self._dense(questions, tokens)[question],
+            self.prompt_encoder.grid(tokens.shape[2:]),
+            features.high_resolution,
+            image_index,
             states,
             prompts[question],
             questions.prompt_labels[question] == PADDING,

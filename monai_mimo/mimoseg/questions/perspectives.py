@@ -20,6 +20,7 @@ class Sample:
 
     Attributes:
         phrases: the entities that the answer grounds, in its order.
+        absent: entities that the question names and that are not there.
         points: (x, y, 1); boxes: (x0, y0, x1, y1); in pixels, in the order of the question's markers.
         template: where the texts come from: "section/question number/answer number", for III and IV "writer/aspects".
     """
@@ -31,6 +32,7 @@ class Sample:
     points: list[tuple[int, int, int]] = field(default_factory=list)
     boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
     template: str = ""
+    absent: list[str] = field(default_factory=list)
 
 
 def instructions(
@@ -115,6 +117,7 @@ def refusal(absent_here: Sequence[str], absent_elsewhere: Sequence[str], rng: np
         sentence(answer.format(absent=name)),
         [],
         template=f"instruction-refusal/{q}/{a}",
+        absent=[name],
     )
 
 
@@ -133,6 +136,7 @@ def mixed(
         sentence(answer.format(entities=grounded([present]), absent=absent)),
         [present],
         template=f"instruction-mixed/{q}/{a}",
+        absent=[absent],
     )
 
 

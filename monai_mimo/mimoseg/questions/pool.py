@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import DataError
 from .draft import Draft
+from .draft_files import read_drafts
 from .knowledge import Knowledge, load_knowledge
+from .offline import OfflineWriter
 from .validate import NEAR_DUPLICATE, check, near_duplicates
+from .words import record_of
 
 if TYPE_CHECKING:
     from ..case_rows import RowSettings
@@ -36,7 +37,7 @@ def draft_pool(entities: Sequence[str], perspective: int, clue: str, settings: R
     Those of the user's file come first; the offline writer is asked where the file has none that keeps the rules.
 
     Raises:
-        DataError: the file of drafts or a knowledge record cannot be used.
+        DataError, InputError: the file of drafts or a knowledge record cannot be used.
     """
     return checked((tuple(entities), perspective, clue), settings).drafts
 
@@ -51,7 +52,7 @@ def count_rejections(settings: RowSettings, keys: Iterable[Key]) -> dict[str, in
 
 def is_known(entity: str, settings: RowSettings) -> bool:
     """Whether something is known of an entity, so that perspectives III and IV can ask about it."""
-    return entity in knowledge_of(tuple(settings.knowledge))
+    return record_of(entity, knowledge_of(tuple(settings.knowledge))) is not None
 
 
 def checked(key: Key, settings: RowSettings) -> Checked:
@@ -63,7 +64,12 @@ def checked(key: Key, settings: RowSettings) -> Checked:
 def _checked(key: Key, seed: int, file: Path | None, own: tuple[Path, ...]) -> Checked:
     knowledge = knowledge_of(own)
     rejected: Counter[str] = Counter()
-    drafts = keep_valid(read_drafts(file).get(key, []) if file else [], knowledge, rejected)
+    drafts = keep_valid(drafts_by_key(file).get(key, []) if file else [], knowledge, rejected)
+    if not drafts:
+        entities, perspective, clue = key
+        count = ONE if len(entities) == 1 else SEVERAL
+        written = OfflineWriter(knowledge).write(entities, perspective, clue, count, seed)
+        drafts = keep_valid(written, knowledge, rejected)
     return Checked(tuple(drafts), dict(rejected))
 
 
@@ -84,25 +90,14 @@ def knowledge_of(own: tuple[Path, ...]) -> dict[str, Knowledge]:
 
 
 @cache
-def read_drafts(path: Path) -> dict[Key, list[Draft]]:
-    """The drafts of a JSONL file, or of all such files of a folder: one object with the fields of `Draft` a line.
+def drafts_by_key(path: Path) -> dict[Key, list[Draft]]:
+    """The drafts of a JSONL file, or of all such files of a folder.
 
     Raises:
-        DataError: there is no such file, or a line is no draft.
+        DataError, InputError: a file cannot be read, or a line of it is no draft.
     """
-    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     found: dict[Key, list[Draft]] = {}
-    for file in files:
-        try:
-            lines = file.read_text().splitlines()
-        except OSError as error:
-            raise DataError(file, error.strerror or str(error), "a JSONL file of drafts") from error
-        for number, line in enumerate(lines, 1):
-            try:
-                values = json.loads(line)
-                lists = {name: tuple(values[name]) for name in ("entities", "aspects") if name in values}
-                draft = Draft(**{**values, **lists})
-            except (ValueError, TypeError) as error:
-                raise DataError(file, f"line {number}: {error}", "an object with the fields of a draft") from error
+    for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+        for draft in read_drafts(file):
             found.setdefault((draft.entities, draft.perspective, draft.clue), []).append(draft)
     return found

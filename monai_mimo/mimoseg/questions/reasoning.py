@@ -34,23 +34,25 @@ def reasoning(
     used: set[Draft] = set()
     order = [known[i] for i in rng.permutation(len(known))]
     for number in range(count if known else 0):
-        entities, clue = [order[number // 2 % len(order)]], "point" if number % 2 else "box"
+        one, clue = (order[number // 2 % len(order)],), "point" if number % 2 else "box"
+        choices = [(one, clue if perspective == 4 else "")]
         if len(known) > 1 and rng.random() < SEVERAL:
-            entities, clue = several(known, rng), "box"
-        if perspective == 3:
-            entities, clue = [name for name in masks if name in entities], ""
-        drafts = [draft for draft in pool(tuple(entities), perspective, clue) if draft not in used]
-        if drafts:
-            draft = drafts[int(rng.integers(len(drafts)))]
-            used.add(draft)
-            samples.append(sample_of(draft, masks, rng))
+            choices.insert(0, (several(known, rng, ordered=perspective == 3), "box" if perspective == 4 else ""))
+        for entities, marked_by in choices:  # where nothing is known that several share, one of them is asked for
+            drafts = [draft for draft in pool(entities, perspective, marked_by) if draft not in used]
+            if drafts:
+                draft = drafts[int(rng.integers(len(drafts)))]
+                used.add(draft)
+                samples.append(sample_of(draft, masks, rng))
+                break
     return samples
 
 
-def several(known: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Two or three of the entities, in any order."""
-    most = min(len(known), MOST_ENTITIES)
-    return [known[i] for i in rng.choice(len(known), size=int(rng.integers(2, most + 1)), replace=False)]
+def several(known: Sequence[str], rng: np.random.Generator, ordered: bool) -> tuple[str, ...]:
+    """Two or three of the entities, in their own order or, where prompts say which is which, in any."""
+    size = int(rng.integers(2, min(len(known), MOST_ENTITIES) + 1))
+    chosen = rng.choice(len(known), size=size, replace=False)
+    return tuple(known[i] for i in (sorted(chosen) if ordered else chosen))
 
 
 def sample_of(draft: Draft, masks: dict[str, np.ndarray], rng: np.random.Generator) -> Sample:
