@@ -73,13 +73,23 @@ def questions(options: argparse.Namespace) -> None:
 
 def offline(options: argparse.Namespace, knowledge: dict[str, Any], groups: list[Group]) -> None:
     """Write drafts from the knowledge records."""
+    from collections import Counter
+
     from ..mimoseg.questions.draft_files import write_drafts
     from ..mimoseg.questions.offline import OfflineWriter
+    from ..mimoseg.questions.pool import keep_valid
 
+    if options.dry_run or options.batch:
+        raise InputError("--dry-run" if options.dry_run else "--batch", "--writer offline", "--writer llm")
     writer = OfflineWriter(knowledge)
-    drafts = [d for g in groups for d in writer.write(g.entities, g.perspective, g.clue, options.count, options.seed)]
+    rejected: Counter[str] = Counter()
+    drafts = []
+    for group in groups:
+        written = writer.write(group.entities, group.perspective, group.clue, options.count, options.seed)
+        drafts += keep_valid(written, knowledge, rejected)
     write_drafts(options.out, drafts)
-    print(f"{options.out}: {len(drafts)} drafts")
+    rules = ", ".join(f"{count} {rule}" for rule, count in sorted(rejected.items()))
+    print(f"{options.out}: {len(drafts)} drafts" + (f"; rejected: {rules}" if rules else ""))
 
 
 def by_model(options: argparse.Namespace, writer: LlmWriter, groups: list[Group]) -> None:
@@ -124,7 +134,6 @@ def make_writer(options: argparse.Namespace, knowledge: dict[str, Any]) -> LlmWr
     Raises:
         InputError: no model, or a parameter that is no KEY=VALUE.
     """
-    from ..mimoseg.catalogue.vocabulary import vocabulary
     from ..mimoseg.questions.llm import AnswerCache, Endpoint, LlmWriter, Plan
     from ..mimoseg.questions.validate import check
 
@@ -134,7 +143,6 @@ def make_writer(options: argparse.Namespace, knowledge: dict[str, Any]) -> LlmWr
         options.model,
         knowledge,
         check=lambda draft: check(draft, knowledge),
-        names={name: entity.synonyms for name, entity in vocabulary().items()},
         attempts=options.attempts,
         parameters=dict(map(parameter, options.parameter)),
     )

@@ -13,7 +13,7 @@ from .prompts import TRIPLES, Task
 
 KEYS = ("question", "answer", "explanation")
 _FENCE = re.compile(r"^```\w*\s*(.*?)\s*```$", re.DOTALL)  # models without structured outputs like to wrap their JSON
-_TAGS = re.compile(r"</?p>|<SEG>", re.IGNORECASE)
+_TAGS = re.compile(r"<p>\s*|\s*</p>(\s*<SEG>)?", re.IGNORECASE)
 
 
 class Unusable(Exception):
@@ -94,7 +94,7 @@ def grounded_answer(answer: str, entities: Sequence[str]) -> str:
 
 def _clean(text: str) -> str:
     """On one line, without the tags of grounding, which are ours to set."""
-    return " ".join(_TAGS.sub(" ", text).split())
+    return " ".join(_TAGS.sub("", text).split())
 
 
 def _short(text: str) -> str:

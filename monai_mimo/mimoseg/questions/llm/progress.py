@@ -65,7 +65,6 @@ class Plan:
         model: as the endpoint calls it.
         knowledge: the records of all entities that are asked about.
         check: gives the rules that a draft breaks.
-        names: other names of the entities.
         attempts: how often a task is asked at most, until a reply can be used.
         parameters: of the request, beside model, messages and schema.
     """
@@ -73,7 +72,6 @@ class Plan:
     model: str
     knowledge: dict[str, Knowledge]
     check: Check
-    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     attempts: int = 3
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -86,7 +84,7 @@ class Plan:
         """What to ask after replies with these faults."""
         body = {
             "model": self.model,
-            "messages": messages(task, self.knowledge, self.names, faults),
+            "messages": messages(task, self.knowledge, faults),
             "response_format": {
                 "type": "json_schema",
                 "json_schema": {"name": "triples", "strict": True, "schema": SCHEMA},

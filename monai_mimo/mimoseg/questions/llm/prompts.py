@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from ..knowledge import ASPECTS, Knowledge
+from ..knowledge import ASPECTS, Knowledge, relations
+from ..words import names_of
 
 TRIPLES = 5  # in each reply, as in the paper
 
@@ -64,14 +65,11 @@ def prompts() -> dict[str, Any]:
     return yaml.safe_load((resources.files(__package__) / "prompts.yaml").read_text(encoding="utf-8"))
 
 
-def messages(
-    task: Task, knowledge: Mapping[str, Knowledge], names: Mapping[str, Sequence[str]], faults: Sequence[str] = ()
-) -> list[dict[str, str]]:
+def messages(task: Task, knowledge: Mapping[str, Knowledge], faults: Sequence[str] = ()) -> list[dict[str, str]]:
     """The conversation so far: rules, the example and its reply, and the task.
 
     Args:
         knowledge: the record of each entity of the task.
-        names: other names of an entity, which a question must not hold either.
         faults: why each earlier reply to this task could not be used.
     """
     marker = f"<{task.clue}>"
@@ -79,7 +77,7 @@ def messages(
     example = prompts()["examples"][task.case]
     asked = [
         facts_text(task.entities, knowledge),
-        forbidden_text(task.entities, names),
+        forbidden_text(task.entities, knowledge),
         variation_text(task, knowledge),
     ]
     asked += [
@@ -110,20 +108,26 @@ def example_knowledge() -> dict[str, Knowledge]:
 
 
 def facts_text(entities: Sequence[str], knowledge: Mapping[str, Knowledge]) -> str:
-    """Each entity with its facts, an aspect a line; nothing else is known to the model."""
+    """Each entity with its facts, an aspect a line, and what holds for all together; nothing else is known to the model."""
     blocks = []
     for number, name in enumerate(entities, start=1):
-        lines = [
-            f"- {aspect}: {'; '.join(facts)}" for aspect in ASPECTS if (facts := knowledge[name].facts.get(aspect))
-        ]
+        record = knowledge[name]
+        lines = [f"- {aspect}: {'; '.join(facts)}" for aspect in ASPECTS if (facts := record.facts.get(aspect))]
+        if record.apart:
+            lines.append(f"- what tells it from its relatives: {'; '.join(record.apart)}")
         blocks.append("\n".join([f"Entity {number}: {name}", "Facts about it:", *lines]))
+    together = [fact for r in relations() if set(r.entities) == set(entities) for fact in r.facts]
+    if together:
+        blocks.append("Facts about all of them together:\n- " + "; ".join(together))
     return "\n\n".join(blocks)
 
 
-def forbidden_text(entities: Sequence[str], names: Mapping[str, Sequence[str]]) -> str:
+def forbidden_text(entities: Sequence[str], knowledge: Mapping[str, Knowledge]) -> str:
     """What a question must not hold."""
-    words = dict.fromkeys(word for name in entities for word in (name, *names.get(name, ())))
-    return "No question may hold one of these names, or a word made from them: " + "; ".join(words) + "."
+    names = dict.fromkeys(word for name in entities for word in names_of(name))
+    roots = dict.fromkeys(root for name in entities for root in knowledge[name].give_away)
+    text = "No question may hold one of these names, or a word made from one: " + "; ".join(names) + "."
+    return text + (" Nor a word that starts with: " + "; ".join(roots) + "." if roots else "")
 
 
 def variation_text(task: Task, knowledge: Mapping[str, Knowledge]) -> str:

@@ -53,7 +53,8 @@ def estimate_lines(
 def finish(
     writer: LlmWriter, groups: Sequence[Group], count: int, seed: int, out: Path, errors: Mapping[str, str]
 ) -> str:
-    """Write the drafts, and beside them OUT.rejected.jsonl and OUT.failures.jsonl where there is something to tell.
+    """Write the drafts, and where there is something to tell, a folder NAME.report beside NAME.jsonl with rejected.jsonl
+    (drafts that break a rule) and failures.jsonl (requests without an answer, and replies that cannot be used).
 
     Drafts are written only when every request has been answered, so that the file is the same however often the run was
     interrupted.
@@ -65,10 +66,11 @@ def finish(
         what was made, in words.
 
     Raises:
-        DataError: requests are without an answer; OUT.failures.jsonl lists them.
+        DataError: requests are without an answer; failures.jsonl lists them.
         OutputError: a file cannot be written.
     """
-    failures_file, rejected_file = (out.with_name(f"{out.stem}.{kind}.jsonl") for kind in ("failures", "rejected"))
+    report = out.with_suffix(".report")  # a folder, so that a folder of drafts holds nothing else
+    failures_file, rejected_file = report / "failures.jsonl", report / "rejected.jsonl"
     stands = {g: [writer.plan.stand(t, writer.cache) for t in writer.tasks(g, count, seed)] for g in groups}
     every = [stand for group in stands.values() for stand in group]
     write_or_remove(failures_file, [failure_line(s, errors, writer) for s in every if not isinstance(s, Written)])
@@ -95,8 +97,9 @@ def summary(writer: LlmWriter, stands: Sequence[Any], drafts: Sequence[Any], rej
     tokens = used([answer for key in sorted(keys) if (answer := writer.cache.get(key)) is not None])
     given_up = sum(isinstance(stand, GivenUp) for stand in stands)
     text = f"{out}: {len(drafts)} drafts from {len(keys)} answers ({tokens.sent:,} tokens in, {tokens.received:,} out)"
-    text += f"; {len(rejected)} rejected, see {out.stem}.rejected.jsonl" if rejected else ""
-    return text + (f"; {given_up} requests given up, see {out.stem}.failures.jsonl" if given_up else "")
+    text += f"; {len(rejected)} rejected" if rejected else ""
+    text += f"; {given_up} requests given up" if given_up else ""
+    return text + (f"; see {out.with_suffix('.report')}" if rejected or given_up else "")
 
 
 def failure_line(stand: Request | GivenUp, errors: Mapping[str, str], writer: LlmWriter) -> dict[str, Any]:
@@ -110,8 +113,10 @@ def failure_line(stand: Request | GivenUp, errors: Mapping[str, str], writer: Ll
 
 
 def write_or_remove(file: Path, lines: Sequence[Any]) -> None:
-    """A file that tells of the last run only: without lines there is none."""
+    """A file that tells of the last run only: without lines there is none, nor an empty folder."""
     if lines:
         write_lines(file, lines)
-    else:
-        file.unlink(missing_ok=True)
+    elif file.exists():
+        file.unlink()
+        if not any(file.parent.iterdir()):
+            file.parent.rmdir()

@@ -79,6 +79,7 @@ def folder(
 
     def run(*arguments: object, entities: tuple[str, ...] = ENTITIES, out: str = "drafts.jsonl") -> Result:
         fixed = ["questions", "--writer", "llm", "--model", "m", "--knowledge", str(knowledge), "--entity", *entities]
+        fixed += ["--count", "5"]
         capsys.readouterr()
         code = main([*fixed, "--out", str(tmp_path / out), *map(str, arguments)])
         streams = capsys.readouterr()

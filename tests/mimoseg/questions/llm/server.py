@@ -141,7 +141,12 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(b"")
 
     def do_POST(self) -> None:
-        self.answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        length = int(self.headers.get("Content-Length") or 0)
+        data = self.rfile.read(length)
+        if len(data) < length:  # the client was interrupted while it sent
+            self.close_connection = True
+        else:
+            self.answer(data)
 
     def answer(self, data: bytes) -> None:
         state, path = self.server_state, urlsplit(self.path).path.removeprefix("/v1")
@@ -250,6 +255,20 @@ def completion(body: dict[str, Any], fault: Fault | None = None) -> dict[str, An
     }
 
 
+POINTING = (
+    "What is at *?",
+    "Please tell me the name of *.",
+    "How would you describe *, and what is it called?",
+    "I marked *. Which structure is this, and why does it matter?",
+    "For which purpose is there *, and what am I looking at?",
+    "To a student, how would you explain *?",
+    "Name * and say what is known about it.",
+    "Could you identify *, with reasons?",
+    "Which treatment exists for *, and of what?",
+    "Where in the body would one look for *?",
+)
+
+
 def triples(body: dict[str, Any]) -> list[dict[str, str]]:
     """Five triples that keep the rules, made of the facts of the request."""
     text = body["messages"][-1]["content"]
@@ -264,9 +283,7 @@ def triples(body: dict[str, Any]) -> list[dict[str, str]]:
     for number in range(first, first + 5):
         told = [lines[number % len(lines)] for lines in facts]
         if marker:
-            question = (
-                f"What is marked by {' and by '.join([marker] * len(names))}, and what is known: {', or '.join(told)}?"
-            )
+            question = POINTING[number].replace("*", " and ".join([marker] * len(names)))
         else:
             question = f"What {' and what '.join(told)}?"
         made.append({"question": question, "answer": f"It is {listed}.", "explanation": f"It {'; it '.join(told)}."})

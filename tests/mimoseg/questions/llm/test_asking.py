@@ -14,7 +14,7 @@ from monai_mimo.mimoseg.questions.draft_files import read_drafts
 from .conftest import ENTITIES, KEY, Folder
 from .server import FakeServer, Fault, triples
 
-TASKS = 24  # four entities; III, and IV by box and by point; ten drafts, five in a request
+TASKS = 12  # four entities; III, and IV by box and by point; five drafts, which is one request
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_drafts_are_as_documented(folder: Folder, server: FakeServer) -> None:
     result = folder.run("--parameter", "temperature=0.5")
     assert result.code == 0, result.err
     drafts = read_drafts(folder.path / "drafts.jsonl")
-    assert len(drafts) == 120
+    assert len(drafts) == 60
     assert {(d.perspective, d.clue) for d in drafts} == {(3, ""), (4, "box"), (4, "point")}
     for draft in drafts:
         assert draft.writer == "llm:m"
@@ -50,16 +50,16 @@ def test_drafts_are_as_documented(folder: Folder, server: FakeServer) -> None:
     body = server.chats[0].body
     assert body["temperature"] == 0.5
     assert body["response_format"]["json_schema"]["strict"] is True
-    assert "24,000 tokens in, 12,000 out" in result.out
+    assert "12,000 tokens in, 6,000 out" in result.out
     assert folder.holds_key() == []
 
 
-def test_again_costs_nothing_and_more_costs_the_difference(folder: Folder, server: FakeServer) -> None:
-    folder.run("--count", 5)
+def test_again_costs_nothing(folder: Folder, server: FakeServer) -> None:
+    folder.run()
     written = (folder.path / "drafts.jsonl").read_bytes()
-    assert len(server.chats) == TASKS // 2
+    assert len(server.chats) == TASKS
     server.close()  # nobody is asked
-    assert folder.run("--count", 5).code == 0
+    assert folder.run().code == 0
     assert (folder.path / "drafts.jsonl").read_bytes() == written
 
 
@@ -67,7 +67,7 @@ def test_a_larger_count_asks_for_the_further_ones_only(folder: Folder, server: F
     folder.run("--count", 5)
     before = read_drafts(folder.path / "drafts.jsonl")
     assert folder.run("--count", 10).code == 0
-    assert len(server.chats) == TASKS
+    assert len(server.chats) == len(server.answers()) == 2 * TASKS
     after = read_drafts(folder.path / "drafts.jsonl")
     assert [d for n, d in enumerate(after) if n % 10 < 5] == before
 
@@ -88,13 +88,13 @@ def test_a_larger_count_asks_for_the_further_ones_only(folder: Folder, server: F
 )
 def test_passing_faults_leave_no_trace(folder: Folder, server: FakeServer, untroubled: bytes, fault: Fault) -> None:
     forget(server)
-    server.fault = lambda number, body: fault if number in (0, 1, 9, 20) else None
+    server.fault = lambda number, body: fault if number in (0, 1, 6, 11) else None
     result = folder.run("--concurrency", 3)
     assert result.code == 0, result.err
     assert (folder.path / "drafts.jsonl").read_bytes() == untroubled
     assert len(server.chats) == TASKS + 4
     assert set(server.answers().values()) == {1}
-    assert not (folder.path / "drafts.failures.jsonl").exists()
+    assert not (folder.path / "drafts.report").exists()
 
 
 def test_timeouts_are_asked_again(folder: Folder, server: FakeServer, untroubled: bytes) -> None:
@@ -153,9 +153,9 @@ def test_bad_replies_to_the_end_are_recorded(folder: Folder, server: FakeServer,
     run = ("--count", 5, "--perspective", 3)
     result = folder.run(*run)
     assert result.code == 0
-    assert "1 requests given up, see drafts.failures.jsonl" in result.out
+    assert "1 requests given up; see " in result.out
     assert [d.entities[0] for d in read_drafts(folder.path / "drafts.jsonl")[::5]] == [ENTITIES[0], *ENTITIES[2:]]
-    [failure] = folder.lines("drafts.failures.jsonl")
+    [failure] = folder.lines("drafts.report/failures.jsonl")
     assert failure["kind"] == "unusable"
     assert failure["entities"] == [ENTITIES[1]]
     assert len(failure["reasons"]) == 3
@@ -171,22 +171,22 @@ def test_bad_replies_to_the_end_are_recorded(folder: Folder, server: FakeServer,
     assert folder.run(*run, "--attempts", 4).code == 0
     assert len(server.chats) == 1
     assert len(read_drafts(folder.path / "drafts.jsonl")) == 20
-    assert not (folder.path / "drafts.failures.jsonl").exists()
+    assert not (folder.path / "drafts.report").exists()
 
 
 @pytest.mark.parametrize("concurrency", [1, 5])
 def test_a_server_that_dies_half_way(folder: Folder, server: FakeServer, untroubled: bytes, concurrency: int) -> None:
     forget(server)
-    server.fault = lambda number, body: Fault(hang_up=True) if number >= 10 else None
+    server.fault = lambda number, body: Fault(hang_up=True) if number >= 5 else None
     result = folder.run("--concurrency", concurrency, "--retries", 1)
     assert result.code == 2
     [line] = result.err.splitlines()
-    assert "14 of 24 requests without an answer" in line
+    assert "7 of 12 requests without an answer" in line
     assert not (folder.path / "drafts.jsonl").exists()
-    missing = folder.lines("drafts.failures.jsonl")
-    assert len(missing) == 14
+    missing = folder.lines("drafts.report/failures.jsonl")
+    assert len(missing) == 7
     assert {m["kind"] for m in missing} == {"unanswered"}
-    assert len(server.chats) <= 10 + 2 * (max(3, concurrency) + concurrency)  # it is not asked to the end
+    assert len(server.chats) <= 5 + 2 * (max(3, concurrency) + concurrency)  # it is not asked to the end
     assert {m["request"] for m in missing}.isdisjoint(server.answers())
 
     server.fault = lambda number, body: None
@@ -194,7 +194,7 @@ def test_a_server_that_dies_half_way(folder: Folder, server: FakeServer, untroub
     assert (folder.path / "drafts.jsonl").read_bytes() == untroubled
     assert len(server.answers()) == TASKS
     assert set(server.answers().values()) == {1}
-    assert not (folder.path / "drafts.failures.jsonl").exists()
+    assert not (folder.path / "drafts.report").exists()
 
 
 def test_nobody_there(folder: Folder, server: FakeServer) -> None:
@@ -202,7 +202,7 @@ def test_nobody_there(folder: Folder, server: FakeServer) -> None:
     result = folder.run("--retries", 0)
     assert result.code == 2
     assert len(result.err.splitlines()) == 1
-    assert "24 of 24" in result.err
+    assert "12 of 12" in result.err
 
 
 def test_one_request_that_the_endpoint_calls_bad(folder: Folder, server: FakeServer) -> None:
@@ -210,8 +210,8 @@ def test_one_request_that_the_endpoint_calls_bad(folder: Folder, server: FakeSer
     server.fault = lambda n, body: Fault(status=400) if ENTITIES[1] in body["messages"][-1]["content"] else None
     result = folder.run("--concurrency", 1)
     assert result.code == 2
-    assert "6 of 24 requests without an answer (status 400, " in result.err
-    assert {tuple(line["entities"]) for line in folder.lines("drafts.failures.jsonl")} == {(ENTITIES[1],)}
+    assert "3 of 12 requests without an answer (status 400, " in result.err
+    assert {tuple(line["entities"]) for line in folder.lines("drafts.report/failures.jsonl")} == {(ENTITIES[1],)}
 
 
 @pytest.mark.parametrize(("status", "where"), [(401, "OPENAI_API_KEY"), (403, "OPENAI_API_KEY"), (404, "--model")])
@@ -230,7 +230,7 @@ def test_a_key_in_an_error_or_answer_is_not_kept(folder: Folder, server: FakeSer
     server.fault = lambda number, body: Fault(status=500) if number % 2 else Fault(content=f"your key is {KEY}")
     result = folder.run("--retries", 0, "--count", 5, "--attempts", 2)
     assert result.code == 2
-    assert "***" in (folder.path / "drafts.failures.jsonl").read_text()
+    assert "***" in (folder.path / "drafts.report/failures.jsonl").read_text()
     assert folder.holds_key() == []
 
 
@@ -244,11 +244,11 @@ def test_interrupted_and_taken_up(folder: Folder, server: FakeServer, untroubled
     """Ctrl-C ends it without words; what was answered is not asked again."""
     forget(server)
     server.delay_s = 0.02
-    server.fault = lambda number, body: os.kill(os.getpid(), signal.SIGINT) if number == 9 else None
+    server.fault = lambda number, body: os.kill(os.getpid(), signal.SIGINT) if number == 6 else None
     result = folder.run("--concurrency", 2)
     assert (result.code, result.err) == (130, "")
     kept = len(list((folder.path / "llm-cache").glob("*/*.json")))
-    assert 8 <= kept < TASKS
+    assert 5 <= kept < TASKS
     assert not (folder.path / "drafts.jsonl").exists()
 
     server.fault = lambda number, body: None
@@ -273,10 +273,10 @@ def test_drafts_that_break_a_rule_are_recorded(folder: Folder, server: FakeServe
     assert len(server.chats) == 2
     assert "each triple broke a rule" in server.chats[1].body["messages"][-1]["content"]
     assert len(read_drafts(folder.path / "drafts.jsonl")) == 4
-    [line] = folder.lines("drafts.rejected.jsonl")
+    [line] = folder.lines("drafts.report/rejected.jsonl")
     assert line["draft"]["question"].startswith(f"What is the {ENTITIES[0]}?")
     assert line["rules"]
-    assert "1 rejected, see drafts.rejected.jsonl" in result.out
+    assert "1 rejected; see " in result.out
 
 
 def test_several_entities(folder: Folder, server: FakeServer) -> None:

@@ -66,7 +66,7 @@ def test_errors_in_part(folder: Folder, server: FakeServer, by_chat: bytes) -> N
     assert result.code == 2
     assert "3 of 12 requests without an answer" in result.err
     assert not (folder.path / "drafts.jsonl").exists()
-    failures = {line["request"]: line["reasons"] for line in folder.lines("drafts.failures.jsonl")}
+    failures = {line["request"]: line["reasons"] for line in folder.lines("drafts.report/failures.jsonl")}
     assert failures == {
         one: ["status 400, too long"],
         two: ["not in time"],
@@ -77,7 +77,7 @@ def test_errors_in_part(folder: Folder, server: FakeServer, by_chat: bytes) -> N
     assert "3 requests handed in" in folder.run(*RUN, "--batch", "submit").out
     assert folder.run(*RUN, "--batch", "collect").code == 0
     assert (folder.path / "drafts.jsonl").read_bytes() == by_chat
-    assert not (folder.path / "drafts.failures.jsonl").exists()
+    assert not (folder.path / "drafts.report").exists()
     assert [len(state["keys"]) for state in states(folder)] == [12, 3]
 
 

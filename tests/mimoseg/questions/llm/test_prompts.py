@@ -8,7 +8,7 @@ import re
 import pytest
 
 from monai_mimo.mimoseg.questions.draft import Draft
-from monai_mimo.mimoseg.questions.knowledge import Knowledge
+from monai_mimo.mimoseg.questions.knowledge import Knowledge, load_knowledge, relations
 from monai_mimo.mimoseg.questions.llm.cache import AnswerCache, request_key
 from monai_mimo.mimoseg.questions.llm.parse import Unusable, grounded_answer, read_reply, read_triples
 from monai_mimo.mimoseg.questions.llm.progress import Plan, Request
@@ -24,11 +24,16 @@ TASKS = [
 ]
 KNOWLEDGE = {
     "spleen": Knowledge(kind="organ", facts={"function": ["filters the blood"]}, sources=["a", "b"]),
-    "liver": Knowledge(kind="organ", facts={"anatomy": ["lies on the right"]}, sources=["a", "b"]),
+    "liver": Knowledge(
+        kind="organ",
+        facts={"anatomy": ["lies on the right"]},
+        apart=["fills the right dome"],
+        give_away=["hepat"],
+        sources=["a", "b"],
+    ),
     "aorta": Knowledge(kind="vessel", facts={"anatomy": ["leaves the heart"]}, sources=["a", "b"]),
 }
 TUMOR = "<p> kidney tumor </p> <SEG>."
-NAMES = {"spleen": ["lien"], "aorta": ["great artery"]}
 
 
 def case(task: Task) -> str:
@@ -38,39 +43,57 @@ def case(task: Task) -> str:
 @pytest.mark.parametrize("task", TASKS, ids=case)
 def test_rules_of_each_case(task: Task) -> None:
     """What the paper's prompts demand, by words that stand for each demand."""
-    rules = " ".join(messages(task, KNOWLEDGE, NAMES)[0]["content"].split())
+    rules = " ".join(messages(task, KNOWLEDGE)[0]["content"].split())
     demands = [
         "nothing else that you may know", "5 triples", "never names an entity", "detailed, precise and discriminating",
         "professional", "function, anatomy, biochemistry, pathology, imaging appearance, diagnosis and treatment",
         "weaves all facts", "one JSON object", "nothing before or after",
     ]  # fmt: skip
     if task.perspective == 3 and len(task.entities) == 1:
-        demands += ["one correct answer"]
+        demands += ["one correct answer", "at least one fact almost in full", "tell the entity from its relatives"]
     if task.perspective == 3 and len(task.entities) > 1:
         demands += ["how the entities relate", "all of the entities, none left out"]
     if task.perspective == 4:
         demands += [
-            "both the user who asks and the assistant who answers", "have not seen the image", "unclear without the marker",
+            "both the user who asks and the assistant who answers",
+            "have not seen the image", "unclear without the marker", "it tells no fact",
             "no word for a modality", f"the marker <{task.clue}> exactly once",
         ]  # fmt: skip
         assert f"<{'box' if task.clue == 'point' else 'point'}>" not in rules
     else:
         assert "<" not in rules
     if task.perspective == 4 and len(task.entities) > 1:
-        demands += ["involves all of the entities", "is refused"]
+        demands += ["involves all of the entities", "is refused", "One sentence of the question holds all markers"]
     assert [demand for demand in demands if demand not in rules] == []
 
 
 @pytest.mark.parametrize("task", TASKS, ids=case)
 def test_only_the_facts_of_the_entities_are_given(task: Task) -> None:
-    _, shown, replied, asked = messages(task, KNOWLEDGE, NAMES, ["it was empty"])
+    _, shown, replied, asked = messages(task, KNOWLEDGE, ["it was empty"])
     assert (shown["role"], replied["role"], asked["role"]) == ("user", "assistant", "user")
     for name in ("spleen", "liver", "aorta"):
         for facts in KNOWLEDGE[name].facts.values():
             assert (facts[0] in asked["content"]) == (name in task.entities)
-    assert "lien" in asked["content"]
-    assert "great artery" not in asked["content"]
+    for words in ("starts with: hepat", "from its relatives: fills the right dome"):
+        assert (words in asked["content"]) == ("liver" in task.entities)
     assert "Your reply number 1 could not be used: it was empty." in asked["content"]
+
+
+def test_all_names_are_forbidden() -> None:
+    text = messages(Task(("kidney tumor",), 3, "", 0, 0), load_knowledge())[-1]["content"]
+    forbidden = text[text.index("No question may hold") :].splitlines()[0]
+    for name in ("kidney tumor", "renal tumor", "renal mass"):
+        assert name in forbidden
+
+
+def test_what_holds_for_all_together_is_told() -> None:
+    relation = next(r for r in relations() if len(r.entities) == 2)
+    together, alone = (
+        messages(Task(names, 3, "", 0, 0), load_knowledge())[-1]["content"]
+        for names in (relation.entities, relation.entities[:1])
+    )
+    assert all(fact in together for fact in relation.facts)
+    assert not any(fact in alone for fact in relation.facts)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=case)
@@ -118,7 +141,7 @@ def test_tags_of_the_model_are_ours_to_set() -> None:
     answer = {"choices": [{"message": {"content": json.dumps([triple] * 5)}}]}
     draft = read_reply(answer, TASKS[3], KNOWLEDGE, "llm:m")[0]
     expected = Draft(
-        4, ("spleen",), "box", "What is at <box>?", "The <p> spleen </p> <SEG> .", "It filters.", "llm:m", ("function",)
+        4, ("spleen",), "box", "What is at <box>?", "The <p> spleen </p> <SEG>.", "It filters.", "llm:m", ("function",)
     )
     assert draft == expected
 
@@ -139,7 +162,7 @@ def test_what_models_without_structured_outputs_send() -> None:
 
 def test_keys_depend_on_all_that_is_sent_and_on_nothing_else() -> None:
     def key(task: Task = TASKS[0], model: str = "m", faults: tuple[str, ...] = (), **parameters: object) -> str:
-        request = Plan(model, KNOWLEDGE, lambda draft: [], NAMES, parameters=parameters).request(task, faults)
+        request = Plan(model, KNOWLEDGE, lambda draft: [], parameters=parameters).request(task, faults)
         assert request.key == request_key(request.body)
         return request.key
 
