@@ -114,7 +114,7 @@ def tell_phrases(model: Mimo, questions: QuestionBatch, texts: list[Text]) -> Te
     and the presence of words."""
     language, ids = model.language_model, questions.input_ids
     if model.presence is not None:
-        embeddings = model.embed_words(questions, model.presence.tell_truly(questions.presence))
+        embeddings = model.embed_words(questions, model.presence.tell(questions.presence))
     else:
         embeddings = language.embed(ids).clone()
     for row, (question, _, phrases, _) in enumerate(texts):
