@@ -62,7 +62,7 @@ class Knowledge(BaseModel):
         facts: by aspect.
         apart: facts of anatomy that tell it from the other members of its family; none: every fact does.
         give_away: beginnings of words that give the entity away, besides its name and synonyms ("hepat" for the liver).
-        sources: two or more works that say so.
+        sources: two or more works in which the facts can be checked.
         reviewed: whether a clinician has read the record, and those that it is like.
     """
 
