@@ -16,10 +16,11 @@ from .models.phrase_alignment import inside_phrases
 
 @dataclass
 class Targets:
-    """labels [Q, T] as in `QuestionBatch`; masks bool [M, S, S], one for each `<SEG>` in order."""
+    """labels [Q, T] and presence [Q, I] as in `QuestionBatch`; masks bool [M, S, S], one for each `<SEG>` in order."""
 
     labels: Tensor
     masks: Tensor
+    presence: Tensor | None = None
 
 
 class MimoLoss(nn.Module):
@@ -31,6 +32,7 @@ class MimoLoss(nn.Module):
             was drawn is noise to the model, which phrase stands in it is not; 1 is the published loss.
         alignment: weight of the contrastive loss between tokens and the phrases they stand for (`models.phrase_alignment`), akin
             to that of BLIP-2's first stage (Li et al. 2023); 0 is the published loss.
+        presence: weight of the cross-entropy of the words of the questions (`models.presence`); 0 is the published loss.
         phrase_tokens: the ids of `<p>` and `</p>`.
         score: weight of the squared error of a mask's predicted IoU, as SAM trains it (Kirillov et al. 2023).
     """
@@ -43,11 +45,19 @@ class MimoLoss(nn.Module):
         score: float = 1.0,
         phrase: float = 1.0,
         alignment: float = 0.0,
+        presence: float = 0.0,
         phrase_tokens: tuple[int, int] = (-1, -1),
     ) -> None:
         super().__init__()
         self.phrase, self.phrase_tokens = phrase, phrase_tokens
-        self.weights = {"text": text, "bce": bce, "dice": dice, "score": score, "alignment": alignment}
+        self.weights = {
+            "text": text,
+            "bce": bce,
+            "dice": dice,
+            "score": score,
+            "alignment": alignment,
+            "presence": presence,
+        }
         self.dice = DiceLoss(sigmoid=True)
         self.parts: dict[str, float] = {}
 
@@ -63,9 +73,12 @@ class MimoLoss(nn.Module):
             parts["score"] = F.mse_loss(prediction.scores.float(), _iou(logits.detach() > 0, targets.masks[:, None]))
         else:  # keep the mask decoder in the graph, so that every process of a distributed run reduces its gradient
             parts["bce"] = prediction.mask_logits.sum() + prediction.scores.sum()
-        contrasts = [_contrastive(*alignment) for alignment in prediction.alignments if len(alignment.logits)]
-        if contrasts:
-            parts["alignment"] = torch.stack(contrasts).sum()
+        if prediction.alignment is not None and len(prediction.alignment.logits):
+            parts["alignment"] = _contrastive(*prediction.alignment)
+        if prediction.presence_logits is not None and targets.presence is not None:
+            logits, presence = prediction.presence_logits.float().flatten(0, 1), targets.presence.flatten()
+            total = F.cross_entropy(logits, presence, ignore_index=IGNORE, reduction="sum")
+            parts["presence"] = total / (presence != IGNORE).sum().clamp(min=1)
         self.parts = {name: value.detach().item() for name, value in parts.items()}
         return torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
 

@@ -22,7 +22,8 @@ class QuestionBatch:
 
     Attributes:
         input_ids, attention_mask: [Q, T], and labels: [Q, T], `IGNORE` where nothing is to be predicted.
-        instruction_ids, instruction_padding: [Q, I], the words of the questions.
+        instruction_ids, instruction_padding: [Q, I], the words of the questions; is_instruction: [Q, T], where in
+            `input_ids` they stand; presence: [Q, I], see `conversation.PRESENCE`, `IGNORE` at padding.
         coordinates: [Q, P, 2] and prompt_labels: [Q, P], `PADDING` where there is no prompt.
         image_index: [Q], which image each question is about.
     """
@@ -32,6 +33,8 @@ class QuestionBatch:
     labels: Tensor
     instruction_ids: Tensor
     instruction_padding: Tensor
+    is_instruction: Tensor
+    presence: Tensor
     coordinates: Tensor
     prompt_labels: Tensor
     image_index: Tensor
@@ -63,6 +66,10 @@ def collate_questions(
         labels=pad(targets, IGNORE, side),
         instruction_ids=pad(words, pad_id),
         instruction_padding=torch.arange(most_words) >= torch.tensor([[len(w)] for w in words]),
+        is_instruction=pad(
+            [torch.tensor(q.is_instruction + [False] * len(a)) for q, a in zip(questions, answers)], 0, side
+        ),
+        presence=pad([torch.tensor(q.presence, dtype=torch.long) for q in questions], IGNORE),
         coordinates=pad([torch.from_numpy(np.ascontiguousarray(q.coordinates)) for q in questions], 0),
         prompt_labels=pad([torch.from_numpy(q.labels) for q in questions], PADDING),
         image_index=torch.tensor(image_index),

@@ -7,7 +7,7 @@ to it; prompts without such a marker follow the question.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,9 @@ from .tokenizer import BOX, IMAGE, POINT
 
 Point = tuple[float, float, int]  # x, y in pixels, and 1 for positive or 0 for negative
 
+# What a word of a question is: part of no name of an entity, or of the name of one that is there, or is not there.
+UNNAMED, PRESENT, ABSENT = PRESENCE = (0, 1, 2)
+
 
 @dataclass
 class EncodedQuestion:
@@ -27,7 +30,8 @@ class EncodedQuestion:
 
     Attributes:
         prompt_ids: what the LLM reads; answer_ids: what it shall write, empty when unknown.
-        instruction_ids: the words of the question alone, for the aligner.
+        instruction_ids: the words of the question alone, for the aligner; is_instruction: where they stand in `prompt_ids`.
+        presence: of each of those words, see `PRESENCE`; all `UNNAMED` when unknown.
         coordinates: [P, 2] continuous (x, y) in the model's input, and labels: [P] (see `data.prompts`),
             in the order of the placeholders in `prompt_ids`.
     """
@@ -36,6 +40,8 @@ class EncodedQuestion:
     instruction_ids: list[int]
     coordinates: np.ndarray
     labels: np.ndarray
+    is_instruction: list[bool]
+    presence: list[int]
     answer_ids: list[int] = field(default_factory=list)
 
 
@@ -61,12 +67,14 @@ class Conversation:
         points: Sequence[Sequence[float]] = (),
         boxes: Sequence[Sequence[float]] = (),
         answer: str | None = None,
+        named: Mapping[str, bool] | None = None,
     ) -> EncodedQuestion:
         """Encode one question about an image that `resize` maps to the model's input.
 
         Args:
             points: (x, y, label) in pixels, label 1 for inside and 0 for outside.
             boxes: (x0, y0, x1, y1) in pixels, inclusive-exclusive.
+            named: the entities that the question names, and whether each is there, when that is known.
 
         Raises:
             InputError: the question refers to more points or boxes than there are, or is longer than the context.
@@ -78,7 +86,8 @@ class Conversation:
         next_box = iter([(corners, [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]) for corners in box_coordinates])
 
         question_ids: list[int] = []
-        instruction_ids: list[int] = []
+        is_word: list[bool] = []
+        presence: list[int] = []
         coordinates: list[np.ndarray] = [np.zeros((0, 2), dtype=np.float32)]
         labels: list[int] = []
         for part in re.split(f"({POINT}|{BOX})", text):
@@ -87,25 +96,40 @@ class Conversation:
                 coordinates.append(xy)
                 labels += kinds
                 question_ids += self._ids(part) * len(kinds)
+                is_word += [False] * len(kinds)
             elif part.strip():
-                words = self._ids(part.strip())
+                words, present = self._words(part.strip(), named or {})
                 question_ids += words
-                instruction_ids += words
-        prompt_ids = [
-            self.tokenizer.bos_token_id,
-            *self._ids("USER:"),
-            *self._ids(IMAGE) * self.image_tokens,
-            *question_ids,
-            *self._ids("ASSISTANT:"),
-        ]
+                is_word += [True] * len(words)
+                presence += present
+        before = [self.tokenizer.bos_token_id, *self._ids("USER:"), *self._ids(IMAGE) * self.image_tokens]
+        after = self._ids("ASSISTANT:")
+        prompt_ids = [*before, *question_ids, *after]
         answer_ids = [] if answer is None else [*self._ids(answer), self.tokenizer.eos_token_id]
         longest = self.context if answer is not None else self.context - 32  # leave room to answer
         if len(prompt_ids) + len(answer_ids) > longest:
             found = f"{len(prompt_ids) + len(answer_ids)} tokens"
             raise InputError("question", found, f"at most {longest} with this model")
         return EncodedQuestion(
-            prompt_ids, instruction_ids, np.concatenate(coordinates), np.array(labels, dtype=np.int64), answer_ids
+            prompt_ids,
+            [token for token, word in zip(question_ids, is_word) if word],
+            np.concatenate(coordinates),
+            np.array(labels, dtype=np.int64),
+            [False] * len(before) + is_word + [False] * len(after),
+            presence,
+            answer_ids,
         )
+
+    def _words(self, text: str, named: Mapping[str, bool]) -> tuple[list[int], list[int]]:
+        """Tokens of a text without markers, and the presence of each; a longer name goes before one inside it."""
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=bool(named))
+        presence = [UNNAMED] * len(encoded["input_ids"])
+        for name in sorted(named, key=len):
+            for mention in re.finditer(rf"\b{re.escape(name)}\b", text, re.IGNORECASE):
+                for token, (start, end) in enumerate(encoded["offset_mapping"]):
+                    if start < mention.end() and end > mention.start():
+                        presence[token] = PRESENT if named[name] else ABSENT
+        return encoded["input_ids"], presence
 
 
 def place_markers(question: str, points: int, boxes: int) -> str:

@@ -6,8 +6,9 @@ Questions about one image share its features, so the costly encoder runs once fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,13 +66,19 @@ class LoadItem(Transform):
         questions, entities = [], []
         for row in rows:
             answer = row["answer"] if self.with_answers else None
-            questions.append(self.conversation.encode(row["question"], resize, row["points"], row["boxes"], answer))
+            prompts = row["points"], row["boxes"]
+            questions.append(self.conversation.encode(row["question"], resize, *prompts, answer, named_in(row)))
             for entity in row["entities"]:
                 masks.setdefault(entity["mask"]["counts"], entity["mask"])
             entities.append([list(masks).index(e["mask"]["counts"]) for e in row["entities"]])
         decoded = [decode_rle(mask) for mask in masks.values()]
         stack = np.stack(decoded) if decoded else np.zeros((0, *pixels.shape[:2]), dtype=bool)
         return Item(resize.image(pixels), resize.masks(stack), questions, entities, list(indices))
+
+
+def named_in(row: Mapping[str, Any]) -> dict[str, bool]:
+    """The entities that a row's question may name, and whether each is there."""
+    return {**{e["phrase"]: True for e in row["entities"]}, **dict.fromkeys(row["absent"], False)}
 
 
 class PickQuestions(Randomizable, Transform):

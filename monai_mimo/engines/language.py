@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -27,19 +28,38 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
     The published LLM can read before it sees its first image. One that starts from nothing learns from images to guess a
     phrase by the modality long before it learns to take it from the question; here the question is all there is. What
     the aligner shall tell it once there are images is told truly: a prompt's token is the mean embedding of the phrase that
-    is meant, and the first image token that of all phrases of the answer, or stays as it is when nothing will be grounded.
+    is meant, and the words of the question are said to name what is there or what is not.
+
+    What shall be learned is to take names as they are told, whatever they are: so names are exchanged at random for others of
+    the set, and texts with few and with many names, or with absent ones, are drawn equally often.
     """
     if steps == 0:
         return
-    texts = sorted(set(zip(rows["question"], rows["answer"])))
+    texts = sorted(
+        {
+            (question, answer, tuple(entity["phrase"] for entity in entities), tuple(absent))
+            for question, answer, entities, absent in zip(
+                *(rows[c] for c in ("question", "answer", "entities", "absent"))
+            )
+        }
+    )
+    kinds: dict[tuple[int, int, bool], list[Text]] = {}
+    for text in texts:
+        kinds.setdefault((len(text[2]), len(text[3]), "<" in text[0]), []).append(text)
+    groups, names = list(kinds.values()), sorted({name for text in texts for name in (*text[2], *text[3])})
     rng = np.random.default_rng(0)
-    language = nn.ModuleList([model.language_model, model.phrase_of_seg])
+
+    def draw() -> Text:
+        group = groups[rng.integers(len(groups))]
+        return exchange_names(group[rng.integers(len(group))], names, rng)
+
+    language = nn.ModuleList(m for m in (model.language_model, model.phrase_of_seg, model.presence) if m is not None)
     parameters = [p for p in language.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, learning_rate)
     schedule = warmup_cosine(optimizer, steps)
 
     def step(engine: Engine, _: object) -> dict[str, Tensor]:
-        value = text_loss(model, loss, [texts[n] for n in rng.integers(len(texts), size=batch)])
+        value = text_loss(model, loss, [draw() for _ in range(batch)])
         optimizer.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -52,13 +72,33 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
     reader.run(range(steps), max_epochs=1)
 
 
-def text_loss(model: Mimo, loss: MimoLoss, texts: list[tuple[str, str]]) -> Tensor:
+Text = tuple[
+    str, str, tuple[str, ...], tuple[str, ...]
+]  # question, answer, and the entities that are there and that are not
+
+
+def exchange_names(text: Text, names: Sequence[str], rng: np.random.Generator) -> Text:
+    """The same question and answer about other entities, drawn from `names` without repeats."""
+    question, answer, phrases, absent = text
+    old = [*phrases, *absent]
+    new = dict(zip(old, rng.choice(names, size=len(old), replace=False).tolist()))
+    longest_first = "|".join(re.escape(name) for name in sorted(old, key=len, reverse=True))
+    if old:
+        question, answer = (
+            re.sub(longest_first, lambda match: new[match[0].lower()], part, flags=re.IGNORECASE)
+            for part in (question, answer)
+        )
+    return question, answer, tuple(new[p] for p in phrases), tuple(new[p] for p in absent)
+
+
+def text_loss(model: Mimo, loss: MimoLoss, texts: list[Text]) -> Tensor:
     """The loss of answers to questions without an image."""
     conversation, language = model.conversation(), model.language_model
     encoded = []
-    for question, answer in texts:
-        points, boxes = question.count("<point>"), question.count("<box>")
-        encoded.append(conversation.encode(question, ANYWHERE, [(0, 0, 1)] * points, [(0, 0, 1, 1)] * boxes, answer))
+    for question, answer, phrases, absent in texts:
+        points, boxes = [(0, 0, 1)] * question.count("<point>"), [(0, 0, 1, 1)] * question.count("<box>")
+        named = {**dict.fromkeys(phrases, True), **dict.fromkeys(absent, False)}
+        encoded.append(conversation.encode(question, ANYWHERE, points, boxes, answer, named))
     device = next(model.parameters()).device
     questions = collate_questions(encoded, [0] * len(texts), model.tokenizer.pad_token_id).to(device)
     embeddings = tell_phrases(model, questions, texts)
@@ -69,21 +109,19 @@ def text_loss(model: Mimo, loss: MimoLoss, texts: list[tuple[str, str]]) -> Tens
     return loss(prediction, Targets(questions.labels, no_masks.bool()))
 
 
-def tell_phrases(model: Mimo, questions: QuestionBatch, texts: list[tuple[str, str]]) -> Tensor:
-    """The LLM's input [Q, T, H] with the mean embedding of phrases at the tokens that stand for them."""
+def tell_phrases(model: Mimo, questions: QuestionBatch, texts: list[Text]) -> Tensor:
+    """The LLM's input [Q, T, H] with what the aligner shall tell: the mean embedding of a phrase at the tokens of its prompt,
+    and the presence of words."""
     language, ids = model.language_model, questions.input_ids
-    embeddings = language.embed(ids).clone()
-    for row, (question, answer) in enumerate(texts):
-        phrases = re.findall("<p> (.+?) </p>", answer)
-        words = [
-            torch.tensor(model.tokenizer(p, add_special_tokens=False)["input_ids"], device=ids.device) for p in phrases
-        ]
-        if words:
-            first_image_token = (ids[row] == model.image_id).nonzero()[0]
-            embeddings[row, first_image_token] = language.embed(torch.cat(words)).mean(dim=0)
+    if model.presence is not None:
+        embeddings = model.embed_words(questions, model.presence.tell_truly(questions.presence))
+    else:
+        embeddings = language.embed(ids).clone()
+    for row, (question, _, phrases, _) in enumerate(texts):
         if re.search("<point>|<box>", question):
             tokens = 2 if "<box>" in question else 1  # a box is two tokens
             at_prompt = (ids[row] == model.point_id) | (ids[row] == model.box_id)
-            means = torch.stack([language.embed(w).mean(dim=0) for w in words])
+            words = [model.tokenizer(phrase, add_special_tokens=False)["input_ids"] for phrase in phrases]
+            means = torch.stack([language.embed(torch.tensor(w, device=ids.device)).mean(dim=0) for w in words])
             embeddings[row, at_prompt] = means.repeat_interleave(tokens, dim=0)
     return embeddings

@@ -55,7 +55,7 @@ def prepare_batch(batch: Batch, device: Device | str | None = None, non_blocking
     questions = batch.questions.to(device or "cpu", non_blocking)
     masks = batch.masks.to(device, non_blocking=non_blocking)
     images = batch.images.to(device, non_blocking=non_blocking)
-    return images, Targets(questions.labels, masks), (), {"questions": questions}
+    return images, Targets(questions.labels, masks, questions.presence), (), {"questions": questions}
 
 
 def adam(model: nn.Module, learning_rate: float, encoder_learning_rate: float) -> Adam:

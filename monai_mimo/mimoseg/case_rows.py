@@ -4,29 +4,63 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import __version__
 from .cases import Case, patient_key
-from .questions.perspectives import Sample, write_samples
+from .questions.perspectives import Sample, instructions, visual_clues
+from .questions.pool import draft_pool, is_known
+from .questions.reasoning import reasoning
 from .read_case import ShownSlice
 from .rle import encode_rle
 
 
-def slice_rows(
-    case: Case, shown: ShownSlice, entities: dict[str, set[str]], seed: int, questions_per_image: int
-) -> Iterator[dict[str, Any]]:
-    """The rows of one slice; its questions depend on the seed and the slice alone, not on other cases' order."""
-    image_id = hashlib.sha256(f"{case.source}/{case.image.name}/{case.patient}/{shown.number}".encode()).hexdigest()[
-        :16
-    ]
-    rng = np.random.default_rng([seed, int(image_id, 16)])
-    elsewhere = sorted(set().union(*entities.values()) - entities[case.modality])
-    samples = write_samples(shown.masks, shown.absent, elsewhere, questions_per_image, rng)
-    for number, sample in enumerate(samples):
+@dataclass(frozen=True)
+class RowSettings:
+    """What decides the questions, apart from the slice itself; it can be sent to other processes.
+
+    Attributes:
+        entities: by modality, every entity that some source labels.
+        questions_per_image: about how many rows an image gives, the same number of each perspective.
+        perspectives: those that are made, of those that a case allows.
+        drafts: a JSONL file of drafts, or a folder of such files, which take the place of the offline writer's.
+        knowledge: the user's own knowledge records, which are added to the packaged ones or replace them.
+    """
+
+    entities: dict[str, tuple[str, ...]]
+    seed: int = 0
+    questions_per_image: int = 8
+    perspectives: tuple[int, ...] = (1, 2, 3, 4)
+    drafts: Path | None = None
+    knowledge: tuple[Path, ...] = ()
+
+
+def slice_rows(case: Case, shown: ShownSlice, settings: RowSettings) -> Iterator[dict[str, Any]]:
+    """The rows of one slice; its questions depend on the settings and the slice alone, not on other cases' order."""
+    image_id = hashlib.sha256(f"{case.source}/{case.key}/{shown.number}".encode()).hexdigest()[:16]
+    rng = np.random.default_rng([settings.seed, int(image_id, 16)])
+    for number, sample in enumerate(slice_samples(case, shown, settings, rng)):
         yield row_of(case, shown, sample, image_id, number)
+
+
+def slice_samples(case: Case, shown: ShownSlice, settings: RowSettings, rng: np.random.Generator) -> Iterator[Sample]:
+    """The questions about one slice, perspective by perspective."""
+    wanted = set(case.perspectives) & set(settings.perspectives)
+    share = max(1, settings.questions_per_image // max(1, len(wanted)))
+    masks = shown.masks
+    if 1 in wanted:
+        every = {name for names in settings.entities.values() for name in names}
+        elsewhere = sorted(every - set(settings.entities.get(case.modality, ())))
+        yield from instructions(masks, shown.absent, elsewhere, share, rng)
+    if 2 in wanted:
+        yield from visual_clues(masks, share, rng)
+    known = [name for name in masks if is_known(name, settings)]
+    for perspective in sorted(wanted & {3, 4}):
+        yield from reasoning(masks, known, perspective, share, lambda *key: draft_pool(*key, settings), rng)
 
 
 def row_of(case: Case, shown: ShownSlice, sample: Sample, image_id: str, number: int) -> dict[str, Any]:
@@ -48,9 +82,10 @@ def row_of(case: Case, shown: ShownSlice, sample: Sample, image_id: str, number:
         "entities": [
             {"phrase": p, "mask": encode_rle(shown.masks[p]), "label": str(case.labels[p])} for p in sample.phrases
         ],
+        "absent": sample.absent,
         "points": sample.points,
         "boxes": sample.boxes,
         "template": sample.template,
-        "file": case.image.name,
+        "file": case.file,
         "builder": __version__,
     }

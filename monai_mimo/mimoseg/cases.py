@@ -76,6 +76,7 @@ class Case:
         plane: whose slices are shown.
         window: (level, width) of the grey values; none: the rule of the modality.
         perspectives: which questions may be made of it.
+        root: the folder of the source set; the builder fills it in.
     """
 
     source: str
@@ -88,6 +89,20 @@ class Case:
     plane: str = "axial"
     window: tuple[float, float] | None = None
     perspectives: tuple[int, ...] = (1, 2, 3, 4)
+    root: Path | None = None
+
+    @property
+    def file(self) -> str:
+        """The image's path below the folder of its source set, with "/" between folders."""
+        return below(self.root, self.image)
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other case of its source, wherever the source lies: the file, what is read of it and how
+        it is shown, and its labels."""
+        shown = (self.sequence, self.channel, self.plane, self.window, self.perspectives)
+        labels = {e: (label.path and below(self.root, label.path), label.value) for e, label in self.labels.items()}
+        return f"{self.file} {shown} {labels}"
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,13 @@ class Source:
     cases: list[Case] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     record: Record | None = None
+
+
+def below(root: Path | None, path: Path) -> str:
+    """`path` as seen from `root`, or its name where it does not lie below."""
+    if root is not None and path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    return path.name
 
 
 def patient_key(case: Case) -> str:

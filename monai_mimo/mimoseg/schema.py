@@ -15,6 +15,7 @@
 | question | `<point>` and `<box>` stand where a prompt is referred to |
 | answer | `<p> phrase </p> <SEG>` for each entity |
 | entities | phrase and mask (COCO RLE, size [h, w]) of each `<SEG>` in order; `label`: its place, "FILE:VALUE" |
+| absent | entities that the question names and that are not there |
 | points | [x, y, label], label 1 inside and 0 outside, in the order of the `<point>` markers |
 | boxes | [x0, y0, x1, y1], inclusive-exclusive, in the order of the `<box>` markers |
 | template | which template the texts come from, "section/question number/answer number", or for III and IV the writer |
@@ -48,6 +49,7 @@ FEATURES = Features(
                 "label": Value("string"),
             }
         ),
+        "absent": List(Value("string")),
         "points": List(List(Value("int32"))),
         "boxes": List(List(Value("int32"))),
         "template": Value("string"),

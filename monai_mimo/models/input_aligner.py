@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from .config import AlignerConfig
 
 
 class AlignerLayer(nn.Module):
-    """Self-attention among queries and prompts with the instruction in view, cross-attention to the image, an MLP."""
+    """Self-attention with the instruction in view, cross-attention to the image, an MLP."""
 
     def __init__(self, width: int, heads: int, image_width: int) -> None:
         super().__init__()
@@ -34,7 +36,8 @@ class AlignerLayer(nn.Module):
 class InputAligner(nn.Module):
     """N learned queries that self-attend with prompts and instruction and cross-attend to the image features.
 
-    The prompt tokens take part like the queries, so that a click reaches the LLM together with what lies under it.
+    The prompt tokens take part like the queries, so that a click reaches the LLM together with what lies under it; so do the
+    words of the instruction with `config.presence`, and otherwise they are only seen.
 
     Args:
         config: sizes; N = `config.queries`.
@@ -46,6 +49,7 @@ class InputAligner(nn.Module):
         super().__init__()
         self.queries = nn.Parameter(torch.randn(config.queries, config.width) * 0.02)
         self.query_place = nn.Parameter(torch.randn(config.queries, config.width) * 0.02)
+        self.words_take_part = config.presence
         self.prompt_projection = nn.Linear(prompt_width, config.width)
         self.text_projection = nn.Linear(text_width, config.width)
         self.layers = nn.ModuleList(
@@ -62,7 +66,7 @@ class InputAligner(nn.Module):
         prompt_padding: Tensor,
         instruction: Tensor,
         instruction_padding: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Align Q questions, each with the features of its image.
 
         Args:
@@ -71,18 +75,32 @@ class InputAligner(nn.Module):
             instruction: [Q, T, H] the LLM's embeddings of the question, and `instruction_padding` [Q, T].
 
         Returns:
-            image tokens [Q, N, H] and prompt tokens [Q, P, H] for the LLM.
+            image tokens [Q, N, H] and prompt tokens [Q, P, H] for the LLM, and word tokens [Q, T, width] if words take part.
         """
         count = len(image)
         values = image.flatten(2).transpose(1, 2)
         keys = (image + image_place).flatten(2).transpose(1, 2)
         prompts = self.prompt_projection(prompts)
+        words = self.text_projection(instruction)
+        words = words + sinusoids(words)
         x = torch.cat([self.queries.expand(count, -1, -1), prompts], dim=1)
         place = torch.cat([self.query_place.expand(count, -1, -1), prompts], dim=1)
+        tokens = x.shape[1]
+        if self.words_take_part:
+            x, words = torch.cat([x, words], dim=1), words[:, :0]
+            place = torch.cat([place, torch.zeros_like(x[:, tokens:])], dim=1)
         no_query_padding = prompt_padding.new_zeros(count, len(self.queries))
         padding = torch.cat([no_query_padding, prompt_padding, instruction_padding], dim=1)
-        instruction = self.text_projection(instruction)
         for layer in self.layers:
-            x = layer(x, place, padding, instruction, keys, values)
-        x = self.output(self.norm(x))
-        return x[:, : len(self.queries)], x[:, len(self.queries) :]
+            x = layer(x, place, padding, words, keys, values)
+        x = self.norm(x)
+        image_tokens, prompt_tokens = self.output(x[:, :tokens]).tensor_split([len(self.queries)], dim=1)
+        return image_tokens, prompt_tokens, x[:, tokens:] if self.words_take_part else None
+
+
+def sinusoids(words: Tensor) -> Tensor:
+    """The places of words [Q, T, width] in their text, as Vaswani et al. (2017) encode them: [T, width]."""
+    length, width = words.shape[1:]
+    rates = torch.exp(torch.arange(0, width, 2, device=words.device) * (-math.log(10000) / width))
+    angles = torch.arange(length, device=words.device)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1).to(words.dtype)

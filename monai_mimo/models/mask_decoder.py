@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import MaskDecoderConfig
-from .image_encoder import ImageFeatures
 
 
-def attend(layer: Attention, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None = None) -> Tensor:
+def attend(layer: Attention, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
     """SAM's attention layer by torch's fused kernel, with a mask of the keys (`allowed` [M, 1, 1, K], true to attend)."""
     q, k, v = (
         p(x).unflatten(-1, (layer.num_heads, -1)).transpose(1, 2)
@@ -21,6 +20,39 @@ def attend(layer: Attention, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | 
     )
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
     return layer.out_proj(out.transpose(1, 2).flatten(2))
+
+
+# A mask has a handful of tokens (K) and hundreds of image tokens (N). Between the two kinds, the projections of the image
+# side are moved to the side of the few: q . (W k) is (W' q) . k, so K vectors are projected for each head instead of N.
+
+
+def tokens_to_image(layer: Attention, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """SAM's attention of tokens [M, K, D] to an image, keys and values [M, N, D] -> [M, K, D]."""
+    heads = layer.num_heads
+    queries = layer.q_proj(tokens).unflatten(-1, (heads, -1))
+    to_key, to_value = (p.weight.unflatten(0, (heads, -1)) for p in (layer.k_proj, layer.v_proj))
+    scale = to_key.shape[1] ** -0.5
+    vectors = scale * torch.einsum("mkhc,hcd->mhkd", queries, to_key).flatten(1, 2)
+    offsets = scale * torch.einsum("mkhc,hc->mhk", queries, layer.k_proj.bias.unflatten(0, (heads, -1))).flatten(1)
+    attention = (vectors @ keys.transpose(1, 2) + offsets.unsqueeze(2)).softmax(-1)
+    mixed = (attention @ values).unflatten(1, (heads, -1))
+    out = torch.einsum("mhkd,hcd->mkhc", mixed, to_value).flatten(2)
+    return layer.out_proj(out + layer.v_proj.bias)
+
+
+def image_to_tokens(layer: Attention, image: Tensor, keys: Tensor, values: Tensor, allowed: Tensor) -> Tensor:
+    """SAM's attention of an image [M, N, D] to tokens, keys and values [M, K, D], with a mask of the tokens (`allowed`
+    [M, 1, 1, K]) -> [M, N, D]."""
+    heads = layer.num_heads
+    keys, values = (p(x).unflatten(-1, (heads, -1)) for p, x in ((layer.k_proj, keys), (layer.v_proj, values)))
+    to_query, of_query = layer.q_proj.weight.unflatten(0, (heads, -1)), layer.q_proj.bias.unflatten(0, (heads, -1))
+    scale = to_query.shape[1] ** -0.5
+    vectors = scale * torch.einsum("mkhc,hcd->mhkd", keys, to_query).flatten(1, 2)
+    offsets = scale * torch.einsum("mkhc,hc->mhk", keys, of_query)
+    logits = (image @ vectors.transpose(1, 2)).unflatten(2, (heads, -1)) + offsets.unsqueeze(1)
+    attention = logits.masked_fill(~allowed, -torch.inf).softmax(-1).flatten(2)
+    out = torch.einsum("mkhc,dhc->mhkd", values, layer.out_proj.weight.unflatten(1, (heads, -1))).flatten(1, 2)
+    return attention @ out + layer.out_proj.bias
 
 
 class MaskedTwoWayTransformer(TwoWayTransformer):
@@ -47,12 +79,13 @@ class MaskedTwoWayTransformer(TwoWayTransformer):
                 q = queries + tokens
                 queries = queries + attend(layer.self_attn, q, q, queries, allowed)
             queries = layer.norm1(queries)
-            queries = queries + attend(layer.cross_attn_token_to_image, queries + tokens, keys + place, keys)
+            queries = queries + tokens_to_image(layer.cross_attn_token_to_image, queries + tokens, keys + place, keys)
             queries = layer.norm2(queries)
             queries = layer.norm3(queries + layer.mlp(queries))
-            update = attend(layer.cross_attn_image_to_token, keys + place, queries + tokens, queries, allowed)
+            attention = layer.cross_attn_image_to_token
+            update = image_to_tokens(attention, keys + place, queries + tokens, queries, allowed)
             keys = layer.norm4(keys + update)
-        queries = queries + attend(self.final_attn_token_to_image, queries + tokens, keys + place, keys)
+        queries = queries + tokens_to_image(self.final_attn_token_to_image, queries + tokens, keys + place, keys)
         return self.norm_final_attn(queries), keys
 
 
@@ -82,12 +115,20 @@ class MaskDecoder(SamMaskDecoder):
         self.no_mask_embed = nn.Embedding(1, config.width)  # of SAM's prompt encoder: "no mask was given"
 
     def forward(  # type: ignore[override]
-        self, features: ImageFeatures, image_place: Tensor, states: Tensor, prompts: Tensor, prompt_padding: Tensor
+        self,
+        image: Tensor,
+        image_place: Tensor,
+        high_resolution: tuple[Tensor, Tensor],
+        image_index: Tensor,
+        states: Tensor,
+        prompts: Tensor,
+        prompt_padding: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Decode M masks.
+        """Decode M masks in B images.
 
         Args:
-            features: of the M masks' images; `image_place` [1, D, h, w].
+            image: [M, D, h, w], the features of each mask's image; `image_place` [1, D, h, w].
+            high_resolution: see `ImageFeatures`, of the B images; `image_index` [M], the one of each mask.
             states: [M, H], the LLM's hidden states at `<SEG>`.
             prompts: [M, P, D], the user's encoded prompts, and `prompt_padding` [M, P].
 
@@ -98,13 +139,38 @@ class MaskDecoder(SamMaskDecoder):
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
         tokens = torch.cat([output_tokens, self.text_projection(states)[:, None], prompts], dim=1)
         always = prompt_padding.new_zeros(count, tokens.shape[1] - prompts.shape[1])
-        image = features.tokens + self.no_mask_embed.weight[:, :, None, None]
+        image = image + self.no_mask_embed.weight[:, :, None, None]
         tokens, image_tokens = self.transformer(image, image_place, tokens, torch.cat([always, prompt_padding], dim=1))
 
-        up1, norm, activation1, up2, activation2 = self.output_upscaling
-        x = image_tokens.transpose(1, 2).unflatten(2, features.tokens.shape[2:])
-        x = activation1(norm(up1(x) + features.high_resolution[0]))
-        x = activation2(up2(x) + features.high_resolution[1])
         weights = self.output_hypernetworks_mlps[0](tokens[:, 1])  # SAM's single-mask output
-        logits = torch.einsum("mc,mchw->mhw", weights, x)
+        fine, finer = (_by_quads(m, n).index_select(0, image_index) for n, m in enumerate(high_resolution, start=1))
+        logits = self._upscale(image_tokens.unflatten(1, image.shape[2:]), fine, finer, weights)
         return logits, self.iou_prediction_head(tokens[:, 0])[:, 0]
+
+    def _upscale(self, x: Tensor, fine: Tensor, finer: Tensor, weights: Tensor) -> Tensor:
+        """SAM's upscaling of image tokens [M, h, w, D], with the finer maps added (as `_by_quads` gives them), and its
+        product with `weights` [M, D / 8]: mask logits [M, 4h, 4w].
+
+        A transposed convolution whose stride is its kernel makes 2 x 2 pixels of each pixel by one matrix. Channels stay
+        last and the four stay together until the masks are whole, so all of it is matrix products and layer norms over
+        the last axis, which take half the time of the convolutions on CPU.
+        """
+        up1, norm, activation1, up2, activation2 = self.output_upscaling
+        x = x @ up1.weight.permute(0, 2, 3, 1).flatten(1)
+        x = x.unflatten(-1, (2, 2, -1)) + up1.bias + fine
+        x = activation1(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
+        x = x @ up2.weight.permute(0, 2, 3, 1).flatten(1)
+        x = activation2(x.unflatten(-1, (2, 2, -1)) + up2.bias + finer)
+        masks, height, width = x.shape[:3]
+        logits = torch.bmm(x.flatten(1, -2), weights.unsqueeze(2)).view(masks, height, width, 2, 2, 2, 2)
+        return logits.permute(0, 1, 3, 5, 2, 4, 6).reshape(masks, 4 * height, 4 * width)
+
+
+def _by_quads(maps: Tensor, levels: int) -> Tensor:
+    """maps [M, C, h * 2^levels, w * 2^levels] -> [M, h, w, 2, 2, ..., C] with a pair of axes (row, column) for each level."""
+    count, channels, height, width = maps.shape
+    twos = (2,) * levels
+    split = maps.view(count, channels, height >> levels, *twos, width >> levels, *twos)
+    rows, columns = range(2, 3 + levels), range(3 + levels, 4 + 2 * levels)
+    order = [axis for pair in zip(rows, columns) for axis in pair]
+    return split.permute(0, *order, 1).contiguous()

@@ -7,8 +7,8 @@ the prompts of `MaskDecoder`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,8 @@ from .image_encoder import IMAGENET_MEAN, IMAGENET_STD, ImageFeatures, Neck, bui
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
-from .phrase_alignment import Alignment, align, answer_directions, pair, phrase_directions
+from .phrase_alignment import Alignment, align, pair, phrase_directions
+from .presence import Presence
 from .prompt_encoder import PromptEncoder
 
 
@@ -35,13 +36,15 @@ class Prediction:
     Attributes:
         text_logits: [L, V] at the L positions that have a label, in the order of the batch.
         mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, g = S / 2; scores: [M], their predicted IoU.
-        alignments: of `<SEG>` states, prompt and image tokens with the phrases they stand for.
+        alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
+        presence_logits: [Q, I, 3] of the words of the questions, where the aligner classifies them.
     """
 
     text_logits: Tensor
     mask_logits: Tensor
     scores: Tensor
-    alignments: Sequence[Alignment] = ()
+    alignment: Alignment | None = None
+    presence_logits: Tensor | None = None
 
 
 @dataclass
@@ -58,6 +61,20 @@ class Answers:
     mask_logits: Tensor
     scores: Tensor
     places: Tensor
+
+
+class Prompted(NamedTuple):
+    """The images of Q questions with the prompts of each.
+
+    Attributes:
+        prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
+        context, tokens: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves both.
+    """
+
+    prompts: Tensor
+    seen: Tensor
+    context: Tensor
+    tokens: Tensor
 
 
 class Mimo(nn.Module):
@@ -82,6 +99,7 @@ class Mimo(nn.Module):
         self.prompt_encoder = PromptEncoder(width, config.image_size)
         self.language_model = LanguageModel(config.language_model, config.lora, tokenizer)
         self.input_aligner = InputAligner(config.aligner, width, self.language_model.width)
+        self.presence = Presence(config.aligner.width, self.language_model.width) if config.aligner.presence else None
         self.phrase_of_seg = nn.Linear(self.language_model.width, self.language_model.width)  # for the alignment loss
         self.mask_decoder = MaskDecoder(config.mask_decoder, self.language_model.width)
         self.image_id, self.point_id, self.box_id, self.seg_id = tokenizer.convert_tokens_to_ids(
@@ -107,40 +125,31 @@ class Mimo(nn.Module):
     def forward(self, images: Tensor, questions: QuestionBatch) -> Prediction:
         """Read Q questions with their answers, about B images [B, 3, S, S]."""
         features = self.encode(images)
-        prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
-        embeddings, image_tokens, prompt_tokens = self._embed(features, questions, prompts)
+        prompted = self._prompt(features, questions)
+        embeddings, prompt_tokens, presence = self._embed(prompted, questions)
         states = self.language_model.states(embeddings, questions.attention_mask)
 
         labelled = questions.labels[:, 1:] != IGNORE
         text_logits = self.language_model.logits(states[:, :-1][labelled])
         question, position = torch.nonzero(questions.labels == self.seg_id, as_tuple=True)
-        mask_logits, scores = self._decode(features, questions, prompts, question, states[question, position])
-        alignments = self.align(questions, states, image_tokens, prompt_tokens)
-        return Prediction(text_logits, mask_logits, scores, alignments)
+        mask_logits, scores = self._decode(features, prompted, questions, question, states[question, position])
+        alignment = self.align(questions, states, prompt_tokens)
+        return Prediction(text_logits, mask_logits, scores, alignment, presence)
 
-    def align(
-        self,
-        questions: QuestionBatch,
-        states: Tensor,
-        image_tokens: Tensor | None = None,
-        prompt_tokens: Tensor | None = None,
-    ) -> list[Alignment]:
-        """Compare `<SEG>` states, among states [Q, T, H], and, where an image was read, prompt tokens [Q, P, H] and the
-        first image token, of [Q, N, H], with the phrases they stand for."""
+    def align(self, questions: QuestionBatch, states: Tensor, prompt_tokens: Tensor | None = None) -> Alignment:
+        """Compare `<SEG>` states, among states [Q, T, H], and, where an image was read, prompt tokens [Q, P, H] with the
+        phrases they stand for."""
         words = self.language_model.causal_lm.get_input_embeddings().weight
         phrases = phrase_directions(questions.labels, words, self.phrase_ids)
         counts = (questions.labels == self.phrase_ids[0]).sum(1)
         is_seg = questions.labels == self.seg_id
         paired, own = pair(is_seg, is_seg, counts)
         tokens = self.phrase_of_seg(states[paired])
-        if prompt_tokens is None or image_tokens is None:
-            return [align(tokens, own, phrases)]
-        kinds = questions.prompt_labels
-        paired, pointed = pair(kinds != PADDING, (kinds != PADDING) & (kinds != BOX_BOTTOM_RIGHT), counts)
-        tokens, own = torch.cat([tokens, prompt_tokens[paired]]), torch.cat([own, pointed])
-        answers = answer_directions(questions.labels, words, self.phrase_ids, nothing=self.image_id)
-        each = torch.arange(len(answers), device=answers.device)
-        return [align(tokens, own, phrases), align(image_tokens[:, 0], each, answers)]
+        if prompt_tokens is not None:
+            kinds = questions.prompt_labels
+            paired, pointed = pair(kinds != PADDING, (kinds != PADDING) & (kinds != BOX_BOTTOM_RIGHT), counts)
+            tokens, own = torch.cat([tokens, prompt_tokens[paired]]), torch.cat([own, pointed])
+        return align(tokens, own, phrases)
 
     @torch.no_grad()
     def answer(
@@ -151,55 +160,65 @@ class Mimo(nn.Module):
         streamer: BaseStreamer | None = None,
     ) -> Answers:
         """Answer Q questions, collated with `generate=True`, about images whose features are known."""
-        prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
-        embeddings, _, _ = self._embed(features, questions, prompts)
+        prompted = self._prompt(features, questions)
+        embeddings, _, _ = self._embed(prompted, questions)
         # One token more than wanted: the state of a last <SEG> is there once the token after it was asked for.
         written = self.language_model.generate(embeddings, questions.attention_mask, max_tokens + 1, streamer)
         ids = written.ids[:, :max_tokens]
         places = torch.nonzero((ids == self.seg_id)[:, : written.ids.shape[1] - 1])
         question, position = places.unbind(1)
-        mask_logits, scores = self._decode(features, questions, prompts, question, written.states[question, position])
+        mask_logits, scores = self._decode(features, prompted, questions, question, written.states[question, position])
         return Answers(ids, written.probabilities[:, :max_tokens], mask_logits, scores, places)
 
-    def _embed(
-        self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and those
-        tokens, of images [Q, N, H] and of prompts [Q, P, H]."""
-        selected = features.select(questions.image_index)
-        context = selected.context
-        maps = (context, *selected.high_resolution)
-        seen = self.prompt_encoder.look(questions.coordinates, questions.prompt_labels, maps)
-        context = context + self._dense(questions, context)
-        image_tokens, prompt_tokens = self.input_aligner(
-            context,
-            self.prompt_encoder.grid(context.shape[2:]),
-            prompts + seen,
+    def _prompt(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
+        """Encode the prompts: as tokens, as what lies under them, and as a map that is added to the features."""
+        selected, where = features.select(questions.image_index), (questions.coordinates, questions.prompt_labels)
+        prompts = self.prompt_encoder(*where)
+        seen = prompts + self.prompt_encoder.look(*where, (selected.context, *selected.high_resolution))
+        drawn = self.prompt_encoder.dense(*where, selected.tokens.shape[2:])
+        context = selected.context + drawn
+        return Prompted(prompts, seen, context, context if features.one_encoder else selected.tokens + drawn)
+
+    def _embed(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and of the
+        aligner the prompt tokens [Q, P, H] and the presence logits of the words [Q, I, 3]."""
+        image_tokens, prompt_tokens, word_tokens = self.input_aligner(
+            prompted.context,
+            self.prompt_encoder.grid(prompted.context.shape[2:]),
+            prompted.seen,
             questions.prompt_labels == PADDING,
             self.language_model.embed(questions.instruction_ids),
             questions.instruction_padding,
         )
+        presence = None
+        if self.presence is not None:
+            presence = self.presence(word_tokens)
+            embeddings = self.embed_words(questions, self.presence.tell(presence.softmax(-1)))
+        else:
+            embeddings = self.language_model.embed(questions.input_ids)
         ids = questions.input_ids
-        embeddings = self.language_model.embed(ids)
         at_image = (ids == self.image_id).unsqueeze(-1)
         at_prompt = ((ids == self.point_id) | (ids == self.box_id)).unsqueeze(-1)
         embeddings = embeddings.masked_scatter(at_image, image_tokens.to(embeddings.dtype))
         given = prompt_tokens[questions.prompt_labels != PADDING]
-        return embeddings.masked_scatter(at_prompt, given.to(embeddings.dtype)), image_tokens, prompt_tokens
+        return embeddings.masked_scatter(at_prompt, given.to(embeddings.dtype)), prompt_tokens, presence
+
+    def embed_words(self, questions: QuestionBatch, told: Tensor) -> Tensor:
+        """Word embeddings of sequences [Q, T, H], with what is told of the words of the questions [Q, I, H] added to them."""
+        embeddings = self.language_model.embed(questions.input_ids)
+        told = told[~questions.instruction_padding].to(embeddings.dtype)
+        return embeddings + torch.zeros_like(embeddings).masked_scatter(questions.is_instruction.unsqueeze(-1), told)
 
     def _decode(
-        self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor, question: Tensor, states: Tensor
+        self, features: ImageFeatures, prompted: Prompted, questions: QuestionBatch, question: Tensor, states: Tensor
     ) -> tuple[Tensor, Tensor]:
         """All masks of a batch at once: mask m belongs to question `question[m]` and is driven by `states[m]`."""
-        selected = features.select(questions.image_index[question])
-        tokens = selected.tokens + self._dense(questions, selected.tokens)[question]
         return self.mask_decoder(
-            selected._replace(tokens=tokens),
-            self.prompt_encoder.grid(features.tokens.shape[2:]),
+            prompted.tokens.index_select(0, question),
+            self.prompt_encoder.grid(prompted.tokens.shape[2:]),
+            features.high_resolution,
+            questions.image_index[question],
             states,
-            prompts[question],
+            prompted.prompts[question],
             questions.prompt_labels[question] == PADDING,
         )
-
-    def _dense(self, questions: QuestionBatch, features: Tensor) -> Tensor:
-        return self.prompt_encoder.dense(questions.coordinates, questions.prompt_labels, features.shape[2:])

@@ -1,14 +1,12 @@
 """Does a token say which phrase it stands for? Pairs of tokens and phrases, for a contrastive loss.
 
-Three kinds of tokens do: that of a prompt, which says what lies under it; `<SEG>`, which says what its mask shows; and the
-first of an image, which says what of all that was asked for is there.
+Two kinds of tokens do: that of a prompt, which says what lies under it, and `<SEG>`, which says what its mask shows.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,16 +31,6 @@ def inside_phrases(labels: Tensor, phrase_ids: tuple[int, int]) -> Tensor:
     """[Q, T], true for words between the tokens that start and end a phrase."""
     starts, ends = (labels == token for token in phrase_ids)
     return (starts.cumsum(1) > ends.cumsum(1)) & ~starts
-
-
-def answer_directions(labels: Tensor, embeddings: Tensor, phrase_ids: tuple[int, int], nothing: int) -> Tensor:
-    """The direction [Q, H] of the mean word embedding of all phrases of each answer; for an answer that grounds nothing
-    that of the token `nothing`."""
-    inside = inside_phrases(labels, phrase_ids)
-    inside_or_first = inside.clone()
-    inside_or_first[:, 0] |= ~inside.any(1)
-    words = torch.where(inside, labels, nothing)
-    return F.normalize((embeddings.detach()[words] * inside_or_first.unsqueeze(-1)).sum(1), dim=1)
 
 
 def phrase_directions(labels: Tensor, embeddings: Tensor, phrase_ids: tuple[int, int]) -> Tensor:

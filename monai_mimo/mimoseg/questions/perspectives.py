@@ -20,8 +20,9 @@ class Sample:
 
     Attributes:
         phrases: the entities that the answer grounds, in its order.
+        absent: entities that the question names and that are not there.
         points: (x, y, 1); boxes: (x0, y0, x1, y1); in pixels, in the order of the question's markers.
-        template: where the texts come from, "section/question number/answer number".
+        template: where the texts come from: "section/question number/answer number", for III and IV "writer/aspects".
     """
 
     perspective: int
@@ -31,31 +32,36 @@ class Sample:
     points: list[tuple[int, int, int]] = field(default_factory=list)
     boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
     template: str = ""
+    absent: list[str] = field(default_factory=list)
 
 
-def write_samples(
+def instructions(
     masks: dict[str, np.ndarray],
     absent_here: Sequence[str],
     absent_elsewhere: Sequence[str],
     count: int,
     rng: np.random.Generator,
 ) -> list[Sample]:
-    """Write about `count` samples, half of them of each perspective.
+    """Write `count` samples of perspective I; at most two, of refusals, where there is nothing to be asked for.
 
     Args:
         masks: the entities that can be asked for, bool [h, w] each.
         absent_here: entities that this image's source labels and that this image lacks.
         absent_elsewhere: entities that cannot occur in this modality.
     """
+    if masks:
+        return [one_instruction(masks, absent_here, absent_elsewhere, number, rng) for number in range(count)]
+    if absent_here or absent_elsewhere:
+        return [refusal(absent_here, absent_elsewhere, rng) for _ in range(min(count, 2))]
+    return []
+
+
+def visual_clues(masks: dict[str, np.ndarray], count: int, rng: np.random.Generator) -> list[Sample]:
+    """Write `count` samples of perspective II, none where there is nothing to point at."""
+    samples: list[Sample] = []
     names = list(masks)
-    half = max(1, count // 2)
-    if not names and not absent_here and not absent_elsewhere:
-        return []
-    if not names:
-        return [refusal(absent_here, absent_elsewhere, rng) for _ in range(min(half, 2))]
-    samples = [one_instruction(masks, absent_here, absent_elsewhere, number, rng) for number in range(half)]
     order = [names[i] for i in rng.permutation(len(names))]
-    for number in range(half):
+    for number in range(count if names else 0):
         if len(names) > 1 and rng.random() < SEVERAL_PROMPTS:
             samples.append(several_prompts(masks, rng))
         else:  # one entity after the other, each by a box and by a point
@@ -111,6 +117,7 @@ def refusal(absent_here: Sequence[str], absent_elsewhere: Sequence[str], rng: np
         sentence(answer.format(absent=name)),
         [],
         template=f"instruction-refusal/{q}/{a}",
+        absent=[name],
     )
 
 
@@ -129,6 +136,7 @@ def mixed(
         sentence(answer.format(entities=grounded([present]), absent=absent)),
         [present],
         template=f"instruction-mixed/{q}/{a}",
+        absent=[absent],
     )
 
 

@@ -1,0 +1,103 @@
+"""The drafts that a build may use for given entities: valid, distinct, and made once in a process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .draft import Draft
+from .draft_files import read_drafts
+from .knowledge import Knowledge, load_knowledge
+from .offline import OfflineWriter
+from .validate import NEAR_DUPLICATE, check, near_duplicates
+from .words import record_of
+
+if TYPE_CHECKING:
+    from ..case_rows import RowSettings
+
+Key = tuple[tuple[str, ...], int, str]  # entities, perspective, clue
+ONE, SEVERAL = 60, 12  # drafts about one entity, and about each choice of several
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The drafts that may be used, and how many broke which rule."""
+
+    drafts: tuple[Draft, ...]
+    rejected: dict[str, int]
+
+
+def draft_pool(entities: Sequence[str], perspective: int, clue: str, settings: RowSettings) -> tuple[Draft, ...]:
+    """The drafts about `entities`, in this order; none where too little is known.
+
+    Those of the user's file come first; the offline writer is asked where the file has none that keeps the rules.
+
+    Raises:
+        DataError, InputError: the file of drafts or a knowledge record cannot be used.
+    """
+    return checked((tuple(entities), perspective, clue), settings).drafts
+
+
+def count_rejections(settings: RowSettings, keys: Iterable[Key]) -> dict[str, int]:
+    """How many drafts about these keys (entities, perspective, clue) were left out, by the rule that they broke."""
+    total: Counter[str] = Counter()
+    for entities, perspective, clue in sorted({(tuple(e), p, c) for e, p, c in keys}):
+        total.update(checked((entities, perspective, clue), settings).rejected)
+    return dict(sorted(total.items()))
+
+
+def is_known(entity: str, settings: RowSettings) -> bool:
+    """Whether something is known of an entity, so that perspectives III and IV can ask about it."""
+    return record_of(entity, knowledge_of(tuple(settings.knowledge))) is not None
+
+
+def checked(key: Key, settings: RowSettings) -> Checked:
+    """The drafts of one key after all rules."""
+    return _checked(key, settings.seed, settings.drafts, tuple(settings.knowledge))
+
+
+@lru_cache(maxsize=20_000)
+def _checked(key: Key, seed: int, file: Path | None, own: tuple[Path, ...]) -> Checked:
+    knowledge = knowledge_of(own)
+    rejected: Counter[str] = Counter()
+    drafts = keep_valid(drafts_by_key(file).get(key, []) if file else [], knowledge, rejected)
+    if not drafts:
+        entities, perspective, clue = key
+        count = ONE if len(entities) == 1 else SEVERAL
+        written = OfflineWriter(knowledge).write(entities, perspective, clue, count, seed)
+        drafts = keep_valid(written, knowledge, rejected)
+    return Checked(tuple(drafts), dict(rejected))
+
+
+def keep_valid(drafts: Sequence[Draft], knowledge: dict[str, Knowledge], rejected: Counter[str]) -> list[Draft]:
+    """The drafts that keep every rule, without near-duplicates; the others are counted in `rejected`."""
+    broken = [check(draft, knowledge) for draft in drafts]
+    rejected.update(rule for rules in broken for rule in rules)
+    valid = [draft for draft, rules in zip(drafts, broken) if not rules]
+    doubles = near_duplicates([draft.question for draft in valid])
+    rejected.update({NEAR_DUPLICATE: len(doubles)} if doubles else {})
+    return [draft for number, draft in enumerate(valid) if number not in doubles]
+
+
+@cache
+def knowledge_of(own: tuple[Path, ...]) -> dict[str, Knowledge]:
+    """The packaged records with the user's."""
+    return load_knowledge(own)
+
+
+@cache
+def drafts_by_key(path: Path) -> dict[Key, list[Draft]]:
+    """The drafts of a JSONL file, or of all such files of a folder.
+
+    Raises:
+        DataError, InputError: a file cannot be read, or a line of it is no draft.
+    """
+    found: dict[Key, list[Draft]] = {}
+    for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+        for draft in read_drafts(file):
+            found.setdefault((draft.entities, draft.perspective, draft.clue), []).append(draft)
+    return found

@@ -1,0 +1,38 @@
+"""Which words of an instruction name what is in the image, and which name what is not there: said to the LLM word by word."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..data.conversation import PRESENCE
+
+
+class Presence(nn.Module):
+    """Classifies the aligner's word tokens by `PRESENCE`, and turns what it finds into an embedding that is added to the
+    LLM's embedding of the word.
+
+    An LLM that can reason reads from the image tokens whether what it is asked for is there. One of a few layers cannot
+    hold the words of the question against the image; the aligner sees both.
+
+    Args:
+        width: channels of the aligner; text_width: channels H of the LLM.
+    """
+
+    def __init__(self, width: int, text_width: int) -> None:
+        super().__init__()
+        self.classify = nn.Linear(width, len(PRESENCE))
+        self.embedding = nn.Embedding(len(PRESENCE), text_width)
+        nn.init.normal_(self.embedding.weight, std=text_width**-0.5)  # as long as a word
+
+    def forward(self, words: Tensor) -> Tensor:
+        """words [..., width] -> logits [..., 3]."""
+        return self.classify(words)
+
+    def tell(self, probabilities: Tensor) -> Tensor:
+        """probabilities [..., 3] -> what to add to each word's embedding [..., H]; nothing to one that names nothing."""
+        return probabilities[..., 1:] @ self.embedding.weight[1:]
+
+    def tell_truly(self, presence: Tensor) -> Tensor:
+        """The same for known presence [...]; padding tells nothing."""
+        return self.tell(F.one_hot(presence.clamp(min=0), len(PRESENCE)).to(self.embedding.weight.dtype))

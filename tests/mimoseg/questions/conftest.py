@@ -1,0 +1,22 @@
+"""Knowledge records that the tests of this folder share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_mimo.mimoseg.case_rows import RowSettings
+from monai_mimo.mimoseg.questions.knowledge import Knowledge, load_knowledge
+
+EXAMPLE = Path(__file__).with_name("example.yaml")
+
+
+@pytest.fixture(scope="session")
+def knowledge() -> dict[str, Knowledge]:
+    return load_knowledge([EXAMPLE])
+
+
+@pytest.fixture(scope="session")
+def settings() -> RowSettings:
+    return RowSettings({}, knowledge=(EXAMPLE,))

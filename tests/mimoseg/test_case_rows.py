@@ -1,0 +1,102 @@
+"""Rows of one slice: which perspectives, how many of each, and columns that belong together."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monai_mimo.mimoseg.case_rows import RowSettings, slice_rows
+from monai_mimo.mimoseg.cases import Case, Label
+from monai_mimo.mimoseg.read_case import ShownSlice
+from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.mimoseg.schema import FEATURES
+from tests.mimoseg.questions.conftest import EXAMPLE
+
+NAMES = ("liver", "spleen", "left kidney", "gizzard")
+SETTINGS = RowSettings({"CT": (*NAMES, "polyp"), "dermoscopy": ("skin lesion",)}, knowledge=(EXAMPLE,))
+
+
+def case(perspectives: tuple[int, ...] = (1, 2, 3, 4), modality: str = "CT") -> Case:
+    labels = {name: Label(Path("labels.nii.gz"), value) for value, name in enumerate(NAMES, 1)}
+    return Case("set", "patient 1", modality, Path("image.nii.gz"), labels, perspectives=perspectives)
+
+
+def shown(names: tuple[str, ...] = NAMES, number: int = 3) -> ShownSlice:
+    masks = {}
+    for row, name in enumerate(names):
+        masks[name] = np.zeros((40, 30), dtype=bool)
+        masks[name][10 * row : 10 * row + 8, 4:20] = True
+    return ShownSlice(b"png", (40, 30), number, (1.0, 2.0), masks, ["polyp"])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "wanted", "count", "expected"),
+    [
+        ((1, 2, 3, 4), (1, 2, 3, 4), 8, {1: 2, 2: 2, 3: 2, 4: 2}),
+        ((1, 2), (1, 2, 3, 4), 8, {1: 4, 2: 4}),
+        ((3, 4), (1, 2, 3, 4), 6, {3: 3, 4: 3}),
+        ((1, 2, 3, 4), (4,), 5, {4: 5}),
+        ((4,), (3, 4), 2, {4: 2}),
+        ((1, 2, 3, 4), (1, 2, 3, 4), 2, {1: 1, 2: 1, 3: 1, 4: 1}),
+        ((1, 2), (3, 4), 8, {}),
+    ],
+)
+def test_equal_parts_of_what_is_allowed_and_wanted(
+    allowed: tuple[int, ...], wanted: tuple[int, ...], count: int, expected: dict[int, int]
+) -> None:
+    rows = slice_rows(case(allowed), shown(), replace(SETTINGS, perspectives=wanted, questions_per_image=count))
+    assert Counter(row["perspective"] for row in rows) == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.sampled_from(NAMES)), st.integers(1, 24), st.integers(0, 1000))
+def test_every_row_fits_the_slice(names: set[str], count: int, seed: int) -> None:
+    part = shown(tuple(name for name in NAMES if name in names))
+    rows = list(slice_rows(case(), part, replace(SETTINGS, questions_per_image=count, seed=seed)))
+    assert len({row["id"] for row in rows}) == len(rows)
+    for row in rows:
+        assert set(row) == set(FEATURES)
+        phrases = [entity["phrase"] for entity in row["entities"]]
+        assert re.findall(r"<p> (.+?) </p> <SEG>", row["answer"]) == phrases
+        for entity in row["entities"]:
+            np.testing.assert_array_equal(decode_rle(entity["mask"]), part.masks[entity["phrase"]])
+        if row["perspective"] >= 3:
+            assert phrases
+            assert "gizzard" not in phrases
+            explanation = row["answer"].split("<SEG>")[-1]
+            assert re.search(r"\. [A-Z]", explanation)
+            assert row["template"].startswith("offline/")
+            assert not row["absent"]
+        assert len(row["boxes"]) + len(row["points"]) == (len(phrases) if row["perspective"] in (2, 4) else 0)
+
+
+def test_rows_depend_on_seed_and_slice_alone() -> None:
+    first = list(slice_rows(case(), shown(), SETTINGS))
+    assert list(slice_rows(case(), shown(), pickle.loads(pickle.dumps(SETTINGS)))) == first
+    for other in (
+        slice_rows(case(), shown(), replace(SETTINGS, seed=1)),
+        slice_rows(case(), shown(number=4), SETTINGS),
+    ):
+        assert [row["question"] for row in other] != [row["question"] for row in first]
+
+
+def test_reasoning_leaves_the_rows_of_one_and_two_as_they_are() -> None:
+    """With the same number of each, I and II are the same whether III and IV follow or not."""
+    both = list(slice_rows(case(), shown(), replace(SETTINGS, perspectives=(1, 2), questions_per_image=4)))
+    every = list(slice_rows(case(), shown(), replace(SETTINGS, questions_per_image=8)))
+    assert every[: len(both)] == both
+
+
+def test_nothing_to_point_at_gives_refusals_only() -> None:
+    rows = list(slice_rows(case(), shown(()), SETTINGS))
+    assert rows
+    assert {row["perspective"] for row in rows} == {1}
+    assert all(row["absent"] and not row["entities"] for row in rows)
