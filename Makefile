@@ -23,9 +23,9 @@ train: $(READY)
 	@mkdir -p $(RUN)
 ifeq ($(DATA),)
 	@test -d $(RUN)/phantom || $(BIN)/mimo phantom $(RUN)/phantom
-	@test -d $(RUN)/dataset || $(BIN)/mimo build --source phantom=$(RUN)/phantom --split $(SPLIT) --out $(RUN)/dataset
+	@test -d $(RUN)/dataset || $(BIN)/mimo build --source phantom=$(RUN)/phantom --perspectives 1,2 --split $(SPLIT) --out $(RUN)/dataset
 else
-	@test -d $(RUN)/dataset || $(BIN)/mimo build --data $(DATA) --split $(SPLIT) --out $(RUN)/dataset
+	@test -d $(RUN)/dataset || $(BIN)/mimo build --data $(DATA) --perspectives 1,2 --split $(SPLIT) --out $(RUN)/dataset
 endif
 	$(BIN)/python -m monai.bundle run training $(BUNDLE) --config_file bundles/mimo/configs/train.yaml \
 		--output_dir $(RUN) --epochs $(EPOCHS) --steps_per_epoch $(STEPS)

@@ -41,9 +41,7 @@ class RowSettings:
 
 def slice_rows(case: Case, shown: ShownSlice, settings: RowSettings) -> Iterator[dict[str, Any]]:
     """The rows of one slice; its questions depend on the settings and the slice alone, not on other cases' order."""
-    image_id = hashlib.sha256(f"{case.source}/{case.image.name}/{case.patient}/{shown.number}".encode()).hexdigest()[
-        :16
-    ]
+    image_id = hashlib.sha256(f"{case.source}/{case.key}/{shown.number}".encode()).hexdigest()[:16]
     rng = np.random.default_rng([settings.seed, int(image_id, 16)])
     for number, sample in enumerate(slice_samples(case, shown, settings, rng)):
         yield row_of(case, shown, sample, image_id, number)
@@ -88,6 +86,6 @@ def row_of(case: Case, shown: ShownSlice, sample: Sample, image_id: str, number:
         "points": sample.points,
         "boxes": sample.boxes,
         "template": sample.template,
-        "file": case.image.name,
+        "file": case.file,
         "builder": __version__,
     }

@@ -16,7 +16,7 @@ def loss_of(model: Mimo) -> torch.Tensor:
     images, batch = training_batch(model)
     count = int((batch.labels == model.seg_id).sum())
     masks = torch.rand(count, model.config.image_size, model.config.image_size) > 0.5
-    return MimoLoss(alignment=0.5)(model(images, batch), Targets(batch.labels, masks))
+    return MimoLoss(alignment=0.5, presence=1.0)(model(images, batch), Targets(batch.labels, masks, batch.presence))
 
 
 def test_shapes(nano: Mimo) -> None:
