@@ -36,7 +36,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ....errors import DataError
 
-ASPECTS = ("function", "anatomy", "appearance", "pathology", "diagnosis", "treatment")
+ASPECTS: tuple[Aspect, ...] = ("function", "anatomy", "appearance", "pathology", "diagnosis", "treatment")
 Aspect = Literal["function", "anatomy", "appearance", "pathology", "diagnosis", "treatment"]
 Kind = Literal[
     "organ", "structure", "vessel", "chamber", "bone", "muscle", "gland", "lesion", "device", "part", "region"
