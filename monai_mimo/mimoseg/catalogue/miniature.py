@@ -186,7 +186,9 @@ def _box(cell: int, cells: int, size: tuple[int, int, int], seed: str) -> np.nda
     across = math.ceil(math.sqrt(cells))
     height, width = size[1] // math.ceil(cells / across), size[2] // across
     if min(height, width) < 8:
-        raise DataError("miniature.shape", f"{size[2]} x {size[1]} pixels", f"8 in each direction for each of {cells} labels")
+        raise DataError(
+            "miniature.shape", f"{size[2]} x {size[1]} pixels", f"8 in each direction for each of {cells} labels"
+        )
     digest = hashlib.sha256(seed.encode()).digest()
     y, x = height * (cell // across) + 1 + digest[0] % 3, width * (cell % across) + 1 + digest[1] % 3
     first = (1 + cell % 2) if size[0] > 3 else 0

@@ -38,7 +38,9 @@ from ....errors import DataError
 
 ASPECTS = ("function", "anatomy", "appearance", "pathology", "diagnosis", "treatment")
 Aspect = Literal["function", "anatomy", "appearance", "pathology", "diagnosis", "treatment"]
-Kind = Literal["organ", "structure", "vessel", "chamber", "bone", "muscle", "gland", "lesion", "device", "part", "region"]
+Kind = Literal[
+    "organ", "structure", "vessel", "chamber", "bone", "muscle", "gland", "lesion", "device", "part", "region"
+]
 
 
 def _predicate(text: str) -> str:
@@ -157,9 +159,7 @@ def _read(files: Iterable[Path]) -> dict[str, tuple[Path, Written]]:
     return written
 
 
-def _whole(
-    entity: str, written: Mapping[str, tuple[Path, Written]], members: tuple[str, ...] = ()
-) -> Knowledge:
+def _whole(entity: str, written: Mapping[str, tuple[Path, Written]], members: tuple[str, ...] = ()) -> Knowledge:
     """The record of an entity, with what it takes from the one that it is like; `members` are those that take from it."""
     file, own = written[entity]
     values = own.model_dump(exclude={"like", "side"}, exclude_unset=True)
