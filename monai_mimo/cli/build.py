@@ -16,7 +16,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """The options. Those without a default here have it in `build`, after the config file had its say."""
     parser = commands.add_parser("build", help="build a training set from source sets")
     parser.add_argument(
-        "--source", action="append", default=[], metavar="NAME=PATH[,label=ENTITY][,modality=M]", help="repeatable"
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME=PATH[,label=ENTITY][,modality=M][,record=FILE]",
+        help="repeatable",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="take every labelled set found in DIR")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with sources, their limits, and settings")

@@ -210,12 +210,12 @@ def _sequences(series: Series, fields: dict[str, str]) -> Iterator[tuple[str | N
     for sequence, fill in series.sequences.items():
         if isinstance(fill, int):
             yield sequence, fill
-        elif fields.get("sequence") == fill:
+        elif fields.get("sequence", "") == fill:
             yield sequence, None
 
 
 def _sequence_fills(record: Record) -> dict[str, list[str]]:
-    fills = [f for series in record.series for f in (series.sequences or {}).values() if isinstance(f, str)]
+    fills = [f for series in record.series for f in (series.sequences or {}).values() if isinstance(f, str) and f]
     return {"sequence": fills} if fills else {}
 
 

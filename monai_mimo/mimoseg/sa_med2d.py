@@ -6,6 +6,7 @@ SAMed2D_v1.json leads from images to masks, SAMed2D_v1_class_mapping_id.json fro
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ MODALITIES = {
     "ultrasound": "ultrasound",
     "fundus": "fundus",
 }
+FRAME = re.compile(r"([-_](frame[0-9]+|ED|ES|SA|LA))+$")  # of a beating heart: phase and view of one patient
 SAME_SEQUENCE = {"t1w": "t1", "t2w": "t2", "t1c": "t1ce", "t1gd": "t1ce"}  # one sequence under several names
 
 
@@ -71,7 +73,7 @@ def sa_med2d_cases(folder: Path) -> tuple[list[Case], list[str]]:
         cases.append(
             Case(
                 source=record.name,
-                patient=original,
+                patient=FRAME.sub("", original),
                 modality=modality,
                 image=folder / image,
                 labels={entity: _label(paths) for entity, paths in found.items()},

@@ -71,12 +71,25 @@ def draw_miniature(record: Record, out: Path, layout: int = 0) -> list[DrawnImag
         raise
 
 
+def example_paths(record: Record, layout: int = 0) -> list[str]:
+    """Paths of an image and its labels in a layout, as the miniature has them; empty when it has none."""
+    chosen = record.layouts[layout]
+    for fields in _combinations(record.miniature, Pattern(chosen.images).fields, _fills(record)):
+        images = [_path(Pattern(chosen.images), fields, record)]
+        return images + [next(iter(_instances(file, [fields], record))) for file in chosen.labels]
+    return []
+
+
+def _fills(record: Record) -> list[str]:
+    fills = [fill for series in record.series for fill in (series.sequences or {}).values()]
+    return list(dict.fromkeys(fill for fill in fills if isinstance(fill, str)))
+
+
 def _draw(record: Record, layout: Layout, out: Path) -> list[DrawnImage]:
     small, pattern = record.miniature, Pattern(layout.images)
-    sequences = [fill for series in record.series for fill in (series.sequences or {}).values()]
-    fills = list(dict.fromkeys(fill for fill in sequences if isinstance(fill, str)))
-    channels = [fill + 1 for fill in sequences if isinstance(fill, int)]
-    combinations = list(_combinations(small, pattern.fields, fills))
+    fills = [fill for series in record.series for fill in (series.sequences or {}).values()]
+    channels = [fill + 1 for fill in fills if isinstance(fill, int)]
+    combinations = list(_combinations(small, pattern.fields, _fills(record)))
     if not combinations:
         raise DataError(f"record {record.name}", "no values in miniature.fields", f"some for {layout.images}")
     images: dict[str, dict[str, str]] = {}

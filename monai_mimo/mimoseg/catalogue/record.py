@@ -3,8 +3,8 @@
 A record is a YAML file; `load_record` reads and checks it. Paths in it are patterns below the folder of the set:
 `case_{patient}/imaging.nii.gz`. A field `{name}` stands for one or more characters other than `/`; `{name:regex}` says
 which; `*` and `**` are wildcards as of glob. A field that stands in the patterns of an image and of its labels has the same
-value in both, and its expression needs to stand in the image's pattern only. `{sequence}` and `{entity}` are filled from the record, any other name is the record's own; the patient is
-`{patient}` unless the layout says otherwise.
+value in both, and its expression needs to stand in the image's pattern only. `{sequence}` and `{entity}` are filled from the
+record, any other name is the record's own; the patient is `{patient}` unless the layout says otherwise.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Series(Strict):
 
     Attributes:
         sequences: MR or perfusion sequence -> what fills `{sequence}` in the image's pattern, or the number of its channel
-            in a 4-D file. None: the images have no sequences.
+            in a 4-D file; "" when the pattern has none, as all images are of that sequence. None: the images have no sequences.
         where: field -> regular expression that its whole value must match, when the layout holds other images too.
         entities: which of the labelled entities this row uses; none: all.
         perspectives: which are made of it.

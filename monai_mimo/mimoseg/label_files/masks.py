@@ -62,7 +62,7 @@ class BoxMasks:
         self._first, self._box = first, (slice(0, 0), slice(0, 0))
         if rows.size:
             self._box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        self._part = mask[(slice(first, last), *self._box)].copy()
+        self._part = mask[first:last, self._box[0], self._box[1]].copy()
 
     def __getitem__(self, number: int) -> np.ndarray:
         out = np.zeros(self._size, dtype=bool)
@@ -76,9 +76,9 @@ class UnitedMasks:
 
     def __init__(self, parts: Sequence[Masks], agree: int = 1) -> None:
         self._parts, self._agree = parts, agree
-        together = sum(part.areas for part in parts)
+        together = np.sum([part.areas for part in parts], axis=0)
         self.areas = np.array([self[k].sum() if together[k] else 0 for k in range(len(together))])
 
     def __getitem__(self, number: int) -> np.ndarray:
-        votes = sum(part[number].astype(np.uint8) for part in self._parts)
+        votes = np.sum([part[number] for part in self._parts], axis=0)
         return np.asarray(votes >= self._agree)

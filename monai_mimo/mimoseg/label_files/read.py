@@ -8,8 +8,8 @@ from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
 from ..cases import Case, Label, Reader
 from .dicom import rtstruct_masks, segment_masks
-from .masks import Masks, NoMasks, UnitedMasks
 from .maps import map_masks
+from .masks import Masks, NoMasks, UnitedMasks
 from .polygons import json_masks, xml_masks
 from .tables import point_masks, rle_masks
 

@@ -36,7 +36,7 @@ def rle_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[
     for names in wanted:
         united = np.zeros((height, width), dtype=bool)
         for name, code in mine:
-            if not names or name in map(str, names):
+            if not names or name in [str(n) for n in names]:
                 try:
                     united |= decode_runs(
                         code, (height, width), option("start"), option("relative"), option("order") == "columns"
