@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from datasketch import MinHash, MinHashLSH
 
@@ -177,14 +178,20 @@ def most_told(text: str, facts: Sequence[str]) -> float:
 
 def near_duplicates(questions: Sequence[str]) -> set[int]:
     """The numbers of the questions that say almost what an earlier one, which is kept, says."""
-    index = MinHashLSH(threshold=SAME, num_perm=PERMUTATIONS)
+    index = MinHashLSH(num_perm=PERMUTATIONS, params=bands())
     doubles = set()
-    for number, question in enumerate(questions):
-        words = ["", *re.findall(r"<?\w+>?", question.casefold()), ""]
-        code = MinHash(num_perm=PERMUTATIONS, seed=1)
-        code.update_batch([" ".join(pair).encode() for pair in zip(words, words[1:])])
+    words = [["", *re.findall(r"<?\w+>?", question.casefold()), ""] for question in questions]
+    pairs = [[" ".join(pair).encode() for pair in zip(of_one, of_one[1:])] for of_one in words]
+    for number, code in enumerate(MinHash.bulk(pairs, num_perm=PERMUTATIONS, seed=1)):
         if index.query(code):
             doubles.add(number)
         else:
             index.insert(number, code)
     return doubles
+
+
+@cache
+def bands() -> tuple[int, int]:
+    """How `MinHashLSH` cuts codes for `SAME`; it finds that by integration, which takes longer than a hundred questions."""
+    index = MinHashLSH(threshold=SAME, num_perm=PERMUTATIONS)
+    return index.b, index.r
