@@ -15,7 +15,8 @@ HEAD = """\
 
 What the catalogue knows, one row for each row of the published table. A set is built from the tree in which its makers hand it
 out; `mimo catalogue show NAME` tells how that looks, and the records are in `monai_mimo/mimoseg/catalogue/sets`, each with a note
-of what in it was checked and what is unsure. Licences marked "not checked" are from memory: read the set's own terms.
+of what in it was checked and what is unsure. Citations, and licences marked "not checked", are from memory: read the set's
+own pages and terms.
 
 This page is made by `docs/make_sets_page.py`.
 """

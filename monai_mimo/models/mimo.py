@@ -193,7 +193,8 @@ class Mimo(nn.Module):
         presence = None
         if self.presence is not None:
             presence = self.presence(word_tokens)
-            embeddings = self.embed_words(questions, self.presence.tell(presence.softmax(-1)))
+            known = questions.presence if self.training else presence.argmax(-1)
+            embeddings = self.embed_words(questions, self.presence.tell(known))
         else:
             embeddings = self.language_model.embed(questions.input_ids)
         ids = questions.input_ids

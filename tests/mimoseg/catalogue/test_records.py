@@ -61,8 +61,8 @@ def test_the_rows_are_those_of_the_published_table():
 
 
 def test_a_name_or_alias_belongs_to_one_set():
-    names = [name.casefold() for record in catalogue().values() for name in {record.name, *record.aliases}]
-    assert len(names) == len(set(names))
+    names = [name.casefold() for record in catalogue().values() for name in (record.name, *record.aliases)]
+    assert sorted(names) == sorted(set(names))
 
 
 def test_entities_are_standard_names():
@@ -95,12 +95,17 @@ def test_texts_for_people_are_there(record: Record):
     assert re.search(r"\b(19|20)\d\d\b", record.citation)
 
 
+def sequences(record: Record) -> dict[str, list[str]]:
+    """What may stand for `{sequence}`."""
+    fills = [f for series in record.series for f in (series.sequences or {}).values() if isinstance(f, str) and f]
+    return {"sequence": fills} if fills else {}
+
+
 def combinations(record: Record, layout: Layout) -> Iterator[dict[str, str]]:
     """The miniature's fields that fit a layout, with each sequence."""
     given = record.miniature.fields
     rows = [dict(zip(given, v)) for v in product(*given.values())] if isinstance(given, dict) else given
-    fills = [f for series in record.series for f in (series.sequences or {}).values() if isinstance(f, str) and f]
-    for row, sequence in product(rows, fills or [""]):
+    for row, sequence in product(rows, sequences(record).get("sequence", [""])):
         fields = {**row, "sequence": sequence}
         if set(Pattern(layout.images).fields) <= set(fields):
             yield fields
@@ -110,18 +115,19 @@ def combinations(record: Record, layout: Layout) -> Iterator[dict[str, str]]:
 def test_a_path_made_of_fields_gives_the_fields_back(record: Record):
     """Otherwise a patient or a label would be read from the wrong part of a name."""
     for layout in record.layouts:
-        images = Pattern(layout.images)
+        images = Pattern(layout.images, sequences(record))
         patients = set()
         for fields in combinations(record, layout):
             path = images.fill(fields).replace("*", record.miniature.wildcards)
             assert images.match(path) == {name: fields[name] for name in images.fields}
             patients.add(Pattern(layout.patient).fill(fields))
             for file in layout.labels:
-                labels = file.pattern(like=images)
-                if "entity" not in labels.fields:
-                    path = labels.fill(fields).replace("*", record.miniature.wildcards)
-                    assert labels.match(path) == {name: fields[name] for name in labels.fields}
-                assert images.match(path) is None, f"{path} is taken for an image"
+                labels = file.pattern(sequences(record), images)
+                for value in chain.from_iterable(file.entities.values()) if "entity" in labels.fields else [""]:
+                    full = {**fields, "entity": str(value)}
+                    path = labels.fill(full).replace("*", record.miniature.wildcards)
+                    assert labels.match(path) == {name: full[name] for name in labels.fields}
+                    assert images.match(path) is None, f"{path} is taken for an image"
         assert len(patients) > 1
 
 

@@ -17,8 +17,8 @@ Families are written once. A record with `like: OTHER` starts from the record of
       apart: [has the longer vein of the two, which passes in front of the aorta]
 
 `apart` holds the facts that tell the members of a family apart. A question about a member has to use at least one of them,
-as all other facts hold for its relatives too. `side: left` or `right` adds the ones of `shared/sides.yaml`. What is apart in OTHER
-is a plain fact of anatomy here: it holds for every member of that branch.
+as all other facts hold for its relatives too. `side: left` or `right` adds the ones of `shared/sides.yaml`. What is apart
+in OTHER is a plain fact of anatomy here: it holds for every member of that branch.
 
 Relations are facts about several entities at once: see `Relation`.
 """
