@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,10 @@ def slice_samples(case: Case, shown: ShownSlice, settings: RowSettings, rng: np.
         yield from instructions(masks, shown.absent, elsewhere, share, rng)
     if 2 in wanted:
         yield from visual_clues(masks, share, rng)
+    pool = partial(draft_pool, settings=settings)
     known = [name for name in masks if is_known(name, settings)]
     for perspective in sorted(wanted & {3, 4}):
-        yield from reasoning(masks, known, perspective, share, lambda *key: draft_pool(*key, settings), rng)
+        yield from reasoning(masks, known, perspective, share, pool, rng)
 
 
 def row_of(

@@ -19,6 +19,7 @@ from .words import give_away, record_of
 
 TRIES = 8  # draws for each draft that is wanted
 MOST_FACTS = 5  # in an explanation about one entity
+CLAUSES = re.compile(r"[,;]| (and|or|that|which|who|whose|when|where|while|as|before|after|until) ")
 COUNTS = {2: "two", 3: "three", 4: "four"}
 
 
@@ -36,7 +37,9 @@ class Topic:
         kind: the word for it: the kind of its record, or a paler word where that gives an entity of the question away.
         facts: aspect -> facts, without those that it shares with another entity of the question.
         open: the facts that a question may hold, as they give no entity of it away.
+        shared: the facts that a question may hold and that are true of another entity of the question too.
         apart: the facts of which a question needs one; empty: it needs none.
+        common: those of them that are true of something else too, so that they need another fact beside them.
         closed: finds what gives one of the question's entities away.
     """
 
@@ -46,7 +49,9 @@ class Topic:
     record_kind: str
     facts: dict[str, list[str]]
     open: dict[str, list[str]]
+    shared: dict[str, list[str]]
     apart: list[str]
+    common: set[str]
     closed: list[re.Pattern[str]]
 
     @property
@@ -95,10 +100,9 @@ def topics_of(entities: Sequence[str], knowledge: Mapping[str, Knowledge]) -> li
     every = {entity: facts_by_aspect(record) for entity, record in known}
     topics = []
     for entity, record in known:
-        others = {fact for name in every if name != entity for texts in every[name].values() for fact in texts}
-        facts = {
-            a: own for a, texts in every[entity].items() if (own := [fact for fact in texts if fact not in others])
-        }
+        others = set().union(*(every_fact(every[name]) for name in every if name != entity)) - set(record.apart)
+        facts = without(every[entity], others)
+        given_away = {fact for fact in every_fact(every[entity]) if not is_open(fact, closed)}
         words = [record.kind, "finding" if record.kind == "lesion" else "structure", "area"]
         topics.append(
             Topic(
@@ -107,8 +111,10 @@ def topics_of(entities: Sequence[str], knowledge: Mapping[str, Knowledge]) -> li
                 plural=record.plural,
                 record_kind=record.kind,
                 facts=facts,
-                open={a: texts for a in facts if (texts := [fact for fact in facts[a] if is_open(fact, closed)])},
+                open=without(facts, given_away),
+                shared=without(every[entity], given_away | every_fact(facts)),
                 apart=record.apart,
+                common={f for f in record.apart if sum(f in other.apart for other in knowledge.values()) > 1},
                 closed=closed,
             )
         )
@@ -117,9 +123,21 @@ def topics_of(entities: Sequence[str], knowledge: Mapping[str, Knowledge]) -> li
 
 def facts_by_aspect(record: Knowledge) -> dict[str, list[str]]:
     """Aspect -> facts, in the order of the aspects; what tells the entity from its relatives stands with anatomy."""
-    facts = {aspect: list(record.facts.get(aspect, [])) for aspect in ASPECTS}
+    facts: dict[str, list[str]] = {aspect: [] for aspect in ASPECTS}
+    facts.update({aspect: list(texts) for aspect, texts in record.facts.items()})
     facts["anatomy"] += record.apart
-    return {aspect: texts for aspect, texts in facts.items() if texts}
+    return without(facts, set())
+
+
+def without(facts: Mapping[str, Sequence[str]], left_out: set[str]) -> dict[str, list[str]]:
+    """The facts but for those that are left out, and no aspect without a fact."""
+    kept = {aspect: [fact for fact in texts if fact not in left_out] for aspect, texts in facts.items()}
+    return {aspect: texts for aspect, texts in kept.items() if texts}
+
+
+def every_fact(facts: Mapping[str, Sequence[str]]) -> set[str]:
+    """The facts of all aspects."""
+    return {fact for texts in facts.values() for fact in texts}
 
 
 def is_open(text: str, closed: Sequence[re.Pattern[str]]) -> bool:
@@ -151,13 +169,13 @@ def reason(topic: Topic, rng: random.Random) -> Parts | None:
         return None
     asked = [rng.choice(needed)]
     others = [(a, fact) for a, fact in facts if (a, fact) not in asked and fact not in topic.apart]
-    if others and rng.random() < 0.7:
+    if others and (asked[0][1] in topic.common or rng.random() < 0.7):
         asked.append(rng.choice(others))
         rng.shuffle(asked)
     texts = sentences()["reasoning"]
     forms = texts["plural"] if topic.plural else texts
     form = rng.choice(forms["one_fact" if len(asked) == 1 else "two_facts"])
-    question = form.format(f=asked[0][1], g=asked[-1][1], **topic.grammar)
+    question = form.format(f=asked[0][1], g=asked[-1][1], also_g=with_also(asked[-1][1]), **topic.grammar)
     answers = texts["answers_plural" if topic.plural else "answers"]
     answer = rng.choice(answers).format(entity=grounded([topic.name]), **topic.grammar)
     return question, answer, explain(topic, asked, rng), aspects_of(asked)
@@ -184,6 +202,9 @@ def reason_several(topics: list[Topic], rng: random.Random) -> Parts | None:
         told = [rng.choice(topic.open[aspect])]
         if topic.apart and told[0] not in topic.apart:
             told.append(rng.choice(apart[topic.name]))
+        elif told[0] in topic.common:
+            plain = [f for f in topic.open[aspect] if f not in topic.apart] or topic.shared.get(aspect, [])
+            told = [*rng.sample(plain, min(1, len(plain))), *told]
         facts.append(told)
         clauses.append(" and ".join(told))
     words["lead"] = rng.choice(texts["lead"][aspect])
@@ -205,16 +226,17 @@ def point(topic: Topic, clue: str, rng: random.Random) -> Parts | None:
         return None
     first, *rest = rng.sample(aspects, len(aspects))
     forms = {**texts["single"], **texts.get(f"of_{topic.record_kind}s", {})}
+    follow = {**texts["follow"], **texts.get(f"follow_of_{topic.record_kind}s", {})}
     ref = rng.choice(texts["refs"][clue]).format(**topic.grammar)
     chance = rng.random()
     asked = [first]
     if chance < 0.3:
-        question = f"{rng.choice(texts['naming'])} {sentence(rng.choice(texts['follow'][first]))}"
+        question = f"{rng.choice(texts['naming'])} {sentence(rng.choice(follow[first]))}"
     else:
         question = rng.choice(forms[first])
         if rest and chance > 0.75:
             asked.append(rest[0])
-            question += f" {rng.choice(texts['follow'][rest[0]])}"
+            question += f" {rng.choice(follow[rest[0]])}"
     question = question.format(ref=ref, **topic.grammar)
     answer = rng.choice(texts["answers"][clue]).format(entity=grounded([topic.name]), **topic.grammar)
     facts = [(aspect, fact) for aspect in asked for fact in draw(topic, aspect, rng, most=2 if asked[1:] else 3)]
@@ -264,11 +286,11 @@ def told_of(topic: Topic, facts: Sequence[tuple[str, str]], rng: random.Random) 
 
 
 def joined(facts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The facts, neighbors of one aspect put together with "and" where neither has a part of its own."""
+    """The facts, neighbors of one aspect put together with "and" where neither has a clause of its own."""
     result: list[tuple[str, str]] = []
     for aspect, fact in facts:
         before = result[-1] if result else ("", "")
-        if before[0] == aspect and not re.search(r"[,;]| and | or ", before[1] + fact):
+        if before[0] == aspect and not CLAUSES.search(f"{before[1]} {fact}"):
             result[-1] = (aspect, f"{before[1]} and {fact}")
         else:
             result.append((aspect, fact))
@@ -286,8 +308,10 @@ def one_by_one(topics: Sequence[Topic], facts: Sequence[Sequence[str]], rng: ran
     if len(topics) == 2 and all(len(told) == 1 for told in facts) and rng.random() < 0.5:
         names = {"name": topics[0].name, "name2": topics[1].name}
         return sentences()["explanation"]["differ"].format(f=facts[0][0], g=facts[1][0], **names)
-    aspect_of = {f: aspect for topic in topics for aspect, texts in topic.facts.items() for f in texts}
-    return " ".join(told_of(topic, [(aspect_of[f], f) for f in told], rng) for topic, told in zip(topics, facts))
+    aspects = {
+        fact: aspect for t in topics for part in (t.facts, t.shared) for aspect, texts in part.items() for fact in texts
+    }
+    return " ".join(told_of(topic, [(aspects[f], f) for f in told], rng) for topic, told in zip(topics, facts))
 
 
 def all_together(topics: Sequence[Topic], fact: str) -> str:

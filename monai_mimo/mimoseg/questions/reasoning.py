@@ -34,8 +34,8 @@ def reasoning(
     used: set[Draft] = set()
     order = [known[i] for i in rng.permutation(len(known))]
     for number in range(count if known else 0):
-        one, clue = (order[number // 2 % len(order)],), "point" if number % 2 else "box"
-        choices = [(one, clue if perspective == 4 else "")]
+        one, clue = order[number // 2 % len(order)], "point" if number % 2 else "box"
+        choices: list[tuple[tuple[str, ...], str]] = [((one,), clue if perspective == 4 else "")]
         if len(known) > 1 and rng.random() < SEVERAL:
             choices.insert(0, (several(known, rng, ordered=perspective == 3), "box" if perspective == 4 else ""))
         for entities, marked_by in choices:  # where nothing is known that several share, one of them is asked for

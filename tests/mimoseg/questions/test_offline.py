@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_mimo.mimoseg.questions.draft import Draft
-from monai_mimo.mimoseg.questions.knowledge import ASPECTS, Knowledge
+from monai_mimo.mimoseg.questions.knowledge import ASPECTS, Knowledge, load_knowledge
 from monai_mimo.mimoseg.questions.offline import OfflineWriter, article, facts_by_aspect, with_also
 from monai_mimo.mimoseg.questions.validate import check
 from tests.mimoseg.questions.conftest import EXAMPLE
@@ -147,6 +147,21 @@ def test_grammar() -> None:
     assert [article(word) for word in ("organ", "area", "vessel")] == ["an", "an", "a"]
     assert with_also("filters the blood") == "also filters the blood"
     assert with_also("is cut out") == "is also cut out"
+
+
+@pytest.mark.parametrize(("perspective", "clue"), KEYS)
+def test_the_packaged_records_can_be_asked_about(perspective: int, clue: str) -> None:
+    """Each gives valid drafts, and forty distinct ones where ten facts may stand in a question."""
+    packaged = load_knowledge()
+    assert len(packaged) > 90
+    writer = OfflineWriter(packaged)
+    for entity in packaged:
+        drafts = writer.write([entity], perspective, clue, 4, seed=0)
+        assert len(drafts) == 4, entity
+        for draft in drafts:
+            assert check(draft, packaged) == [], draft
+    for entity in ("liver", "left kidney", "myocardium", "lung vessels", "left femur"):
+        assert len(writer.write([entity], perspective, clue, 60, seed=0)) == 60
 
 
 STEMS = ["blim", "dorv", "fask", "glon", "hurt", "jasp", "kelm", "mord", "nift", "plov", "quan", "srit", "tulk", "vemp"]

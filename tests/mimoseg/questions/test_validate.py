@@ -80,7 +80,7 @@ FAULTS: list[tuple[str, Draft, dict]] = [
     ("leaves one out", BOXES, {"question": "What does the organ in <box> do? What is in <box>?"}),
     ("clear without the prompt", POINT, {"question": "Can the organ at <point> rupture in a blunt injury?"}),
     ("tells nothing", ONE, {"question": "Which large organ do you see in this image?"}),
-    ("fits its relatives", KIDNEY, {"question": "Which organ in this image filters the blood and makes urine?"}),
+    ("fits another", KIDNEY, {"question": "Which organ in this image filters the blood and makes urine?"}),
     ("modality", POINT, {"question": "What can go wrong with the organ at <point> of this CT?"}),
     ("modality", POINT, {"explanation": f"{POINT.explanation} It is bright on T2 images."}),
     (
