@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +91,9 @@ def read_grid(path: str | Path, channel: int | None = None) -> Grid:
         raise InputError(path, "a file of another kind", expected) from error
     except PermissionError as error:
         raise InputError(path, "a path that may not be read", "permission to read it") from error
-    except Exception as error:  # each library has faults of its own for a damaged file
-        raise InputError(path, f"a file that cannot be read ({type(error).__name__}: {error})", expected) from error
+    except Exception as error:  # each library has faults of its own for a damaged file, some of them a page long
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise InputError(path, f"a file that cannot be read ({reason})", expected) from error
     if grid.values.size == 0:
         raise InputError(path, f"shape {list(grid.values.shape)}", "at least one pixel")
     if grid.values.dtype.kind == "f" and not np.isfinite(grid.values).all():
@@ -128,17 +130,20 @@ def _decoded(image: Image.Image) -> Image.Image:
 def _read_nifti(path: Path, channel: int | None) -> Grid:
     """The voxels as they lie in the file (first axis fastest), without a copy. MONAI's reader would reorder them, and
     Python's gzip takes more than twice as long as igzip."""
-    packed = has_suffix(path, (".gz",))
-    if packed:
+    if has_suffix(path, (".gz",)):
         data = path.read_bytes()
         data = igzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-        kind = nib.Nifti2Image if 540 in (int.from_bytes(data[:4], e) for e in ("little", "big")) else nib.Nifti1Image
-        image = kind.from_bytes(data)
+        kind = nib.Nifti2Header if 540 in (int.from_bytes(data[:4], e) for e in ("little", "big")) else nib.Nifti1Header
+        header = kind.from_fileobj(io.BytesIO(data[:1024]))
+        offset = header.get_data_offset()
+        values = np.ndarray(header.get_data_shape(), header.get_data_dtype(), data, offset, order="F")
+        affine = header.get_best_affine()
+        scale, shift = header.get_slope_inter()
+        slope, intercept = 1.0 if scale is None else scale, shift or 0.0
     else:
         image = nib.load(path)
-    proxy = image.dataobj
-    values = np.asanyarray(proxy.get_unscaled())
-    slope, intercept = proxy.slope, proxy.inter
+        values, affine = np.asanyarray(image.dataobj.get_unscaled()), image.affine
+        slope, intercept = image.dataobj.slope, image.dataobj.inter
     if slope == 1 and intercept == int(intercept) and values.dtype.kind in "iu":
         if intercept:
             values = values.astype(np.int32) + np.int32(intercept)
@@ -146,7 +151,7 @@ def _read_nifti(path: Path, channel: int | None) -> Grid:
         values = values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
-    return Grid(_chosen(path, values, channel), np.asarray(image.affine, dtype=float))
+    return Grid(_chosen(path, values, channel), np.asarray(affine, dtype=float))
 
 
 def _read_itk_volume(path: Path, channel: int | None) -> Grid:

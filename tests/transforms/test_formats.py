@@ -121,15 +121,11 @@ def test_channels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_grid(tmp_path / "one.nii.gz").values, VOXELS)
 
 
-def test_channels_of_itk_files(tmp_path: Path) -> None:
-    """As a fourth axis, and as values with two components."""
+def test_channels_of_an_itk_file(tmp_path: Path) -> None:
     both = np.stack([VOXELS, VOXELS + 1], axis=-1)
-    itk.imwrite(itk.image_from_array(np.ascontiguousarray(both.T)), str(tmp_path / "axis.nrrd"))
-    vectors = itk.image_from_array(np.ascontiguousarray(both.transpose(2, 1, 0, 3)), is_vector=True)
-    itk.imwrite(vectors, str(tmp_path / "vector.nrrd"))
-    for name in ("axis.nrrd", "vector.nrrd"):
-        for channel in (0, 1):
-            np.testing.assert_array_equal(read_grid(tmp_path / name, channel).values, VOXELS + channel)
+    itk.imwrite(itk.image_from_array(np.ascontiguousarray(both.T)), str(tmp_path / "a.nrrd"))
+    for channel in (0, 1):
+        np.testing.assert_array_equal(read_grid(tmp_path / "a.nrrd", channel).values, VOXELS + channel)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".bmp", ".TIFF"])

@@ -167,15 +167,19 @@ def _path(pattern: Pattern, fields: dict[str, str], record: Record) -> str:
 def _items(layout: Layout) -> Iterator[Item]:
     cell = 0
     for number, file in enumerate(layout.labels):
-        named = [(entity, value) for entity, values in file.entities.items() for value in values or [None]]
-        for entity, value in named + [(None, value) for value in file.ignored if value not in (0, 255)]:
-            yield Item(number, entity, value, cell)
+        marks: list[tuple[str | None, int | str | None]] = []
+        for entity, values in file.entities.items():
+            marks += [(entity, value) for value in values] or [(entity, None)]
+        marks += [(None, value) for value in file.ignored if value not in (0, 255)]  # those are backgrounds
+        for mark, value in marks:
+            yield Item(number, mark, value, cell)
             cell += 1
 
 
 def _instances(file: LabelFile, combinations: list[dict[str, str]], record: Record) -> dict[str, dict[str, str]]:
     """Path -> fields of each file that a pattern of labels stands for."""
-    pattern, out = file.pattern(), {}
+    pattern = file.pattern()
+    out: dict[str, dict[str, str]] = {}
     each = [str(v) for values in file.entities.values() for v in values] if "entity" in pattern.fields else [""]
     for fields in combinations:
         for entity in each:

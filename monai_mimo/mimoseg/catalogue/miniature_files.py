@@ -43,7 +43,7 @@ def write_image(path: Path, values: np.ndarray, small: Miniature, channels: int 
     folder with a DICOM series. With `channels` a fourth axis holds them, each a little brighter."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if has_suffix(path, PICTURES):
-        Image.fromarray(values[0].astype(np.uint8)).save(path, **({"quality": 95} if path.suffix[:3] == ".jp" else {}))
+        write_picture(path, values[0].astype(np.uint8))
         return
     if small.dtype in ("int16", "float32", "float64") and modality == "CT":
         values = values * 4 - 500
@@ -65,6 +65,14 @@ def write_image(path: Path, values: np.ndarray, small: Miniature, channels: int 
             file.replace(path)
     if single:
         folder.rmdir()
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> None:
+    """Write [h, w] or [h, w, 3]; JPEG with little loss."""
+    if has_suffix(path, (".jpg", ".jpeg")):
+        Image.fromarray(pixels).save(path, quality=95)
+    else:
+        Image.fromarray(pixels).save(path)
 
 
 def write_volume(path: Path, frames: np.ndarray, small: Miniature) -> None:
@@ -151,7 +159,7 @@ def _write_map(path: Path, file: LabelFile, marks: list[Mark], size: tuple[int, 
             array = array.astype(np.int16)
         array[mark.mask] = value
     if is_picture:
-        Image.fromarray(array[0]).save(path, **({"quality": 95} if path.suffix[:3] == ".jp" else {}))
+        write_picture(path, array[0])
     elif file.option("channel") is not None:
         write_volume(path, np.stack([array if c == file.option("channel") else array * 0 for c in range(4)], -1), small)
     else:

@@ -188,7 +188,7 @@ class Miniature(Strict):
     wildcards: str = "x"
     shape: tuple[int, int, int] = (96, 80, 6)
     spacing: tuple[float, float, float] = (1.0, 1.0, 2.0)
-    axes: str = Field("LPS", pattern="^[RLAPSI]{3}$")
+    axes: str = Field(default="LPS", pattern="^[RLAPSI]{3}$")
     dtype: Literal["uint8", "int16", "uint16", "float32", "float64"] = "int16"
 
 
@@ -213,7 +213,7 @@ class Record(Strict):
     obtain: str = ""
     layouts: list[Layout] = Field(min_length=1)
     series: list[Series] = Field(min_length=1)
-    miniature: Miniature = Miniature()
+    miniature: Miniature = Field(default_factory=Miniature)
 
     @model_validator(mode="after")
     def _check(self) -> Record:

@@ -57,8 +57,8 @@ class BoxMasks:
         self.areas = np.array([np.count_nonzero(frame) for frame in mask])
         numbers = np.flatnonzero(self.areas)
         first, last = (numbers[0], numbers[-1] + 1) if numbers.size else (0, 0)
-        seen = mask[first:last].any(axis=0)
-        rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        rows = np.flatnonzero(mask[first:last].any(axis=(0, 2)))
+        columns = np.flatnonzero(mask[first:last].any(axis=(0, 1)))
         self._first, self._box = first, (slice(0, 0), slice(0, 0))
         if rows.size:
             self._box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
