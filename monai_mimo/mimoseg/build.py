@@ -177,7 +177,11 @@ def wanted(plan: Plan, receipts: Mapping[int, Receipt]) -> Iterator[int]:
 
 
 def assemble(plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], progress: bool) -> dict[str, Any]:
-    """Put the shards together in `partial.new`, with report and card, and return the report."""
+    """Put the shards together in `partial.new`, with report and card, and return the report.
+
+    Raises:
+        DataError: there is not one row.
+    """
     budgets = {name: Budget(use) for name, use in plan.uses.items()}
     kept: dict[int, tuple[int, ...]] = {}
     for number, origin in enumerate(plan.origins):
@@ -198,6 +202,9 @@ def assemble(plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], prog
                     bar.update()
             writer.close()
             split_bytes[split] = writer.bytes
+    if not counts:
+        partial.forget()
+        raise DataError("sources", "no row of the chosen perspectives", "entities that can be asked about")
     report = make_report(plan, {number: receipts[number] for number in kept}, kept, counts)
     (partial.new / REPORT).write_text(json.dumps(report, indent=2))
     (partial.new / CARD).write_text(data_card(report, split_bytes))

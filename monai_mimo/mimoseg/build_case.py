@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from ..errors import DataError, MimoError, OutputError
 from .case_rows import RowSettings, slice_rows
 from .cases import Case
-from .read_case import read_case
+from .read_case import ShownSlice, read_case
 from .schema import FEATURES
 from .temporary import temporary
 
 SCHEMA = FEATURES.arrow_schema
 DraftKey = tuple[tuple[str, ...], int, str]  # entities, perspective, clue
+NOTES = 5  # of a case
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Receipt:
         rows: of each image that gave any, in the order of the shard, where each image is a record batch.
         size: bytes of the shard.
         dropped: reason -> how many.
+        notes: what was odd, the first few of it; `noted` is how much there was.
         drafts: which pools of questions of perspectives III and IV it drew from.
         failure: (where, found, expected), when it gave nothing because something is wrong.
     """
@@ -47,16 +50,13 @@ class Receipt:
     rows: tuple[int, ...] = ()
     size: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    noted: int = 0
     drafts: tuple[DraftKey, ...] = ()
     failure: tuple[str, str, str] | None = None
 
-    @classmethod
-    def from_json(cls, text: str) -> Receipt:
-        """The inverse of `json.dumps(asdict(receipt))`."""
-        values = json.loads(text)
-        drafts = tuple((tuple(entities), perspective, clue) for entities, perspective, clue in values["drafts"])
-        failure = values["failure"] and tuple(values["failure"])
-        return cls(tuple(values["rows"]), values["size"], values["dropped"], drafts, failure)
+
+RECEIPT = TypeAdapter(Receipt)  # to and from JSON
 
 
 def build_case(task: Task) -> Receipt:
@@ -67,47 +67,67 @@ def build_case(task: Task) -> Receipt:
     Raises:
         OutputError: the shard cannot be written.
     """
-    rows: list[int] = []
-    dropped: Counter[str] = Counter()
-    drafts: set[DraftKey] = set()
+    tally = Tally()
     shard, receipt_file = task.shard.with_suffix(".arrow"), task.shard.with_suffix(".json")
     try:
         shard.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary(shard) as file:
                 with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
-                    for batch in image_batches(task, dropped, drafts):
+                    for batch in image_batches(task, tally):
                         writer.write_batch(batch)
-                        rows.append(batch.num_rows)
-                size = file.stat().st_size
-            receipt = Receipt(tuple(rows), size, dict(sorted(dropped.items())), tuple(sorted(drafts)))
+                receipt = tally.receipt(file.stat().st_size)
         except MimoError as error:
             receipt = Receipt(failure=(error.where, error.found, error.expected))
         with temporary(receipt_file) as file:
-            file.write_text(json.dumps(asdict(receipt)))
+            file.write_bytes(RECEIPT.dump_json(receipt))
     except OSError as error:
         raise OutputError(shard, f"{error.strerror or error}", "a place that can be written") from error
     return receipt
 
 
-def image_batches(task: Task, dropped: Counter[str], drafts: set[DraftKey]) -> Iterator[pa.RecordBatch]:
-    """The rows of each image of a case. Also counted: what is dropped, and which drafts were drawn from.
+@dataclass
+class Tally:
+    """What is counted while a case is read; see `Receipt`."""
+
+    rows: list[int] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    drafts: set[DraftKey] = field(default_factory=set)
+
+    def count(self, shown: ShownSlice, labels: int, rows: list[dict[str, Any]]) -> None:
+        """Add a slice of a case with so many labels, and the rows that it gave."""
+        self.notes += shown.notes
+        self.dropped.update(shown.passed)
+        self.dropped["mask too small"] += labels - len(shown.masks) - len(shown.absent)
+        if rows:
+            self.rows.append(len(rows))
+        else:
+            self.dropped["image without a question"] += 1
+        for row in rows:
+            if row["perspective"] in (3, 4):
+                clue = "box" if row["boxes"] else "point" if row["points"] else ""
+                self.drafts.add((tuple(e["phrase"] for e in row["entities"]), row["perspective"], clue))
+
+    def receipt(self, size: int) -> Receipt:
+        """Of a case whose shard has `size` bytes."""
+        dropped = {reason: n for reason, n in sorted(self.dropped.items()) if n}
+        notes = tuple(self.notes[:NOTES])
+        return Receipt(tuple(self.rows), size, dropped, notes, len(self.notes), tuple(sorted(self.drafts)))
+
+
+def image_batches(task: Task, tally: Tally) -> Iterator[pa.RecordBatch]:
+    """The rows of each image of a case.
 
     Raises:
         MimoError: whatever is wrong with the case; one case must not end a build of many.
     """
     try:
         for shown in read_case(task.case, task.slices_per_volume):
-            dropped["mask too small"] += len(task.case.labels) - len(shown.masks) - len(shown.absent)
             rows = list(slice_rows(task.case, shown, task.settings))
-            if not rows:
-                dropped["image without a question"] += 1
-                continue
-            for row in rows:
-                if row["perspective"] in (3, 4):
-                    clue = "box" if row["boxes"] else "point" if row["points"] else ""
-                    drafts.add((tuple(e["phrase"] for e in row["entities"]), row["perspective"], clue))
-            yield pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+            tally.count(shown, len(task.case.labels), rows)
+            if rows:
+                yield pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
     except MimoError:
         raise
     except Exception as error:

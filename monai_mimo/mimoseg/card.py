@@ -20,7 +20,8 @@ def data_card(report: dict[str, Any], split_bytes: dict[str, int]) -> str:
         report: see `report`.
         split_bytes: of the rows of each split.
     """
-    rows = {split: sum(cells.values()) for split, cells in report["rows"].items()}
+    counts = {split: sum(cells.values()) for split, cells in report["rows"].items()}
+    rows = {split: n for split, n in counts.items() if n}  # `datasets` knows no split without rows
     head = {
         "pretty_name": "MIMOSeg",
         "license": "other",

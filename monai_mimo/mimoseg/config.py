@@ -104,4 +104,4 @@ def spec_and_use(entry: SourceEntry) -> tuple[SourceSpec, SourceUse]:
         perspectives=tuple(entry.perspectives) if entry.perspectives else None,
         questions_per_image=entry.questions_per_image,
     )
-    return SourceSpec(entry.name, entry.path, entry.label, entry.modality), use
+    return SourceSpec(entry.name, entry.path, entry.label, entry.modality, entry.record), use

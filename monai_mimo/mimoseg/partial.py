@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from .build_case import Receipt
+from .build_case import RECEIPT, Receipt
 from .temporary import SUFFIX, temporary
 
 PER_FOLDER = 1000  # shards
@@ -86,9 +86,9 @@ class Partial:
         receipts = {}
         for file in sorted((self.path / "cases").glob("*/*.json")):
             try:
-                receipt = Receipt.from_json(file.read_text())
+                receipt = RECEIPT.validate_json(file.read_bytes())
                 whole = file.with_suffix(".arrow").stat().st_size == receipt.size
-            except (OSError, ValueError, KeyError):  # torn by a power cut
+            except (OSError, ValueError):  # torn by a power cut
                 continue
             if whole and receipt.failure is None and int(file.stem) < count:
                 receipts[int(file.stem)] = receipt

@@ -13,6 +13,8 @@ from .plan import Plan
 from .questions.pool import count_rejections
 from .splits import SPLITS
 
+NOTES = 200  # of a source; a set in which masks overlap on every slice must not fill the report
+
 
 def make_report(
     plan: Plan, receipts: Mapping[int, Receipt], kept: Mapping[int, tuple[int, ...]], counts: Counter
@@ -54,6 +56,8 @@ def make_report(
                 "rows": sum(sum(kept[n]) for n in numbers),
                 "rows by perspective": dict(by_source[source.name]),
                 "dropped": {reason: n for reason, n in sorted(dropped.items()) if n},
+                "notes": [*source.notes, *(note for n in numbers for note in receipts[n].notes)][:NOTES],
+                "noted": len(source.notes) + sum(receipts[n].noted for n in numbers),
             }
         )
     failed = [
