@@ -13,6 +13,7 @@ BUNDLE := --bundle_root bundles/mimo --dataset_dir $(RUN)/dataset
 EPOCHS ?= 7
 STEPS ?= 70
 SPLIT ?= 80:10:10
+PATIENTS ?= 48
 
 # Threads that wait must not take the cores from other work on the machine; alone, training is as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -22,10 +23,10 @@ export OMP_WAIT_POLICY ?= PASSIVE
 train: $(READY)
 	@mkdir -p $(RUN)
 ifeq ($(DATA),)
-	@test -d $(RUN)/phantom || $(BIN)/mimo phantom $(RUN)/phantom
-	@test -d $(RUN)/dataset || $(BIN)/mimo build --source phantom=$(RUN)/phantom --split $(SPLIT) --out $(RUN)/dataset
+	@test -d $(RUN)/phantom || $(BIN)/mimo phantom $(RUN)/phantom --patients $(PATIENTS)
+	@test -d $(RUN)/dataset || $(BIN)/mimo build --source phantom=$(RUN)/phantom --perspectives 1,2 --split $(SPLIT) --out $(RUN)/dataset
 else
-	@test -d $(RUN)/dataset || $(BIN)/mimo build --data $(DATA) --split $(SPLIT) --out $(RUN)/dataset
+	@test -d $(RUN)/dataset || $(BIN)/mimo build --data $(DATA) --perspectives 1,2 --split $(SPLIT) --out $(RUN)/dataset
 endif
 	$(BIN)/python -m monai.bundle run training $(BUNDLE) --config_file bundles/mimo/configs/train.yaml \
 		--output_dir $(RUN) --epochs $(EPOCHS) --steps_per_epoch $(STEPS)

@@ -12,6 +12,10 @@ class MimoError(Exception):
         self.where, self.found, self.expected = str(where), found, expected
         super().__init__(" ".join(f"{where}: found {found}; expected {expected}".split()))
 
+    def __reduce__(self) -> tuple:
+        """So that it comes back whole from another process."""
+        return type(self), (self.where, self.found, self.expected)
+
 
 class InputError(MimoError):
     """An image, prompt, question or option that cannot be used."""

@@ -124,18 +124,28 @@ def panel(rows: Sequence[PanelRow], path: str | Path) -> None:
 
 
 def _dialogue(axis: Axes, row: PanelRow, colors: Sequence[Color]) -> None:
-    """Question and answer, wrapped; words of a phrase have the colour of its mask."""
-    width, step = 38, 0.105
+    """Question and answer, wrapped; words of a phrase have the colour of its mask. Long texts are set smaller, and cut when
+    even that does not make room."""
+    for width in (38, 44, 52, 60):
+        step = 0.105 * 38 / width
+        question = textwrap.wrap(f"Q: {row.question}", width)
+        answer = _wrap(row.answer, width)
+        room = int((0.97 - 1.5 * step) / step)
+        if len(question) + len(answer) <= room:
+            break
+    if len(question) + len(answer) > room:
+        answer = [*answer[: max(1, room - len(question) - 1)], ("...", len(row.answer))]
+    size = 9 * 38 / width
     y = 0.97
     axis.set_xlim(0, width)
     axis.set_ylim(0, 1)
     axis.text(0, y, row.title, fontsize=8, color="0.5", va="top")
     y -= step
-    for line in textwrap.wrap(f"Q: {row.question}", width):
-        axis.text(0, y, line, fontsize=9, family="monospace", color="0.25", va="top")
+    for line in question:
+        axis.text(0, y, line, fontsize=size, family="monospace", color="0.25", va="top")
         y -= step
     y -= step / 2
-    for line, start in _wrap(row.answer, width):
+    for line, start in answer:
         for offset, word in enumerate(line):
             if word == " ":
                 continue
@@ -143,8 +153,8 @@ def _dialogue(axis: Axes, row: PanelRow, colors: Sequence[Color]) -> None:
             color = next((c for span, c in zip(row.spans, colors) if span[0] <= place < span[1]), None)
             shade = "black" if color is None else tuple(0.8 * v / 255 for v in color)
             weight = "normal" if color is None else "bold"
-            # one letter at a time: a monospaced cell is one unit of the axis
-            axis.text(offset, y, word, fontsize=9, family="monospace", color=shade, weight=weight, va="top")
+            # one letter at a time, all on one line: a monospaced cell is one unit of the axis
+            axis.text(offset, y - 0.6 * step, word, fontsize=size, family="monospace", color=shade, weight=weight)
         y -= step
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,22 +50,31 @@ def nano_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def encode(
-    model: Mimo, question: str, answer: str | None = None, size: tuple[int, int] = (48, 64), **prompts: list
+    model: Mimo, question: str, answer: str | None = None, size: tuple[int, int] = (48, 64), **prompts: Any
 ) -> EncodedQuestion:
     """One encoded question about an image of `size` (h, w)."""
     return model.conversation().encode(question, SquareResize(*size, model.config.image_size), answer=answer, **prompts)
 
 
-def training_batch(model: Mimo) -> tuple[torch.Tensor, QuestionBatch]:
-    """Two images, four questions: no mask; one mask and a point; two masks; one mask and a box; all of unequal length."""
-    questions = [
-        encode(model, "Is there a tumor?", "There is no tumor in this image."),
+def four_questions(model: Mimo) -> list[EncodedQuestion]:
+    """No mask; one mask and a point; two masks; one mask and a box; all of unequal length."""
+    return [
+        encode(model, "Is there a tumor?", "There is no tumor in this image.", named={"tumor": False}),
         encode(model, "What lies at <point>?", "It is the <p> liver </p> <SEG>.", points=[(5, 6, 1)]),
-        encode(model, "Where are they?", "I see the <p> liver </p> <SEG> and the <p> spleen </p> <SEG>."),
+        encode(
+            model,
+            "Where are liver and spleen?",
+            "I see the <p> liver </p> <SEG> and the <p> spleen </p> <SEG>.",
+            named={"liver": True, "spleen": True},
+        ),
         encode(model, "Name what <box> holds.", "The <p> spleen </p> <SEG>.", boxes=[(2, 3, 20, 30)]),
     ]
+
+
+def training_batch(model: Mimo) -> tuple[torch.Tensor, QuestionBatch]:
+    """Two images with two of the `four_questions` each."""
     images = torch.rand(2, 3, model.config.image_size, model.config.image_size)
-    return images, collate_questions(questions, [0, 0, 1, 1], model.tokenizer.pad_token_id)
+    return images, collate_questions(four_questions(model), [0, 0, 1, 1], model.tokenizer.pad_token_id)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import cached_property
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +15,7 @@ from PIL import Image
 
 from ..errors import InputError, OutputError
 from .reading import NIFTI, Grid, has_suffix, read_grid
-from .window import window
+from .window import limits, to_grey
 
 # From LPS axes (towards left, posterior, superior) to slices, rows and columns of each plane; true axes are flipped.
 PLANES = {
@@ -34,32 +35,51 @@ class MedicalImage:
     Attributes:
         frames: [n, h, w] or [n, h, w, 3], the file's values.
         spacing_mm: (row, column) or none.
-        modality: as given, or from a DICOM header, or "CT" for a volume with values below -300, or none.
     """
 
-    def __init__(self, grid: Grid, path: Path, plane: str = "axial", modality: str | None = None) -> None:
-        self.path, self.plane, self._grid = path, plane, grid
+    def __init__(
+        self,
+        grid: Grid,
+        path: Path,
+        plane: str = "axial",
+        modality: str | None = None,
+        window: tuple[float, float] | None = None,
+    ) -> None:
+        self.path, self.plane, self._grid, self._modality, self._window = path, plane, grid, modality, window
         self.is_volume = grid.affine is not None
+        self.frames = self.to_display(grid.values)
         if grid.affine is None:
-            self.frames = grid.values[None]
             self.spacing_mm = grid.spacing_mm
         else:
-            order, flips = PLANES[plane]
-            lps = apply_orientation(grid.values, self._orientation())
-            self.frames = _flip(lps.transpose(order), flips)
+            order, _ = PLANES[plane]
             spacing = voxel_sizes(grid.affine)[np.argsort(self._orientation()[:, 0])]
             self.spacing_mm = (float(spacing[order[1]]), float(spacing[order[2]]))
-        self.modality = modality or grid.modality
-        if self.modality is None and self.is_volume and grid.values.min() < -300:
-            self.modality = "CT"
-        self._windowed: np.ndarray | None = None
 
     @classmethod
-    def open(cls, path: str | Path, *, plane: str = "axial", modality: str | None = None) -> MedicalImage:
-        """Read a picture, NIfTI, DICOM file, or folder with one DICOM series (see `read_grid` for the errors)."""
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        plane: str = "axial",
+        modality: str | None = None,
+        channel: int | None = None,
+        window: tuple[float, float] | None = None,
+    ) -> MedicalImage:
+        """Read a picture, a volume, a DICOM file, or a folder with one DICOM series (see `read_grid` for the errors).
+
+        Args:
+            channel: which one of a 4-D file.
+            window: (level, width) of the grey values, instead of the rule of the modality.
+        """
         if plane not in PLANES:
             raise InputError("plane", repr(plane), f"one of {', '.join(PLANES)}")
-        return cls(read_grid(path), Path(path), plane, modality)
+        return cls(read_grid(path, channel), Path(path), plane, modality, window)
+
+    @cached_property
+    def modality(self) -> str | None:
+        """As given, or from a DICOM header, or "CT" for a volume with values below -300, or none."""
+        modality = self._modality or self._grid.modality
+        return "CT" if modality is None and self.is_volume and self._grid.values.min() < -300 else modality
 
     @property
     def n_slices(self) -> int:
@@ -86,11 +106,24 @@ class MedicalImage:
         Raises:
             InputError: a volume without a number, or a number that it does not have.
         """
-        number = self.check_slice(number)
-        if self._windowed is None:
-            self._windowed = window(self.frames, self.modality)
-        shown = self._windowed[number]
+        shown = self.grey_or_rgb(self.check_slice(number))
         return np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown
+
+    def grey_or_rgb(self, number: int) -> np.ndarray:
+        """One slice as it is shown: uint8 [h, w], or [h, w, 3] of a picture in colour. Only this slice is windowed."""
+        frame = self.frames[number]
+        return frame if frame.dtype == np.uint8 else to_grey(frame, *self._limits)
+
+    @cached_property
+    def _limits(self) -> tuple[float, float]:
+        return limits(self.frames, self.modality, self._window)
+
+    def to_display(self, array: np.ndarray) -> np.ndarray:
+        """An array on the voxels of the file -> slices [n, h, w] in display orientation, as a view."""
+        if self._grid.affine is None:
+            return array[None]
+        order, flips = PLANES[self.plane]
+        return _flip(apply_orientation(array, self._orientation()).transpose(order), flips)
 
     def check_slice(self, number: int | None) -> int:
         """`number`, or 0 for a picture.

@@ -15,11 +15,15 @@ def sample_point(mask: np.ndarray, rng: Generator | RandomState, avoid: np.ndarr
     """
     if avoid is not None and (mask & ~avoid).any():
         mask = mask & ~avoid
-    padded = np.pad(mask, 1)  # the image's border is an edge too
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    part = mask[
+        rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1
+    ]  # what lies outside is farther than its own border
+    padded = np.pad(part, 1)  # the image's border is an edge too
     weight = distance_transform_edt(padded)[1:-1, 1:-1].ravel() ** 2
     place = int(rng.choice(weight.size, p=weight / weight.sum()))
-    y, x = divmod(place, mask.shape[1])
-    return x, y
+    y, x = divmod(place, part.shape[1])
+    return int(columns[0]) + x, int(rows[0]) + y
 
 
 def sample_box(mask: np.ndarray, rng: Generator | RandomState, jitter: float = 0.05) -> tuple[int, int, int, int]:

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """The options."""
+    """The options. Those without a default here have it in `build`, after the config file had its say."""
     parser = commands.add_parser("build", help="build a training set from source sets")
     parser.add_argument(
-        "--source", action="append", default=[], metavar="NAME=PATH[,label=ENTITY][,modality=M]", help="repeatable"
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME=PATH[,label=ENTITY][,modality=M][,record=FILE]",
+        help="repeatable",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="take every labelled set found in DIR")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with sources, their limits, and settings")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--split", metavar="A:B:C", help="by patient; auto (default): 80:10:10, or 99:0.5:0.5 if large")
+    parser.add_argument("--slices-per-volume", type=int, metavar="N", help="default 6")
+    parser.add_argument("--questions-per-image", type=int, metavar="N", help="default 8")
+    parser.add_argument("--perspectives", metavar="1,2,3,4", help="which are made (default: all four)")
+    parser.add_argument("--drafts", type=Path, metavar="FILE", help="questions of III and IV written before")
     parser.add_argument(
-        "--split", default="auto", metavar="A:B:C", help="by patient; auto: 80:10:10, or 99:0.5:0.5 if large"
+        "--knowledge", type=Path, action="append", metavar="FILE", help="your own knowledge records; repeatable"
     )
-    parser.add_argument("--slices-per-volume", type=int, default=6, metavar="N")
-    parser.add_argument("--questions-per-image", type=int, default=8, metavar="N")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--seed", type=int, metavar="S", help="default 0")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", default=os.cpu_count() or 1, help="processes (default: one for each core)"
+    )
+    parser.add_argument("--ray", metavar="ADDRESS", help="work on this Ray cluster: HOST:PORT, ray://HOST:PORT, auto")
+    parser.add_argument("--strict", action="store_true", help="stop at the first case that fails")
     parser.set_defaults(run=build)
 
 
@@ -30,25 +46,52 @@ def build(options: argparse.Namespace) -> None:
     """Build a data set and say what was made."""
     from ..mimoseg import build as build_set
     from ..mimoseg import discover, parse_source
+    from ..mimoseg.config import BuildConfig, load_config, spec_and_use
 
-    specs = [parse_source(text) for text in options.source]
+    begin = time.monotonic()
+    config = load_config(options.config) if options.config is not None else BuildConfig()
+    listed = [spec_and_use(entry) for entry in config.sources]
+    specs = [spec for spec, _ in listed] + [parse_source(text) for text in options.source]
     if options.data is not None:
         found, skipped = discover(options.data)
         specs += found
         for name, reason in skipped:
             print(f"left out: {name} ({reason})", file=sys.stderr)
     if not specs:
-        raise InputError("--source", "none", "--source NAME=PATH or --data DIR")
+        raise InputError("--source", "none", "--source NAME=PATH, --data DIR or --config FILE")
+    given: dict[str, Any] = {
+        "ratio": options.split or config.split,
+        "seed": options.seed if options.seed is not None else config.seed,
+        "slices_per_volume": options.slices_per_volume or config.slices_per_volume,
+        "questions_per_image": options.questions_per_image or config.questions_per_image,
+        "perspectives": parse_perspectives(options.perspectives) if options.perspectives else config.perspectives,
+        "drafts": options.drafts or config.drafts,
+        "knowledge": options.knowledge or config.knowledge,
+    }
     report = build_set(
         specs,
         options.out,
-        ratio=options.split,
-        seed=options.seed,
-        slices_per_volume=options.slices_per_volume,
-        questions_per_image=options.questions_per_image,
+        uses={spec.name: use for spec, use in listed},
+        workers=options.workers,
+        ray=options.ray,
+        strict=options.strict,
+        **{name: value for name, value in given.items() if value is not None},
     )
-    print(
-        f"{options.out}: split {report['split']} by patient ({', '.join(f'{n} {s}' for s, n in report['patients'].items())})"
-    )
+    patients = ", ".join(f"{n} {split}" for split, n in report["patients"].items())
+    print(f"{options.out}: split {report['split']} by patient ({patients}), {time.monotonic() - begin:.0f} s")
     for split, cells in report["rows"].items():
         print(f"  {split}: {sum(cells.values())} questions")
+    if report["failed"]:
+        print(f"  {len(report['failed'])} cases left out; dataset.json says why")
+
+
+def parse_perspectives(text: str) -> list[int]:
+    """ "1,2" -> [1, 2].
+
+    Raises:
+        InputError: it is something else.
+    """
+    parts = text.split(",")
+    if not all(part in ("1", "2", "3", "4") for part in parts):
+        raise InputError("--perspectives", repr(text), "some of 1,2,3,4")
+    return [int(part) for part in parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
     phrase by the modality long before it learns to take it from the question; here the question is all there is. What
     the aligner shall tell it once there are images is told truly: a prompt's token is the mean embedding of the phrase that
     is meant, and the words of the question are said to name what is there or what is not.
+
+    What shall be learned is to take names as they are told, whatever they are: so names are exchanged at random for others of
+    the set, and texts with few and with many names, or with absent ones, are drawn equally often.
     """
     if steps == 0:
         return
@@ -39,14 +43,23 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
             )
         }
     )
+    kinds: dict[tuple[int, int, bool], list[Text]] = {}
+    for text in texts:
+        kinds.setdefault((len(text[2]), len(text[3]), "<" in text[0]), []).append(text)
+    groups, names = list(kinds.values()), sorted({name for text in texts for name in (*text[2], *text[3])})
     rng = np.random.default_rng(0)
+
+    def draw() -> Text:
+        group = groups[rng.integers(len(groups))]
+        return exchange_names(group[rng.integers(len(group))], names, rng)
+
     language = nn.ModuleList(m for m in (model.language_model, model.phrase_of_seg, model.presence) if m is not None)
     parameters = [p for p in language.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, learning_rate)
     schedule = warmup_cosine(optimizer, steps)
 
     def step(engine: Engine, _: object) -> dict[str, Tensor]:
-        value = text_loss(model, loss, [texts[n] for n in rng.integers(len(texts), size=batch)])
+        value = text_loss(model, loss, [draw() for _ in range(batch)])
         optimizer.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -62,6 +75,20 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
 Text = tuple[
     str, str, tuple[str, ...], tuple[str, ...]
 ]  # question, answer, and the entities that are there and that are not
+
+
+def exchange_names(text: Text, names: Sequence[str], rng: np.random.Generator) -> Text:
+    """The same question and answer about other entities, drawn from `names` without repeats."""
+    question, answer, phrases, absent = text
+    old = [*phrases, *absent]
+    new = dict(zip(old, rng.choice(names, size=len(old), replace=False).tolist()))
+    longest_first = "|".join(re.escape(name) for name in sorted(old, key=len, reverse=True))
+    if old:
+        question, answer = (
+            re.sub(longest_first, lambda match: new[match[0].lower()], part, flags=re.IGNORECASE)
+            for part in (question, answer)
+        )
+    return question, answer, tuple(new[p] for p in phrases), tuple(new[p] for p in absent)
 
 
 def text_loss(model: Mimo, loss: MimoLoss, texts: list[Text]) -> Tensor:
@@ -87,7 +114,7 @@ def tell_phrases(model: Mimo, questions: QuestionBatch, texts: list[Text]) -> Te
     and the presence of words."""
     language, ids = model.language_model, questions.input_ids
     if model.presence is not None:
-        embeddings = model.embed_words(questions, model.presence.tell_truly(questions.presence))
+        embeddings = model.embed_words(questions, model.presence.tell(questions.presence))
     else:
         embeddings = language.embed(ids).clone()
     for row, (question, _, phrases, _) in enumerate(texts):

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 
 from ..inference.answer import Entity
 from ..metrics import Grounded, Reference, format_table, match_pairs, moved_prompt_accuracy
+from ..metrics.grounding import perspective_name
 from ..metrics.moved_prompt import PromptedAnswer
 from ..mimoseg.rle import decode_rle, encode_rle
 from ..visualize import PanelRow, panel
@@ -99,5 +100,5 @@ def panel_row(row: dict[str, Any], text: str, entities: list[Entity]) -> PanelRo
         reference=[decode_rle(e["mask"]) for e in row["entities"]],
         points=row["points"],
         boxes=row["boxes"],
-        title=f"{row['modality']}, perspective {'I' * row['perspective']}",
+        title=f"{row['modality']}, {perspective_name(row['perspective'])}",
     )

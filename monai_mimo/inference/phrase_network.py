@@ -29,6 +29,7 @@ class PhraseNetwork(nn.Module):
             f"Segment {listed([phrase])} in this image.",
             SquareResize(side, side, side),
             answer=f"Here is {grounded([phrase])}.",
+            named={phrase: True},
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -64,6 +64,8 @@ class GroundingMetric(Metric):
     @reinit__is_reduced
     def update(self, output: tuple[Sequence[Grounded], Sequence[Reference]]) -> None:
         for predicted, reference in zip(*output):
+            if reference.perspective not in PERSPECTIVES:  # VQA, which grounds nothing
+                continue
             cell = self._sums[PERSPECTIVES.index(reference.perspective), MODALITIES.index(reference.modality)]
             pairs = match_phrases(predicted, reference)
             found = Counter(normalise_phrase(p) for p in predicted.phrases)
@@ -96,8 +98,8 @@ class GroundingMetric(Metric):
 
 
 def perspective_name(perspective: int) -> str:
-    """1 -> "perspective I"."""
-    return f"perspective {('I', 'II', 'III', 'IV')[perspective - 1]}"
+    """1 -> "perspective I"; 0 -> "VQA"."""
+    return f"perspective {('I', 'II', 'III', 'IV')[perspective - 1]}" if perspective else "VQA"
 
 
 def _summary(sums: torch.Tensor) -> dict[str, Any]:

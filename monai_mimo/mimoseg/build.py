@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections import Counter
-from collections.abc import Sequence
+import shutil
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from datasets import Dataset, disable_progress_bars, enable_progress_bars
-from datasets.arrow_writer import ArrowWriter
 from tqdm import tqdm
 
-from .. import __version__
-from ..errors import DataError, OutputError
-from .case_rows import RowSettings, slice_rows
-from .cases import Case, Source, SourceSpec, patient_key
-from .read_case import read_case
-from .schema import FEATURES
-from .sources import open_source
-from .splits import LARGE_SET, PUBLISHED, SMALL, SPLITS, parse_ratio, split_patients
+from ..errors import DataError, InputError, OutputError
+from .assemble import SplitWriter, count_perspectives, read_shard
+from .build_case import Receipt, Task, build_case
+from .card import data_card
+from .cases import SourceSpec, patient_key
+from .limits import Budget, SourceUse
+from .partial import Partial
+from .plan import Plan, make_plan
+from .report import make_report
+from .runners import Died, in_process, on_processes, on_ray
+from .splits import SPLITS
 
-REPORT = "dataset.json"
+REPORT, CARD = "dataset.json", "README.md"
+Results = Generator[tuple[Task, "Receipt | Died"], None, None]
+Runner = Callable[[Iterable[Task]], Results]
 
 
 def build(
@@ -34,9 +39,19 @@ def build(
     seed: int = 0,
     slices_per_volume: int = 6,
     questions_per_image: int = 8,
+    perspectives: Sequence[int] = (1, 2, 3, 4),
+    drafts: str | Path | None = None,
+    knowledge: Sequence[str | Path] = (),
+    uses: Mapping[str, SourceUse] | None = None,
+    workers: int = 1,
+    ray: str | None = None,
+    strict: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Build a data set and return its report, which is also written to OUT/dataset.json.
+
+    Finished cases are kept in `.OUT.partial` beside OUT until the set is complete: after a crash, a kill or a full disk the
+    same call goes on from there and gives the same bytes.
 
     Args:
         specs: the source sets.
@@ -44,108 +59,168 @@ def build(
         ratio: train:validation:test, or "auto" for the published one for large sets and 80:10:10 for small ones.
         seed: decides split, questions and prompts.
         slices_per_volume: the most slices of a volume that are asked about.
-        questions_per_image: about how many rows an image gives, half of each perspective.
+        questions_per_image: about how many rows an image gives, in equal parts for each perspective.
+        perspectives: which questions are made, where a source allows them.
+        drafts: questions of perspectives III and IV that were written before, e.g. by a language model.
+        knowledge: knowledge records of the user's own.
+        uses: source name -> how much of it is used.
+        workers: processes. More than 1 needs a main module that can be imported, as always with multiprocessing.
+        ray: the address of a Ray cluster, which then does the work.
+        strict: stop at the first case that fails.
 
     Raises:
-        DataError, InputError: a source cannot be used; nothing is written.
-        OutputError: `out` exists or cannot be written.
+        DataError, InputError: a source cannot be used, all of its cases fail, or one fails and `strict`; nothing is written.
+        OutputError: `out` exists or cannot be written; the error names the partial folder if it is worth going on with.
     """
     out = Path(out)
-    if out.exists():
+    partial = Partial(out)
+    if out.exists() and not partial.path.exists():
         raise OutputError(out, "an existing path", "a new folder for the data set")
-    names = [spec.name for spec in specs]
-    if len(set(names)) < len(names):
-        raise DataError("sources", f"two of the name {max(names, key=names.count)!r}", "a name for each")
-    sources = [open_source(spec) for spec in specs]
-    cases = [case for source in sources for case in source.cases]
-    if ratio == "auto":
-        volumes = sum(not case.image.is_file() or case.image.name.endswith((".nii", ".nii.gz")) for case in cases)
-        rows = (len(cases) + volumes * (slices_per_volume - 1)) * questions_per_image
-        ratio = PUBLISHED if rows > LARGE_SET else SMALL
-    split_of = split_cases(cases, ratio, seed)
-    entities = entities_by_modality(cases)
+    plan = make_plan(
+        specs,
+        ratio=ratio,
+        seed=seed,
+        slices_per_volume=slices_per_volume,
+        questions_per_image=questions_per_image,
+        perspectives=perspectives,
+        drafts=Path(drafts) if drafts else None,
+        knowledge=[Path(path) for path in knowledge],
+        uses=uses,
+    )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-            new = Path(folder) / out.name
-            counts: dict[str, Counter] = {}
-            with tqdm(total=len(cases), desc="building", unit="case", disable=not progress) as bar:
-                for split in SPLITS:
-                    chosen = [case for case in cases if split_of[patient_key(case)] == split]
-                    counts[split] = write_split(
-                        chosen, new / split, Path(folder), entities, seed, slices_per_volume, questions_per_image, bar
-                    )
-            report = make_report(sources, split_of, counts, ratio, seed)
-            (new / REPORT).write_text(json.dumps(report, indent=2))
-            os.rename(new, out)
+        with partial.opened(plan.identity()):
+            if out.exists():  # an earlier run was ended between its last two steps
+                report = finished_report(out, plan)
+            else:
+                receipts = build_cases(plan, partial, runner(workers, ray, len(plan.cases)), strict, progress)
+                report = assemble(plan, partial, receipts, progress)
+                os.rename(partial.new, out)
+            partial.remove()
     except OSError as error:
-        raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
+        found = error.strerror or str(error)
+        raise OutputError(error.filename or out, found, "a place that can be written") from error
     return report
 
 
-def split_cases(cases: Sequence[Case], ratio: str, seed: int) -> dict[str, str]:
-    """Split of each patient key, decided within each source and modality so that every split sees all of them."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for case in cases:
-        groups.setdefault((case.source, case.modality), []).append(patient_key(case))
-    fractions = parse_ratio(ratio)
-    return {
-        patient: split for group in groups.values() for patient, split in split_patients(group, fractions, seed).items()
-    }
+def runner(workers: int, ray: str | None, cases: int) -> Runner:
+    """Who works: Ray if there is an address, else processes if there is work for several, else this process."""
+    if ray is not None:
+        return lambda tasks: on_ray(build_case, tasks, ray)
+    if workers < 1:
+        raise InputError("workers", str(workers), "1 or more")
+    count = min(workers, cases)
+    if count == 1:
+        return lambda tasks: in_process(build_case, tasks)
+    return lambda tasks: on_processes(build_case, tasks, count)
 
 
-def entities_by_modality(cases: Sequence[Case]) -> dict[str, set[str]]:
-    """Every entity that some source labels, by modality."""
-    entities: dict[str, set[str]] = {}
-    for case in cases:
-        entities.setdefault(case.modality, set()).update(case.labels)
-    return entities
+def build_cases(plan: Plan, partial: Partial, run: Runner, strict: bool, progress: bool) -> dict[int, Receipt]:
+    """Build what is missing, and return the receipts of all cases, by number. A case that fails is named on stderr.
 
-
-def write_split(
-    cases: Sequence[Case],
-    folder: Path,
-    cache: Path,
-    entities: dict[str, set[str]],
-    seed: int,
-    slices_per_volume: int,
-    questions_per_image: int,
-    bar: tqdm,
-) -> Counter:
-    """Write one split, one case at a time, and count its rows by (modality, perspective)."""
-    counts: Counter = Counter()
-    by_modality = {modality: tuple(sorted(names)) for modality, names in entities.items()}
-    settings = RowSettings(by_modality, seed, questions_per_image, perspectives=(1, 2))
-    with ArrowWriter(features=FEATURES, path=str(cache / "rows.arrow")) as writer:
-        for case in cases:
-            for shown in read_case(case, slices_per_volume):
-                for row in slice_rows(case, shown, settings):
-                    counts[row["modality"], row["perspective"]] += 1
-                    writer.write(FEATURES.encode_example(row))
+    Raises:
+        DataError: all cases of a source fail, or one fails and `strict`.
+    """
+    receipts = partial.finished(len(plan.cases))
+    chosen = Counter(plan.origins)
+    failed: Counter[str] = Counter()
+    tasks = (
+        Task(n, plan.cases[n], plan.settings[plan.origins[n]], plan.slices_per_volume, partial.shard(n))
+        for n in wanted(plan, receipts)
+    )
+    total, before = len(plan.cases), len(receipts)
+    with (
+        tqdm(total=total, initial=before, desc="building", unit="case", disable=not progress, smoothing=0.05) as bar,
+        closing(run(tasks)) as results,
+    ):
+        for task, receipt in results:
+            if isinstance(receipt, Died):
+                found = "a crash of the process that read it (was memory short?)"
+                receipt = Receipt(failure=(str(task.case.image), found, "a case that can be read"))
+            receipts[task.number] = receipt
             bar.update()
-        writer.finalize()
-    disable_progress_bars()
+            if receipt.failure is None:
+                continue
+            source = plan.origins[task.number]
+            failed[source] += 1
+            fault = DataError(*receipt.failure)
+            if strict or failed[source] == chosen[source]:
+                refuse(fault, strict, source, chosen[source], partial, results)
+            tqdm.write(f"left out: {fault}", file=sys.stderr)
+    return receipts
+
+
+def refuse(fault: DataError, strict: bool, source: str, count: int, partial: Partial, results: Generator) -> NoReturn:
+    """End the build because of a case that failed; if `strict`, nothing of it stays."""
+    results.close()
+    if strict:
+        partial.forget()
+    elif count > 1:
+        fault = DataError(fault.where, f"{fault.found}; all {count} cases of {source} fail", fault.expected)
+    raise fault
+
+
+def wanted(plan: Plan, receipts: Mapping[int, Receipt]) -> Iterator[int]:
+    """Numbers of the cases that are still to be built. Of a limited source there are no more when those before, as far as
+    `receipts` knows by then, have used up its limits."""
+    budgets = {name: Budget(use) for name, use in plan.uses.items()}
+    unpaid: dict[str, deque[int]] = {name: deque() for name in plan.uses}
+    for number, origin in enumerate(plan.origins):
+        budget, queue = budgets[origin], unpaid[origin]
+        if number not in receipts and budget.spent:
+            continue
+        queue.append(number)
+        while queue and queue[0] in receipts:
+            budget.take(receipts[queue.popleft()].rows)
+        if number not in receipts and not budget.spent:
+            yield number
+
+
+def assemble(plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], progress: bool) -> dict[str, Any]:
+    """Put the shards together in `partial.new`, with report and card, and return the report.
+
+    Raises:
+        DataError: there is not one row.
+    """
+    budgets = {name: Budget(use) for name, use in plan.uses.items()}
+    kept: dict[int, tuple[int, ...]] = {}
+    for number, origin in enumerate(plan.origins):
+        if not budgets[origin].spent:
+            kept[number] = budgets[origin].take(receipts[number].rows)
+    shutil.rmtree(partial.new, ignore_errors=True)
+    counts: Counter = Counter()
+    split_bytes = {}
+    with tqdm(total=len(kept), desc="putting together", unit="case", disable=not progress) as bar:
+        for split in SPLITS:
+            writer = SplitWriter(partial.new / split)
+            for number, rows in kept.items():
+                case = plan.cases[number]
+                if plan.split_of[patient_key(case)] == split:
+                    batches = read_shard(partial.shard(number), rows)
+                    cell = (split, plan.origins[number], case.modality)
+                    writer.add_case(count_perspectives(batch, counts, *cell) for batch in batches)
+                    bar.update()
+            writer.close()
+            split_bytes[split] = writer.bytes
+    if not counts:
+        partial.forget()
+        raise DataError("sources", "no row of the chosen perspectives", "entities that can be asked about")
+    report = make_report(plan, {number: receipts[number] for number in kept}, kept, counts)
+    (partial.new / REPORT).write_text(json.dumps(report, indent=2))
+    (partial.new / CARD).write_text(data_card(report, split_bytes))
+    return report
+
+
+def finished_report(out: Path, plan: Plan) -> dict[str, Any]:
+    """The report of a set that was finished by an earlier run of the same plan.
+
+    Raises:
+        OutputError: `out` is something else.
+    """
     try:
-        Dataset.from_file(str(cache / "rows.arrow")).save_to_disk(folder)
-    finally:
-        enable_progress_bars()
-    return counts
-
-
-def make_report(
-    sources: Sequence[Source], split_of: dict[str, str], counts: dict[str, Counter], ratio: str, seed: int
-) -> dict[str, Any]:
-    """What was built from what."""
-    return {
-        "version": __version__,
-        "seed": seed,
-        "split": ratio,
-        "patients": dict(Counter(split_of.values())),
-        "sources": [{"name": s.name, "layout": s.layout, "images": len(s.cases)} for s in sources],
-        "rows": {
-            split: {
-                f"{modality}, perspective {'I' * perspective}": n for (modality, perspective), n in sorted(c.items())
-            }
-            for split, c in counts.items()
-        },
-    }
+        report = json.loads((out / REPORT).read_text())
+        if report["arguments"] == plan.arguments:
+            return report
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise OutputError(out, "an existing path", "a new folder for the data set")

@@ -42,12 +42,14 @@ class RowSettings:
 
 def slice_rows(case: Case, shown: ShownSlice, settings: RowSettings) -> Iterator[dict[str, Any]]:
     """The rows of one slice; its questions depend on the settings and the slice alone, not on other cases' order."""
-    image_id = hashlib.sha256(f"{case.source}/{case.image.name}/{case.patient}/{shown.number}".encode()).hexdigest()[
-        :16
-    ]
+    image_id = hashlib.sha256(f"{case.source}/{case.key}/{shown.number}".encode()).hexdigest()[:16]
     rng = np.random.default_rng([settings.seed, int(image_id, 16)])
+    codes: dict[str, dict[str, Any]] = {}
     for number, sample in enumerate(slice_samples(case, shown, settings, rng)):
-        yield row_of(case, shown, sample, image_id, number)
+        for phrase in sample.phrases:
+            if phrase not in codes:  # many rows ask for the same mask
+                codes[phrase] = encode_rle(shown.masks[phrase])
+        yield row_of(case, shown, sample, codes, image_id, number)
 
 
 def slice_samples(case: Case, shown: ShownSlice, settings: RowSettings, rng: np.random.Generator) -> Iterator[Sample]:
@@ -67,8 +69,10 @@ def slice_samples(case: Case, shown: ShownSlice, settings: RowSettings, rng: np.
         yield from reasoning(masks, known, perspective, share, pool, rng)
 
 
-def row_of(case: Case, shown: ShownSlice, sample: Sample, image_id: str, number: int) -> dict[str, Any]:
-    """One row, in the columns of `schema`."""
+def row_of(
+    case: Case, shown: ShownSlice, sample: Sample, codes: dict[str, dict[str, Any]], image_id: str, number: int
+) -> dict[str, Any]:
+    """One row, in the columns of `schema`. `codes` has the mask of each phrase."""
     return {
         "id": f"{image_id}-{number}",
         "image": {"bytes": shown.encoded, "path": None},
@@ -83,13 +87,11 @@ def row_of(case: Case, shown: ShownSlice, sample: Sample, image_id: str, number:
         "perspective": sample.perspective,
         "question": sample.question,
         "answer": sample.answer,
-        "entities": [
-            {"phrase": p, "mask": encode_rle(shown.masks[p]), "label": str(case.labels[p])} for p in sample.phrases
-        ],
+        "entities": [{"phrase": p, "mask": codes[p], "label": str(case.labels[p])} for p in sample.phrases],
         "absent": sample.absent,
         "points": sample.points,
         "boxes": sample.boxes,
         "template": sample.template,
-        "file": case.image.name,
+        "file": case.file,
         "builder": __version__,
     }

@@ -5,21 +5,64 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from .catalogue.record import OPTIONS, Record
 
 MODALITIES = ("CT", "MR", "PET", "X-ray", "dermoscopy", "endoscopy", "ultrasound", "fundus")
 
 
 @dataclass(frozen=True)
+class Reader:
+    """How a file with labels is read.
+
+    Attributes:
+        kind: as in the catalogue's records.
+        known: the values other than 0 that a label map may hold; none: those that the labels of the case have.
+        options: of the kind, as pairs of name and value.
+        key: what the image is called in a table of many images.
+    """
+
+    kind: str = "map"
+    known: tuple[int | str, ...] | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+    key: str = ""
+
+    def option(self, name: str) -> Any:
+        """As given, or the default of the kind."""
+        return dict(self.options).get(name, OPTIONS[self.kind][name])
+
+
+@dataclass(frozen=True)
 class Label:
-    """Where one entity's mask is: the pixels of `path` that equal `value`, or that are not zero when `value` is none.
-    A `path` of none says that the entity was looked for and is not there."""
+    """Where one entity's mask is: the pixels of `path` that hold `value` (or one of several), or that are not zero when
+    `value` is none. A `path` of none says that the entity was looked for and is not there. The mask is united with those of
+    the labels in `also`."""
 
     path: Path | None
-    value: int | None = None
+    value: int | str | tuple[int | str, ...] | None = None
+    reader: Reader = Reader()
+    also: tuple[Label, ...] = ()
+
+    @property
+    def values(self) -> tuple[int | str, ...]:
+        """All that stand for the entity; empty: everything but 0."""
+        if self.value is None:
+            return ()
+        return self.value if isinstance(self.value, tuple) else (self.value,)
+
+    @property
+    def parts(self) -> tuple[Label, ...]:
+        """This one and those that it is united with."""
+        return (self, *self.also)
 
     def __str__(self) -> str:
-        """ "FILE:VALUE", for the provenance of a row."""
-        return f"{self.path.name if self.path else ''}:{'nonzero' if self.value is None else self.value}"
+        """ "FILE:VALUE", for the provenance of a row; several values are "1+2", and several files have "; " between."""
+        parts = []
+        for part in self.parts:
+            values = "+".join(map(str, part.values)) or "nonzero"
+            parts.append(f"{part.path.name if part.path else ''}:{values}")
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -33,6 +76,7 @@ class Case:
         plane: whose slices are shown.
         window: (level, width) of the grey values; none: the rule of the modality.
         perspectives: which questions may be made of it.
+        root: the folder of the source set; the builder fills it in.
     """
 
     source: str
@@ -45,26 +89,57 @@ class Case:
     plane: str = "axial"
     window: tuple[float, float] | None = None
     perspectives: tuple[int, ...] = (1, 2, 3, 4)
+    root: Path | None = None
+
+    @property
+    def file(self) -> str:
+        """The image's path below the folder of its source set, with "/" between folders."""
+        return below(self.root, self.image)
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other case of its source, wherever the source lies: the file, what is read of it and how
+        it is shown, and its labels."""
+        shown = (self.sequence, self.channel, self.plane, self.window, self.perspectives)
+        labels = {e: (label.path and below(self.root, label.path), label.value) for e, label in self.labels.items()}
+        return f"{self.file} {shown} {labels}"
 
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """A source set as the user names it. `label` and `modality` describe a folder that does not tell them itself."""
+    """A source set as the user names it. `label` and `modality`, or the file of a `record`, describe a folder that does not
+    tell them itself."""
 
     name: str
     path: Path
     label: str | None = None
     modality: str | None = None
+    record: Path | None = None
 
 
 @dataclass
 class Source:
-    """A set that was found, with its cases."""
+    """A set that was found, with its cases.
+
+    Attributes:
+        layout: in a word.
+        notes: what was left out and why, a line for each.
+        record: of the catalogue or the user, when there is one.
+    """
 
     name: str
     path: Path
     layout: str
     cases: list[Case] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    record: Record | None = None
+
+
+def below(root: Path | None, path: Path) -> str:
+    """`path` as seen from `root`, or its name where it does not lie below."""
+    if root is not None and path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    return path.name
 
 
 def patient_key(case: Case) -> str:

@@ -34,11 +34,16 @@ class ImageFeatures(NamedTuple):
     tokens: Tensor
     high_resolution: tuple[Tensor, Tensor]
 
+    @property
+    def one_encoder(self) -> bool:
+        """Whether aligner and mask decoder read the same features."""
+        return self.tokens is self.context
+
     def select(self, index: Tensor) -> ImageFeatures:
         """The features of images `index` [n], with repeats, in that order."""
-        fine, finer = self.high_resolution
-        context, tokens, fine, finer = (m.index_select(0, index) for m in (self.context, self.tokens, fine, finer))
-        return ImageFeatures(context, tokens, (fine, finer))
+        context, *high_resolution = (m.index_select(0, index) for m in (self.context, *self.high_resolution))
+        tokens = context if self.one_encoder else self.tokens.index_select(0, index)
+        return ImageFeatures(context, tokens, tuple(high_resolution))
 
 
 class EfficientNetLite0(nn.Module):

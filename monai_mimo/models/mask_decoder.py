@@ -31,9 +31,10 @@ def tokens_to_image(layer: Attention, tokens: Tensor, keys: Tensor, values: Tens
     heads = layer.num_heads
     queries = layer.q_proj(tokens).unflatten(-1, (heads, -1))
     to_key, to_value = (p.weight.unflatten(0, (heads, -1)) for p in (layer.k_proj, layer.v_proj))
-    queries = torch.einsum("mkhc,hcd->mhkd", queries, to_key).flatten(1, 2)  # the bias of k_proj moves all keys alike
     scale = to_key.shape[1] ** -0.5
-    attention = (scale * queries @ keys.transpose(1, 2)).softmax(-1)
+    vectors = scale * torch.einsum("mkhc,hcd->mhkd", queries, to_key).flatten(1, 2)
+    offsets = scale * torch.einsum("mkhc,hc->mhk", queries, layer.k_proj.bias.unflatten(0, (heads, -1))).flatten(1)
+    attention = (vectors @ keys.transpose(1, 2) + offsets.unsqueeze(2)).softmax(-1)
     mixed = (attention @ values).unflatten(1, (heads, -1))
     out = torch.einsum("mhkd,hcd->mkhc", mixed, to_value).flatten(2)
     return layer.out_proj(out + layer.v_proj.bias)
@@ -160,8 +161,8 @@ class MaskDecoder(SamMaskDecoder):
         x = activation1(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
         x = x @ up2.weight.permute(0, 2, 3, 1).flatten(1)
         x = activation2(x.unflatten(-1, (2, 2, -1)) + up2.bias + finer)
-        masks, height, width, *_, channels = x.shape
-        logits = torch.bmm(x.view(masks, -1, channels), weights.unsqueeze(2)).view(masks, height, width, 2, 2, 2, 2)
+        masks, height, width = x.shape[:3]
+        logits = torch.bmm(x.flatten(1, -2), weights.unsqueeze(2)).view(masks, height, width, 2, 2, 2, 2)
         return logits.permute(0, 1, 3, 5, 2, 4, 6).reshape(masks, 4 * height, 4 * width)
 
 

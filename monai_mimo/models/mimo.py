@@ -8,6 +8,7 @@ the prompts of `MaskDecoder`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,20 @@ class Answers:
     places: Tensor
 
 
+class Prompted(NamedTuple):
+    """The images of Q questions with the prompts of each.
+
+    Attributes:
+        prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
+        context, tokens: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves both.
+    """
+
+    prompts: Tensor
+    seen: Tensor
+    context: Tensor
+    tokens: Tensor
+
+
 class Mimo(nn.Module):
     """The whole model. Everything that tells one size from another is in `config`.
 
@@ -110,14 +125,14 @@ class Mimo(nn.Module):
     def forward(self, images: Tensor, questions: QuestionBatch) -> Prediction:
         """Read Q questions with their answers, about B images [B, 3, S, S]."""
         features = self.encode(images)
-        prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
-        embeddings, prompt_tokens, presence = self._embed(features, questions, prompts)
+        prompted = self._prompt(features, questions)
+        embeddings, prompt_tokens, presence = self._embed(prompted, questions)
         states = self.language_model.states(embeddings, questions.attention_mask)
 
         labelled = questions.labels[:, 1:] != IGNORE
         text_logits = self.language_model.logits(states[:, :-1][labelled])
         question, position = torch.nonzero(questions.labels == self.seg_id, as_tuple=True)
-        mask_logits, scores = self._decode(features, questions, prompts, question, states[question, position])
+        mask_logits, scores = self._decode(features, prompted, questions, question, states[question, position])
         alignment = self.align(questions, states, prompt_tokens)
         return Prediction(text_logits, mask_logits, scores, alignment, presence)
 
@@ -145,30 +160,32 @@ class Mimo(nn.Module):
         streamer: BaseStreamer | None = None,
     ) -> Answers:
         """Answer Q questions, collated with `generate=True`, about images whose features are known."""
-        prompts = self.prompt_encoder(questions.coordinates, questions.prompt_labels)
-        embeddings, _, _ = self._embed(features, questions, prompts)
+        prompted = self._prompt(features, questions)
+        embeddings, _, _ = self._embed(prompted, questions)
         # One token more than wanted: the state of a last <SEG> is there once the token after it was asked for.
         written = self.language_model.generate(embeddings, questions.attention_mask, max_tokens + 1, streamer)
         ids = written.ids[:, :max_tokens]
         places = torch.nonzero((ids == self.seg_id)[:, : written.ids.shape[1] - 1])
         question, position = places.unbind(1)
-        mask_logits, scores = self._decode(features, questions, prompts, question, written.states[question, position])
+        mask_logits, scores = self._decode(features, prompted, questions, question, written.states[question, position])
         return Answers(ids, written.probabilities[:, :max_tokens], mask_logits, scores, places)
 
-    def _embed(
-        self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _prompt(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
+        """Encode the prompts: as tokens, as what lies under them, and as a map that is added to the features."""
+        selected, where = features.select(questions.image_index), (questions.coordinates, questions.prompt_labels)
+        prompts = self.prompt_encoder(*where)
+        seen = prompts + self.prompt_encoder.look(*where, (selected.context, *selected.high_resolution))
+        drawn = self.prompt_encoder.dense(*where, selected.tokens.shape[2:])
+        context = selected.context + drawn
+        return Prompted(prompts, seen, context, context if features.one_encoder else selected.tokens + drawn)
+
+    def _embed(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and of the
         aligner the prompt tokens [Q, P, H] and the presence logits of the words [Q, I, 3]."""
-        selected = features.select(questions.image_index)
-        context = selected.context
-        maps = (context, *selected.high_resolution)
-        seen = self.prompt_encoder.look(questions.coordinates, questions.prompt_labels, maps)
-        context = context + self._dense(questions, context)
         image_tokens, prompt_tokens, word_tokens = self.input_aligner(
-            context,
-            self.prompt_encoder.grid(context.shape[2:]),
-            prompts + seen,
+            prompted.context,
+            self.prompt_encoder.grid(prompted.context.shape[2:]),
+            prompted.seen,
             questions.prompt_labels == PADDING,
             self.language_model.embed(questions.instruction_ids),
             questions.instruction_padding,
@@ -176,7 +193,8 @@ class Mimo(nn.Module):
         presence = None
         if self.presence is not None:
             presence = self.presence(word_tokens)
-            embeddings = self.embed_words(questions, self.presence.tell(presence.softmax(-1)))
+            known = questions.presence if self.training else presence.argmax(-1)
+            embeddings = self.embed_words(questions, self.presence.tell(known))
         else:
             embeddings = self.language_model.embed(questions.input_ids)
         ids = questions.input_ids
@@ -193,20 +211,15 @@ class Mimo(nn.Module):
         return embeddings + torch.zeros_like(embeddings).masked_scatter(questions.is_instruction.unsqueeze(-1), told)
 
     def _decode(
-        self, features: ImageFeatures, questions: QuestionBatch, prompts: Tensor, question: Tensor, states: Tensor
+        self, features: ImageFeatures, prompted: Prompted, questions: QuestionBatch, question: Tensor, states: Tensor
     ) -> tuple[Tensor, Tensor]:
         """All masks of a batch at once: mask m belongs to question `question[m]` and is driven by `states[m]`."""
-        image_index = questions.image_index[question]
-        tokens = features.tokens.index_select(0, image_index)
         return self.mask_decoder(
-            tokens + self._dense(questions, tokens)[question],
-            self.prompt_encoder.grid(tokens.shape[2:]),
+            prompted.tokens.index_select(0, question),
+            self.prompt_encoder.grid(prompted.tokens.shape[2:]),
             features.high_resolution,
-            image_index,
+            questions.image_index[question],
             states,
-            prompts[question],
+            prompted.prompts[question],
             questions.prompt_labels[question] == PADDING,
         )
-
-    def _dense(self, questions: QuestionBatch, features: Tensor) -> Tensor:
-        return self.prompt_encoder.dense(questions.coordinates, questions.prompt_labels, features.shape[2:])

@@ -29,10 +29,7 @@ class Presence(nn.Module):
         """words [..., width] -> logits [..., 3]."""
         return self.classify(words)
 
-    def tell(self, probabilities: Tensor) -> Tensor:
-        """probabilities [..., 3] -> what to add to each word's embedding [..., H]; nothing to one that names nothing."""
-        return probabilities[..., 1:] @ self.embedding.weight[1:]
-
-    def tell_truly(self, presence: Tensor) -> Tensor:
-        """The same for known presence [...]; padding tells nothing."""
-        return self.tell(F.one_hot(presence.clamp(min=0), len(PRESENCE)).to(self.embedding.weight.dtype))
+    def tell(self, presence: Tensor) -> Tensor:
+        """What to add to each word's embedding [..., H] for its presence [...]; nothing to a word that names nothing, and to
+        padding. In training it is the true presence, so that the LLM learns to believe it."""
+        return F.embedding(presence.clamp(min=0), self.embedding.weight) * (presence > 0).unsqueeze(-1)

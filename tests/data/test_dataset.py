@@ -41,7 +41,7 @@ def rows() -> FakeRows:
             masks.append({"phrase": "liver" if place == 4 else "spleen", "mask": encode_rle(mask)})
         pixels = np.zeros((h, w, 3), np.uint8)
         pixels[4:18, 4:16] = 255
-        base = {"image": Image.fromarray(pixels), "image_id": str(number), "points": [], "boxes": []}
+        base = {"image": Image.fromarray(pixels), "image_id": str(number), "points": [], "boxes": [], "absent": []}
         base |= {"source": "a", "modality": "CT" if number == 0 else "MR"}
         out += [
             {**base, "question": "Where?", "answer": "<p> liver </p> <SEG> <p> spleen </p> <SEG>", "entities": masks},

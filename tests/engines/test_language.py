@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import torch
 
+from monai_mimo.data.collate import collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.engines import read_texts
-from monai_mimo.engines.language import tell_phrases, text_loss
+from monai_mimo.engines.language import ANYWHERE, tell_phrases, text_loss
 from monai_mimo.losses import MimoLoss
 from monai_mimo.models import Mimo, load_preset
 
 NAMES = ["liver", "left kidney", "spleen", "tumor", "nerve", "optic disc"]
 QUESTIONS = [f"Where is the {name}?" for name in NAMES] + ["What is at <point>?"] * len(NAMES)
 ANSWERS = [f"Here is the <p> {name} </p> <SEG>." for name in NAMES] * 2
-ROWS = {"question": QUESTIONS, "answer": ANSWERS}
+TEXTS = [(q, a, (name,), ()) for q, a, name in zip(QUESTIONS, ANSWERS, NAMES * 2)]
+ROWS = {
+    "question": QUESTIONS,
+    "answer": ANSWERS,
+    "entities": [[{"phrase": name}] for name in NAMES * 2],
+    "absent": [[]] * len(QUESTIONS),
+}
 
 
 def make_model() -> Mimo:
@@ -24,39 +31,51 @@ def make_model() -> Mimo:
 
 def test_phrases_become_likely_and_the_rest_stays() -> None:
     model = make_model()
-    before = {n: p.detach().clone() for n, p in model.named_parameters() if not n.startswith("language_model.")}
-    texts = list(zip(QUESTIONS, ANSWERS))
-    start = text_loss(model, MimoLoss(), texts).item()
+    reads = ("language_model.", "presence.embedding.")
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if not n.startswith(reads)}
+    start = text_loss(model, MimoLoss(), TEXTS).item()
     read_texts(model, ROWS, MimoLoss(), 120, 5e-3, batch=12)
     assert start > 3
-    assert text_loss(model, MimoLoss(), texts).item() < 0.1  # by guessing it could not be below ln 6 at each phrase
+    assert text_loss(model, MimoLoss(), TEXTS).item() < 0.1  # by guessing it could not be below ln 6 at each phrase
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters() if n in before)
 
 
-def test_prompt_tokens_hold_the_mean_of_their_phrase() -> None:
-    from monai_mimo.data.collate import collate_questions
-    from monai_mimo.engines.language import ANYWHERE
-
+def test_what_the_aligner_shall_tell_is_told_truly() -> None:
+    """Both tokens of a box hold the mean of its phrase; words that name something say whether it is there."""
     model = make_model()
     texts = [
-        ("Name <box> and <box>.", "the <p> liver </p> <SEG> and the <p> left kidney </p> <SEG>"),
-        ("Where?", "here"),
+        (
+            "Name <box> and <box>.",
+            "the <p> liver </p> <SEG> and the <p> left kidney </p> <SEG>",
+            ("liver", "left kidney"),
+            (),
+        ),
+        ("The left kidney or a tumor?", "the <p> left kidney </p> <SEG>", ("left kidney",), ("tumor",)),
     ]
     boxes = [[(0, 0, 1, 1)] * 2, []]
-    questions = [model.conversation().encode(q, ANYWHERE, boxes=b, answer=a) for (q, a), b in zip(texts, boxes)]
+    questions = [
+        model.conversation().encode(
+            q, ANYWHERE, boxes=b, answer=a, named=dict.fromkeys(there, True) | dict.fromkeys(gone, False)
+        )
+        for (q, a, there, gone), b in zip(texts, boxes)
+    ]
     batch = collate_questions(questions, [0, 0], model.tokenizer.pad_token_id)
-    embeddings = tell_phrases(model, batch, texts)
-    plain = model.language_model.embed(batch.input_ids)
+    told = tell_phrases(model, batch, texts) - model.language_model.embed(batch.input_ids)
     at_box = batch.input_ids == model.box_id
-    first = torch.zeros_like(at_box)
-    first[0, (batch.input_ids[0] == model.image_id).nonzero()[0]] = True
-    torch.testing.assert_close(embeddings[~at_box & ~first], plain[~at_box & ~first])
-    both = model.tokenizer("liver", add_special_tokens=False)["input_ids"]
-    both += model.tokenizer("left kidney", add_special_tokens=False)["input_ids"]
-    torch.testing.assert_close(embeddings[first][0], model.language_model.embed(torch.tensor(both)).mean(0))
-    for token, phrase in zip(embeddings[at_box], ["liver", "liver", "left kidney", "left kidney"]):  # two for each box
+    for token, phrase in zip(
+        tell_phrases(model, batch, texts)[at_box], ["liver", "liver", "left kidney", "left kidney"]
+    ):
         ids = torch.tensor(model.tokenizer(phrase, add_special_tokens=False)["input_ids"])
         torch.testing.assert_close(token, model.language_model.embed(ids).mean(0))
+    words = model.tokenizer("The left kidney or a tumor?", add_special_tokens=False)["input_ids"]
+    spoken = [model.tokenizer.decode(word).strip() for word in words]
+    at_words = batch.is_instruction[1].nonzero()[:, 0]
+    present, absent = model.presence.embedding.weight[1:]
+    for place, word in zip(at_words.tolist(), spoken):
+        expected = {"left": present, "kidney": present, "tumor": absent}.get(word, torch.zeros_like(present))
+        torch.testing.assert_close(told[1, place], expected)
+    rest = ~at_box & ~batch.is_instruction
+    assert not told[rest].any()
 
 
 def test_no_steps_change_nothing() -> None:

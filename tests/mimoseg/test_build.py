@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,11 @@ def test_no_patient_in_two_splits(built: Path, phantom: Path) -> None:
     assert len(set.union(*patients)) == len({(c.source, c.patient) for c in cases})
 
 
-def test_every_split_has_every_modality_and_both_perspectives(built: Path) -> None:
+def test_every_split_has_every_modality_and_all_perspectives(built: Path) -> None:
     for split in SPLITS:
         cells = {(r["modality"], r["perspective"]) for r in load_mimoseg(built, split)}
         assert len({modality for modality, _ in cells}) == 8
-        assert {perspective for _, perspective in cells} == {1, 2}
+        assert {perspective for _, perspective in cells} == {1, 2, 3, 4}
 
 
 def test_answers_ground_their_entities_in_order(rows: list[dict]) -> None:
@@ -65,7 +66,7 @@ def test_prompts_lie_on_their_masks(rows: list[dict]) -> None:
     for row in rows:
         assert row["question"].count("<point>") == len(row["points"])
         assert row["question"].count("<box>") == len(row["boxes"])
-        if row["perspective"] == 1:
+        if row["perspective"] in (1, 3):
             assert not row["points"]
             assert not row["boxes"]
             continue
@@ -103,8 +104,8 @@ def test_refusals_are_true(rows: list[dict], phantom: Path) -> None:
 
 def test_perspective_filter(built: Path) -> None:
     everything = load_mimoseg(built)
-    parts = [load_mimoseg(built, "train", perspective=p) for p in (1, 2)]
-    assert all(set(part["perspective"]) == {p} for p, part in zip((1, 2), parts))
+    parts = [load_mimoseg(built, "train", perspective=p) for p in (1, 2, 3, 4)]
+    assert all(set(part["perspective"]) == {p} for p, part in zip((1, 2, 3, 4), parts))
     assert sum(map(len, parts)) == len(everything)
 
 
@@ -125,7 +126,33 @@ def test_report_says_what_was_built(built: Path) -> None:
     report = json.loads((built / "dataset.json").read_text())
     assert report["split"] == "80:10:10"
     for split in SPLITS:
-        assert sum(report["rows"][split].values()) == len(load_mimoseg(built, split))
+        rows = load_mimoseg(built, split)
+        assert sum(report["rows"][split].values()) == len(rows)
+        assert report["rows"][split]["CT, perspective IV"] == sum(
+            row["modality"] == "CT" and row["perspective"] == 4 for row in rows
+        )
+    [source] = report["sources"]
+    every = [row for split in SPLITS for row in load_mimoseg(built, split)]
+    assert source["rows"] == len(every)
+    assert source["images"] == len({row["image_id"] for row in every})
+    assert source["failed"] == 0
+    assert report["arguments"]["slices_per_volume"] == 3
+    assert source["dropped"]["slice beyond the number for each volume"] > 0
+
+
+def test_rows_say_where_they_come_from(rows: list[dict], phantom: Path) -> None:
+    """The file below the source's folder; no two images share an id."""
+    images: dict[str, tuple] = {}
+    for row in rows:
+        assert (phantom / row["file"]).exists()
+        assert images.setdefault(row["image_id"], (row["file"], row["slice"])) == (row["file"], row["slice"])
+    assert len(set(images.values())) == len(images)
+    assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_rows_of_a_case_are_together(built: Path) -> None:
+    files = load_mimoseg(built)["file"]
+    assert sum(one != other for one, other in pairwise(files)) + 1 == len(set(files))
 
 
 def test_patients_are_hashed(built: Path) -> None:

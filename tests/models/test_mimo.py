@@ -9,14 +9,14 @@ from monai_mimo.data.collate import IGNORE, collate_questions
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo
 
-from ..conftest import encode, make_nano, training_batch
+from ..conftest import encode, four_questions, make_nano, training_batch
 
 
 def loss_of(model: Mimo) -> torch.Tensor:
     images, batch = training_batch(model)
     count = int((batch.labels == model.seg_id).sum())
     masks = torch.rand(count, model.config.image_size, model.config.image_size) > 0.5
-    return MimoLoss(alignment=0.5)(model(images, batch), Targets(batch.labels, masks))
+    return MimoLoss(alignment=0.5, presence=1.0)(model(images, batch), Targets(batch.labels, masks, batch.presence))
 
 
 def test_shapes(nano: Mimo) -> None:
@@ -80,7 +80,7 @@ def test_one_by_one_equals_batch(nano: Mimo) -> None:
         length = int(batch.attention_mask[q].sum())
         words = int((~batch.instruction_padding[q]).sum())
         prompts = int((batch.prompt_labels[q] >= 0).sum())
-        alone_batch = collate_questions([_question(nano, q)], [0], nano.tokenizer.pad_token_id)
+        alone_batch = collate_questions([four_questions(nano)[q]], [0], nano.tokenizer.pad_token_id)
         assert alone_batch.input_ids.shape[1] == length
         assert alone_batch.instruction_ids.shape[1] == words
         assert alone_batch.coordinates.shape[1] == prompts
@@ -90,16 +90,6 @@ def test_one_by_one_equals_batch(nano: Mimo) -> None:
         torch.testing.assert_close(alone.text_logits, together.text_logits[texts : texts + t], atol=1e-4, rtol=1e-4)
         masks, texts = masks + n, texts + t
     assert masks == len(together.mask_logits)
-
-
-def _question(model: Mimo, number: int):
-    """The questions of `training_batch`, one at a time."""
-    return [
-        encode(model, "Is there a tumor?", "There is no tumor in this image."),
-        encode(model, "What lies at <point>?", "It is the <p> liver </p> <SEG>.", points=[(5, 6, 1)]),
-        encode(model, "Where are they?", "I see the <p> liver </p> <SEG> and the <p> spleen </p> <SEG>."),
-        encode(model, "Name what <box> holds.", "The <p> spleen </p> <SEG>.", boxes=[(2, 3, 20, 30)]),
-    ][number]
 
 
 def test_each_mask_is_driven_by_its_own_seg(nano: Mimo) -> None:
@@ -160,18 +150,17 @@ def test_can_overfit_four_questions(nano: Mimo) -> None:
     masks = torch.zeros(4, 64, 64, dtype=torch.bool)
     for m, (x, y) in enumerate([(4, 4), (4, 36), (36, 4), (36, 36)]):
         masks[m, y : y + 20, x : x + 20] = True
-    loss, optimizer = MimoLoss(alignment=0.5), torch.optim.Adam(nano.parameters(), 3e-3)
+    loss, optimizer = MimoLoss(alignment=0.5, presence=1.0), torch.optim.Adam(nano.parameters(), 3e-3)
     for _ in range(250):
         optimizer.zero_grad()
-        loss(nano(images, batch), Targets(batch.labels, masks)).backward()
+        loss(nano(images, batch), Targets(batch.labels, masks, batch.presence)).backward()
         optimizer.step()
     nano.eval()
     with torch.no_grad():
         prediction = nano(images, batch)
         wanted = batch.labels[:, 1:][batch.labels[:, 1:] != IGNORE]
         assert torch.equal(prediction.text_logits.argmax(-1), wanted)
-        questions = [_question(nano, q) for q in range(4)]
-        generating = collate_questions(questions, [0, 0, 1, 1], nano.tokenizer.pad_token_id, generate=True)
+        generating = collate_questions(four_questions(nano), [0, 0, 1, 1], nano.tokenizer.pad_token_id, generate=True)
         answers = nano.answer(nano.encode(images), generating, 40)
         grown = torch.nn.functional.interpolate(answers.mask_logits[:, None], (64, 64), mode="bilinear")[:, 0] > 0
         iou = (grown & masks).sum((1, 2)) / (grown | masks).sum((1, 2))
@@ -184,7 +173,20 @@ def test_same_seed_same_model() -> None:
     for _ in range(2):
         torch.manual_seed(7)
         model = make_nano()
-        images, batch = training_batch(model)
-        MimoLoss()(model(images, batch), Targets(batch.labels, torch.zeros(4, 64, 64, dtype=torch.bool))).backward()
+        loss_of(model).backward()
         states.append([p.grad.clone() for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*states))
+
+
+def test_words_are_told_the_truth_in_training_and_the_decision_in_use(nano: Mimo) -> None:
+    images, batch = training_batch(nano)
+    inputs = []
+    nano.language_model.states = lambda embeddings, mask: inputs.append(embeddings) or embeddings
+    presence = []
+    for training in (True, False):
+        presence.append(nano.train(training)(images, batch).presence_logits.argmax(-1))
+    words = nano.language_model.embed(batch.instruction_ids)[~batch.instruction_padding]
+    for given, known in zip(inputs, (batch.presence, presence[1])):
+        told = given[batch.is_instruction] - words
+        expected = nano.presence.embedding.weight * torch.tensor([0.0, 1, 1])[:, None]
+        torch.testing.assert_close(told, expected[known[~batch.instruction_padding]])

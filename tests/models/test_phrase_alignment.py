@@ -9,7 +9,7 @@ from monai_mimo.data.collate import IGNORE
 from monai_mimo.data.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING, POSITIVE
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models.mimo import Prediction
-from monai_mimo.models.phrase_alignment import Alignment, align, answer_directions, pair, phrase_directions
+from monai_mimo.models.phrase_alignment import Alignment, align, pair, phrase_directions
 
 START, END = 1, 2
 WORDS = torch.eye(8)
@@ -46,17 +46,6 @@ def test_pairs_and_cosines() -> None:
     torch.testing.assert_close(logits[4], torch.tensor([0, 20 / 2**0.5, 0, 0]))
 
 
-def test_an_answer_stands_for_all_its_phrases_or_for_nothing() -> None:
-    labels = torch.tensor(
-        [[IGNORE, START, 4, END, START, 5, 6, END], [IGNORE, IGNORE, 3, 3, 3, IGNORE, IGNORE, IGNORE]]
-    )
-    directions = answer_directions(labels, WORDS, (START, END), nothing=7)
-    expected = torch.zeros(2, 8)
-    expected[0, 4:7] = 3**-0.5
-    expected[1, 7] = 1
-    torch.testing.assert_close(directions, expected)
-
-
 def test_questions_that_do_not_pair_are_left_out() -> None:
     tokens = torch.ones(3, 1, dtype=torch.bool)
     paired, own = pair(tokens, tokens, torch.tensor([2, 0, 1]))
@@ -71,7 +60,7 @@ def test_loss_is_the_log_of_the_share_of_the_right_phrases() -> None:
     expected = -sum(s.log().item() for s in shares) / 2
     nothing = torch.zeros(0, 4, 4)
     labels = torch.tensor([[IGNORE, 3]])
-    prediction = Prediction(torch.zeros(1, 8), nothing, torch.zeros(0), [Alignment(logits, targets)])
+    prediction = Prediction(torch.zeros(1, 8), nothing, torch.zeros(0), Alignment(logits, targets))
     loss = MimoLoss(alignment=1.0)
     total = loss(prediction, Targets(labels, nothing.bool()))
     assert loss.parts["alignment"] == pytest.approx(expected)

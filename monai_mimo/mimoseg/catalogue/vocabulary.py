@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ...errors import DataError
 from .record import Strict
@@ -25,7 +25,7 @@ class Entity(Strict):
             modifier ("left femur" has the code of "femur").
     """
 
-    synonyms: list[str] = []
+    synonyms: list[str] = Field(default_factory=list)
     plural: bool = False
     family: str = ""
     snomed: str = ""

@@ -65,7 +65,7 @@ def write_lines(file: Path, records: Iterable[Any]) -> None:
     Raises:
         OutputError: the file cannot be written; what was there stays.
     """
-    write_text(file, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    write_text(file, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def write_text(file: Path, text: str) -> None:

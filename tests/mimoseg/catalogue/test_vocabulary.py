@@ -46,7 +46,12 @@ def test_every_code_is_in_a_published_dictionary_under_that_name():
             continue
         texts = " ".join(meanings[entity.snomed])
         # The dictionary calls the small bowel "small intestine", the optic disc a "structure", and so on: one word is shared.
-        words = {word for text in (name, *entity.synonyms) for word in text.lower().split()} - {"of", "the", "left", "right"}
+        words = {word for text in (name, *entity.synonyms) for word in text.lower().split()} - {
+            "of",
+            "the",
+            "left",
+            "right",
+        }
         assert any(word in texts for word in words), (name, texts)
 
 

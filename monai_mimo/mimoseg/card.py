@@ -1,0 +1,124 @@
+"""The data card: README.md of a built set, by which `datasets.load_dataset(DIR)` opens it and a reader knows what it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from .catalogue import Record, catalogue
+from .schema import FEATURES
+
+NUMERALS = ("VQA without masks", "I", "II", "III", "IV")
+SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**9, "1M<n<10M"))
+
+
+def data_card(report: dict[str, Any], split_bytes: dict[str, int]) -> str:
+    """The text of README.md.
+
+    Args:
+        report: see `report`.
+        split_bytes: of the rows of each split.
+    """
+    counts = {split: sum(cells.values()) for split, cells in report["rows"].items()}
+    rows = {split: n for split, n in counts.items() if n}  # `datasets` knows no split without rows
+    head = {
+        "pretty_name": "MIMOSeg",
+        "license": "other",
+        "license_name": "as-the-sources",
+        "task_categories": ["visual-question-answering", "image-segmentation"],
+        "tags": ["medical"],
+        "size_categories": [next(name for limit, name in SIZES if sum(rows.values()) < limit or limit == 10**9)],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"{split}/data-*.arrow"} for split in rows],
+            }
+        ],
+        "dataset_info": {
+            "features": FEATURES._to_yaml_list(),
+            "splits": [{"name": s, "num_bytes": split_bytes[s], "num_examples": n} for s, n in rows.items()],
+        },
+    }
+    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n{body(report)}"
+
+
+def body(report: dict[str, Any]) -> str:
+    """The part for people."""
+    failed = len(report["failed"])
+    unused = "Every case could be read." if not failed else f"{failed} case{'s' * (failed > 1)} could not be used."
+    return f"""# MIMOSeg
+
+Questions about medical images whose answers tie each phrase to a mask, built from labelled sets by monai-mimo {report["version"]}
+(`mimo build`, seed {report["seed"]}). **For research only, not for diagnosis.**
+
+## Splits
+
+By patient ({report["split"]}); no patient is in two of them.
+
+{splits_table(report)}
+
+## Perspectives
+
+I names what is to be segmented, II points at it, III asks for knowledge of it without naming it, IV points and asks for
+knowledge. The texts of **III and IV come from knowledge records that were not reviewed by a clinician** unless a record
+says so, or from a language model where drafts of one were given (column `template`); treat them as such.
+
+## Sources and licences
+
+The images and masks are those of their sources, under the sources' own terms; this file grants nothing beyond them. Patients
+are hashed.
+
+{sources_table(report)}
+
+{unused} `dataset.json` names each case that failed with the reason, and counts all else that was left out.
+
+## Reading it
+
+    from monai_mimo.mimoseg import load_mimoseg
+    rows = load_mimoseg(DIR, split="train", perspective=1)   # memory-mapped
+
+or `datasets.load_dataset(DIR)`, which copies it to its cache. One row is one question; the columns are documented in
+`monai_mimo.mimoseg.schema`: each has its source, file, slice, label values, template or writer, and the builder's version.
+"""
+
+
+def splits_table(report: dict[str, Any]) -> str:
+    """Rows by split and perspective."""
+    cells = {
+        (split, key.rpartition("perspective ")[2]): 0 for split, keys in report["rows"].items() for key in keys
+    }  # fmt: skip
+    for split, keys in report["rows"].items():
+        for key, count in keys.items():
+            cells[split, key.rpartition("perspective ")[2]] += count
+    columns = [name for name in NUMERALS if any(column == name for _, column in cells)]
+    lines: list[list[Any]] = [["split", "patients", *columns, "all"]]
+    for split, keys in report["rows"].items():
+        counts = [cells.get((split, column), 0) for column in columns]
+        lines.append([split, report["patients"].get(split, 0), *counts, sum(keys.values())])
+    return table(lines)
+
+
+def sources_table(report: dict[str, Any]) -> str:
+    """What was taken from each source, and on what terms."""
+    lines: list[list[Any]] = [["source", "cases", "images", "rows", "licence", "citation"]]
+    for source in report["sources"]:
+        record = record_named(source["name"])
+        terms = (record.licence, record.citation) if record else ("not stated here; see the source", "")
+        lines.append([source["name"], source["cases"], source["images"], source["rows"], *terms])
+    return table(lines)
+
+
+def record_named(name: str) -> Record | None:
+    """The record of a set in the catalogue, by its name or another name of it."""
+    for record in catalogue().values():
+        if name.casefold() in {record.name.casefold(), *(alias.casefold() for alias in record.aliases)}:
+            return record
+    return None
+
+
+def table(lines: list[list[Any]]) -> str:
+    """Markdown; the first line is the head."""
+    texts = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    rule = ["---"] * len(lines[0])
+    return "\n".join(f"| {' | '.join(line)} |" for line in (texts[0], rule, *texts[1:]))

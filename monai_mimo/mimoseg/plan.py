@@ -1,0 +1,171 @@
+"""What is to be built, decided before anything is read: cases in order, splits, settings. The same plan gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import DataError, InputError
+from ..transforms.reading import NIFTI, has_suffix
+from .case_rows import RowSettings
+from .cases import Case, Source, SourceSpec, patient_key
+from .limits import SourceUse, sample_cases
+from .questions.pool import knowledge_of, read_drafts
+from .sources import open_source
+from .splits import LARGE_SET, PUBLISHED, SMALL, parse_ratio, split_patients
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One build.
+
+    Attributes:
+        cases: in the order of their rows.
+        origins: of each case, the name of the source as the user gave it; a release of many sets has cases of many sources.
+        uses: origin -> how much of it is used.
+        settings: origin -> how its questions are made.
+        split_of: patient key -> split.
+        arguments: what the user asked for, as JSON.
+    """
+
+    sources: list[Source]
+    uses: dict[str, SourceUse]
+    cases: list[Case]
+    origins: list[str]
+    ratio: str
+    split_of: dict[str, str]
+    settings: dict[str, RowSettings]
+    slices_per_volume: int
+    arguments: dict[str, Any]
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two builds the same: version, arguments, and hashes of the list of cases and of the user's texts."""
+        cases = hashlib.sha256()
+        for case in self.cases:
+            cases.update(f"{case.source}/{case.key}/{case.patient}/{case.modality}\n".encode())
+        texts = [path for settings in self.settings.values() for path in (settings.drafts, *settings.knowledge) if path]
+        return {
+            "version": __version__,
+            **self.arguments,
+            "source files": cases.hexdigest(),
+            "texts": {str(path): hash_texts(path) for path in texts},
+        }
+
+
+def make_plan(
+    specs: Sequence[SourceSpec],
+    *,
+    ratio: str = "auto",
+    seed: int = 0,
+    slices_per_volume: int = 6,
+    questions_per_image: int = 8,
+    perspectives: Sequence[int] = (1, 2, 3, 4),
+    drafts: Path | None = None,
+    knowledge: Sequence[Path] = (),
+    uses: Mapping[str, SourceUse] | None = None,
+) -> Plan:
+    """Open the sources and decide all that does not need pixels; see `build` for the arguments.
+
+    Raises:
+        DataError, InputError: a source or an argument cannot be used.
+    """
+    if slices_per_volume < 1:
+        raise InputError("slices per volume", str(slices_per_volume), "1 or more")
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
+        raise DataError("sources", f"two of the name {max(names, key=names.count)!r}", "a name for each")
+    used = {name: (uses or {}).get(name, SourceUse()) for name in names}
+    if drafts is not None:
+        read_drafts(drafts)  # now, rather than once for each case
+    knowledge_of(tuple(knowledge))
+    sources = [open_source(spec) for spec in specs]
+    chosen = [(source.name, case) for source in sources for case in prepare_cases(source, used[source.name], seed)]
+    origins, cases = [name for name, _ in chosen], [case for _, case in chosen]
+    entities = entities_by_modality(cases)
+    settings = {}
+    for name, use in used.items():
+        count = use.questions_per_image or questions_per_image
+        if count < 1:
+            raise InputError("questions per image", str(count), "1 or more")
+        wanted = check_perspectives(use.perspectives or perspectives)
+        settings[name] = RowSettings(entities, seed, count, wanted, drafts, tuple(knowledge))
+    if ratio == "auto":
+        images = {True: slices_per_volume, False: 1}
+        rows = sum(images[is_volume(case)] * settings[name].questions_per_image for name, case in chosen)
+        ratio = PUBLISHED if rows > LARGE_SET else SMALL
+    arguments = {
+        "sources": [describe(spec, used[spec.name]) for spec in specs],
+        "split": ratio,
+        "seed": seed,
+        "slices_per_volume": slices_per_volume,
+        "questions_per_image": questions_per_image,
+        "perspectives": sorted(set(perspectives)),
+        "drafts": str(drafts) if drafts else None,
+        "knowledge": [str(path) for path in knowledge],
+    }
+    split_of = split_cases(cases, ratio, seed)
+    return Plan(sources, used, cases, origins, ratio, split_of, settings, slices_per_volume, json_ready(arguments))
+
+
+def prepare_cases(source: Source, use: SourceUse, seed: int) -> list[Case]:
+    """The cases that may be used, each told where its source lies."""
+    return sample_cases([replace(case, root=source.path) for case in source.cases], use, seed)
+
+
+def split_cases(cases: Sequence[Case], ratio: str, seed: int) -> dict[str, str]:
+    """Split of each patient key, decided within each source and modality so that every split sees all of them."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for case in cases:
+        groups.setdefault((case.source, case.modality), []).append(patient_key(case))
+    fractions = parse_ratio(ratio)
+    return {
+        patient: split for group in groups.values() for patient, split in split_patients(group, fractions, seed).items()
+    }
+
+
+def entities_by_modality(cases: Sequence[Case]) -> dict[str, tuple[str, ...]]:
+    """Every entity that some source labels, by modality."""
+    entities: dict[str, set[str]] = {}
+    for case in cases:
+        entities.setdefault(case.modality, set()).update(case.labels)
+    return {modality: tuple(sorted(names)) for modality, names in entities.items()}
+
+
+def check_perspectives(perspectives: Sequence[int]) -> tuple[int, ...]:
+    """In order, each once.
+
+    Raises:
+        InputError: there is none, or one that is not 1 to 4.
+    """
+    if not perspectives or not set(perspectives) <= {1, 2, 3, 4}:
+        raise InputError("perspectives", str(list(perspectives)), "some of 1, 2, 3, 4")
+    return tuple(sorted(set(perspectives)))
+
+
+def is_volume(case: Case) -> bool:
+    """Whether the image has slices to choose from, by its name: a NIfTI file or the folder of a series."""
+    return has_suffix(case.image, NIFTI) or not case.image.suffix
+
+
+def describe(spec: SourceSpec, use: SourceUse) -> dict[str, Any]:
+    """A source and how it is used, without what was not said."""
+    return {key: value for key, value in {**asdict(spec), **asdict(use)}.items() if value not in (None, ())}
+
+
+def hash_texts(path: Path) -> str:
+    """Of a file, or of the files in a folder."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def json_ready(values: Any) -> Any:
+    """The same values after a round through JSON, so that they compare with those of a file."""
+    return json.loads(json.dumps(values, default=str))
