@@ -250,7 +250,8 @@ def main() -> None:
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.build:
-        build([SourceSpec("volumes", options.build[0])], options.build[1], progress=False)
+        spec = SourceSpec("volumes", options.build[0])
+        build([spec], options.build[1], slices_per_volume=3, questions_per_image=4, progress=False)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     elif options.read:
         read_million(options.read)
