@@ -67,7 +67,7 @@ def test_reasoning(masks: dict[str, np.ndarray], perspective: int, count: int, s
     known = [name for name in masks if name in KNOWN]
     samples = reasoning(masks, known, perspective, count, pool, np.random.default_rng(seed))
     assert len(samples) == (count if known else 0)
-    assert len({sample.question for sample in samples}) == len(samples)
+    assert len({(sample.question, *sample.phrases) for sample in samples}) == len(samples)
     for sample in samples:
         check_sample(sample, masks)
         assert sample.perspective == perspective
