@@ -20,7 +20,6 @@ import json
 import multiprocessing
 import os
 import random
-import resource
 import signal
 import statistics
 import subprocess
@@ -140,13 +139,16 @@ def speed(folder: Path) -> list[str]:
 
 def memory(folder: Path) -> list[str]:
     """Peak of a process that builds alone; each in a process of its own."""
-    peaks = {}
+    peaks, starts = {}, {}
     for count in (10, 1000):
         spec = write_volumes(folder / f"volumes{count}", count, (64, 64, 12))
         command = [sys.executable, __file__, "--build", str(spec.path), str(folder / f"memory{count}")]
-        peaks[count] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    megabytes = ", ".join(f"{count} volumes {peak / 1024:.0f} MB" for count, peak in peaks.items())
-    return [f"peak memory: {megabytes} | <= 1.1 x | {peaks[1000] / peaks[10]:.2f} x"]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        peaks[count], starts[count] = map(int, out)
+    mib = ", ".join(
+        f"{n} volumes {peak / 2**20:.0f} MiB (imports {starts[n] / 2**20:.0f})" for n, peak in peaks.items()
+    )
+    return [f"peak memory: {mib} | <= 1.1 x | {peaks[1000] / peaks[10]:.2f} x"]
 
 
 def write_million(folder: Path) -> None:
@@ -167,10 +169,10 @@ def write_million(folder: Path) -> None:
     writer.close()
 
 
-def anonymous_memory() -> int:
-    """Bytes of this process that are no page of a file; those of the mapped set are the kernel's to take back."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("RssAnon:")[1].split()[0]) * 1024
+def status(name: str) -> int:
+    """A figure of this process in bytes: VmRSS, its peak VmHWM, or RssAnon, what is no page of a file (those of a mapped set
+    are the kernel's to take back)."""
+    return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0]) * 1024
 
 
 def read_million(folder: Path) -> None:
@@ -179,7 +181,7 @@ def read_million(folder: Path) -> None:
     from datasets import disable_caching
 
     disable_caching()
-    before = anonymous_memory()
+    before = status("RssAnon")
     begin = time.perf_counter()
     rows = load_mimoseg(folder)
     opened = time.perf_counter() - begin
@@ -192,7 +194,7 @@ def read_million(folder: Path) -> None:
     for batch in raw.iter(batch_size=100):
         seen += len(batch["id"])
         if seen % 10_000 == 0:
-            peak = max(peak, anonymous_memory())
+            peak = max(peak, status("RssAnon"))
     rate = seen / (time.perf_counter() - begin)
     assert seen == len(rows) == ROWS
     begin = time.perf_counter()
@@ -250,8 +252,10 @@ def main() -> None:
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.build:
-        build([SourceSpec("volumes", options.build[0])], options.build[1], progress=False)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        at_start = status("VmRSS")
+        spec = SourceSpec("volumes", options.build[0])
+        build([spec], options.build[1], slices_per_volume=3, questions_per_image=4, progress=False)
+        print(status("VmHWM"), at_start)
     elif options.read:
         read_million(options.read)
     else:

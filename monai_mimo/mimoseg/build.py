@@ -198,7 +198,7 @@ def assemble(plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], prog
                 case = plan.cases[number]
                 if plan.split(case) == split:
                     batches = read_shard(partial.shard(number), rows)
-                    cell = (split, plan.origins[number], case.modality)
+                    cell = (split, plan.origins[number], case.source, case.modality)
                     writer.add_case(count_perspectives(batch, counts, *cell) for batch in batches)
                     bar.update()
             writer.close()

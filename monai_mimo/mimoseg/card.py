@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from .catalogue import Record, catalogue
+from .catalogue.record import find_record
 from .schema import FEATURES
 
 # The perspectives, by number; VQA has no masks.
@@ -109,18 +109,16 @@ def sources_table(report: dict[str, Any]) -> str:
     """What was taken from each source, and on what terms."""
     lines: list[list[Any]] = [["source", "cases", "images", "rows", "licence", "citation"]]
     for source in report["sources"]:
-        record = record_named(source["name"])
-        terms = (record.licence, record.citation) if record else ("not stated here; see the source", "")
-        lines.append([source["name"], source["cases"], source["images"], source["rows"], *terms])
+        lines.append([source["name"], source["cases"], source["images"], source["rows"], *terms(source["name"])])
+        for name, rows in source.get("sets", {}).items():  # of a release of many sets
+            lines.append([f"{source['name']}: {name}", "", "", rows, *terms(name)])
     return table(lines)
 
 
-def record_named(name: str) -> Record | None:
-    """The record of a set in the catalogue, by its name or another name of it."""
-    for record in catalogue().values():
-        if name.casefold() in {record.name.casefold(), *(alias.casefold() for alias in record.aliases)}:
-            return record
-    return None
+def terms(name: str) -> tuple[str, str]:
+    """Licence and citation of a set, as far as the catalogue knows it."""
+    record = find_record(name)
+    return (record.licence, record.citation) if record else ("not stated here; see the source", "")
 
 
 def table(lines: list[list[Any]]) -> str:

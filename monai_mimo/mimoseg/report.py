@@ -25,14 +25,16 @@ def make_report(
     Args:
         receipts: of the cases that were reached, by number.
         kept: rows that were taken of each image of each of them.
-        counts: rows by (split, origin, modality, perspective).
+        counts: rows by (split, origin, source, modality, perspective).
     """
     rows: dict[str, Counter] = {split: Counter() for split in SPLITS}
     by_source: dict[str, Counter] = {source.name: Counter() for source in plan.sources}
-    for (split, source, modality, perspective), count in sorted(counts.items()):
+    sets: dict[str, Counter] = {source.name: Counter() for source in plan.sources}
+    for (split, origin, name_of_set, modality, perspective), count in sorted(counts.items()):
         name = f"perspective {NUMERALS[perspective]}" if perspective else NUMERALS[0]
         rows[split][f"{modality or 'not stated'}, {name}"] += count
-        by_source[source][name] += count
+        by_source[origin][name] += count
+        sets[origin][name_of_set] += count
     patients: dict[str, set[str]] = {}
     for case in plan.cases:
         patients.setdefault(patient_key(case), set()).add(plan.split(case))
@@ -47,6 +49,7 @@ def make_report(
         for number in numbers:
             dropped.update(receipts[number].dropped)
         dropped["case beyond the limits"] = len(source.cases) - len(numbers)
+        several = sets[source.name].keys() - {source.name}
         sources.append(
             {
                 "name": source.name,
@@ -59,6 +62,7 @@ def make_report(
                 "images": sum(len(kept[n]) for n in numbers),
                 "rows": sum(sum(kept[n]) for n in numbers),
                 "rows by perspective": dict(by_source[source.name]),
+                **({"sets": dict(sets[source.name])} if several else {}),
                 "dropped": {reason: n for reason, n in sorted(dropped.items()) if n},
                 "notes": [*source.notes, *(note for n in numbers for note in receipts[n].notes)][:NOTES],
                 "noted": len(source.notes) + sum(receipts[n].noted for n in numbers),

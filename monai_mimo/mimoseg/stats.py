@@ -18,8 +18,7 @@ import yaml
 from datasets import Dataset
 
 from ..errors import DataError
-from .card import record_named
-from .catalogue import Series
+from .catalogue import Series, find_record
 from .load import load_mimoseg
 from .splits import SPLITS
 
@@ -218,7 +217,7 @@ def _number(value: int | str | None) -> int | None:
 
 def published_series(source: str, modality: str, sequence: str, perspective: int) -> tuple[int, Series] | None:
     """The row of the published table, with its number in the record of the set, that built rows belong to."""
-    record = record_named(source)
+    record = find_record(source)
     for number, series in enumerate(record.series if record else []):
         if (
             series.modality == modality
