@@ -9,6 +9,7 @@ from typing import Any
 from .. import __version__
 from .build_case import Receipt
 from .card import NUMERALS
+from .cases import patient_key
 from .plan import Plan
 from .questions.pool import count_rejections
 from .splits import SPLITS
@@ -31,9 +32,12 @@ def make_report(
     sets: dict[str, Counter] = {source.name: Counter() for source in plan.sources}
     for (split, origin, name_of_set, modality, perspective), count in sorted(counts.items()):
         name = f"perspective {NUMERALS[perspective]}" if perspective else NUMERALS[0]
-        rows[split][f"{modality}, {name}"] += count
+        rows[split][f"{modality or 'not stated'}, {name}"] += count
         by_source[origin][name] += count
         sets[origin][name_of_set] += count
+    patients: dict[str, set[str]] = {}
+    for case in plan.cases:
+        patients.setdefault(patient_key(case), set()).add(plan.split(case))
     chosen = Counter(plan.origins)
     reached: dict[str, list[int]] = {source.name: [] for source in plan.sources}
     for number in sorted(receipts):
@@ -74,7 +78,8 @@ def make_report(
         "seed": plan.arguments["seed"],
         "split": plan.ratio,
         "arguments": plan.arguments,
-        "patients": dict(Counter(plan.split_of.values())),
+        "patients": {split: sum(split in of for of in patients.values()) for split in SPLITS},
+        "patients in two splits": sum(len(of) > 1 for of in patients.values()),
         "sources": sources,
         "failed": failed,
         "rejected drafts": rejections(plan, receipts),
