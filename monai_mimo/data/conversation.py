@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import InputError
 from ..transforms.resize import SquareResize
 from .prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
-from .tokenizer import BOX, IMAGE, POINT
+from .tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 
 Point = tuple[float, float, int]  # x, y in pixels, and 1 for positive or 0 for negative
 
@@ -56,6 +56,7 @@ class Conversation:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, image_tokens: int, context: int) -> None:
         self.tokenizer, self.image_tokens, self.context = tokenizer, image_tokens, context
+        self._tags = set(tokenizer.convert_tokens_to_ids([PHRASE_START, PHRASE_END, SEG]))
 
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -77,7 +78,8 @@ class Conversation:
             named: the entities that the question names, and whether each is there, when that is known.
 
         Raises:
-            InputError: the question refers to more points or boxes than there are, or is longer than the context.
+            InputError: the question refers to more points or boxes than there are, or is longer than the context. (Of a
+                long answer the explanation is cut.)
         """
         text = place_markers(question, len(points), len(boxes))
         point_coordinates = resize.points(np.array([p[:2] for p in points], dtype=np.float32))
@@ -107,6 +109,7 @@ class Conversation:
         prompt_ids = [*before, *question_ids, *after]
         answer_ids = [] if answer is None else [*self._ids(answer), self.tokenizer.eos_token_id]
         longest = self.context if answer is not None else self.context - 32  # leave room to answer
+        answer_ids = self._cut(answer_ids, longest - len(prompt_ids))
         if len(prompt_ids) + len(answer_ids) > longest:
             found = f"{len(prompt_ids) + len(answer_ids)} tokens"
             raise InputError("question", found, f"at most {longest} with this model")
@@ -119,6 +122,12 @@ class Conversation:
             presence,
             answer_ids,
         )
+
+    def _cut(self, answer_ids: list[int], length: int) -> list[int]:
+        """The first tokens of an answer that is too long, as far as what is cut off names nothing: an explanation may end
+        early, without an end token, but no phrase or mask may be lost."""
+        kept, lost = answer_ids[: max(0, length)], answer_ids[max(0, length) : -1]
+        return answer_ids if self._tags & set(lost) else kept
 
     def _words(self, text: str, named: Mapping[str, bool]) -> tuple[list[int], list[int]]:
         """Tokens of a text without markers, and the presence of each; a longer name goes before one inside it."""

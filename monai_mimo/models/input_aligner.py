@@ -52,6 +52,7 @@ class InputAligner(nn.Module):
         self.words_take_part = config.presence
         self.prompt_projection = nn.Linear(prompt_width, config.width)
         self.text_projection = nn.Linear(text_width, config.width)
+        self.neighbours = nn.Conv1d(config.width, config.width, 3, padding=1)  # a "liver lesion" is no "liver"
         self.layers = nn.ModuleList(
             AlignerLayer(config.width, config.heads, prompt_width) for _ in range(config.layers)
         )
@@ -81,8 +82,8 @@ class InputAligner(nn.Module):
         values = image.flatten(2).transpose(1, 2)
         keys = (image + image_place).flatten(2).transpose(1, 2)
         prompts = self.prompt_projection(prompts)
-        words = self.text_projection(instruction)
-        words = words + sinusoids(words)
+        words = self.text_projection(instruction) * ~instruction_padding.unsqueeze(-1)
+        words = words + self.neighbours(words.transpose(1, 2)).transpose(1, 2) + sinusoids(words)
         x = torch.cat([self.queries.expand(count, -1, -1), prompts], dim=1)
         place = torch.cat([self.query_place.expand(count, -1, -1), prompts], dim=1)
         tokens = x.shape[1]

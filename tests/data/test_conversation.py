@@ -60,6 +60,18 @@ def test_a_question_longer_than_the_context(nano: Mimo) -> None:
         encode(nano, "why " * 500)
 
 
+def test_a_long_explanation_is_cut_and_a_long_list_is_not(nano: Mimo) -> None:
+    context = nano.config.language_model.architecture["max_position_embeddings"]
+    start = "It is the <p> liver </p> <SEG>."
+    whole = encode(nano, "What?", start + " It is so." * 4)
+    cut = encode(nano, "What?", start + " It is so." * 400)
+    assert len(cut.prompt_ids) + len(cut.answer_ids) == context
+    assert cut.answer_ids[: len(whole.answer_ids) - 1] == whole.answer_ids[:-1]
+    assert whole.answer_ids[-1] == nano.tokenizer.eos_token_id != cut.answer_ids[-1]
+    with pytest.raises(InputError, match=r"question: found \d+ tokens"):
+        encode(nano, "What?", f"{'It is so. ' * 400} {start}")
+
+
 def test_any_text_can_be_encoded(nano: Mimo) -> None:
     text = "Où est le foie? 肝臓 🩻"
     assert nano.tokenizer.decode(encode(nano, text).instruction_ids).strip() == text

@@ -280,7 +280,12 @@ def told_of(topic: Topic, facts: Sequence[tuple[str, str]], rng: random.Random) 
         if not told:
             told.append(texts["first"].format(name=topic.name, f=fact))
             continue
-        forms = [form for form in texts["more"][aspect] if "also" not in form or "also" not in f"{told[-1]} {fact}"]
+        lead, before = told[-1].split()[0], f"{told[-1]} {fact}"
+        forms = [
+            form
+            for form in texts["more"][aspect]
+            if form.split()[0] != lead and not ("also" in form and "also" in before)
+        ]
         told.append(rng.choice(forms).format(f=fact, also_f=with_also(fact), **topic.grammar))
     return " ".join(sentence(text) for text in told)
 

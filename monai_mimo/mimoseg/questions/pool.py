@@ -32,9 +32,10 @@ class Checked:
 
 
 def draft_pool(entities: Sequence[str], perspective: int, clue: str, settings: RowSettings) -> tuple[Draft, ...]:
-    """The drafts about `entities`, in this order; none where too little is known.
+    """The drafts about `entities`; none where too little is known.
 
-    Those of the user's file come first; the offline writer is asked where the file has none that keeps the rules.
+    Those of the user's file come first, with the entities in whatever order they were written; where the file has none that
+    keeps the rules, the offline writer is asked, which keeps the order of `entities`.
 
     Raises:
         DataError, InputError: the file of drafts or a knowledge record cannot be used.
@@ -60,13 +61,14 @@ def checked(key: Key, settings: RowSettings) -> Checked:
     return _checked(key, settings.seed, settings.drafts, tuple(settings.knowledge))
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=2048)  # choices of several entities can be very many
 def _checked(key: Key, seed: int, file: Path | None, own: tuple[Path, ...]) -> Checked:
     knowledge = knowledge_of(own)
     rejected: Counter[str] = Counter()
-    drafts = keep_valid(drafts_by_key(file).get(key, []) if file else [], knowledge, rejected)
+    entities, perspective, clue = key
+    from_file = drafts_by_key(file).get((tuple(sorted(entities)), perspective, clue), []) if file else []
+    drafts = keep_valid(from_file, knowledge, rejected)
     if not drafts:
-        entities, perspective, clue = key
         count = ONE if len(entities) == 1 else SEVERAL
         written = OfflineWriter(knowledge).write(entities, perspective, clue, count, seed)
         drafts = keep_valid(written, knowledge, rejected)
@@ -91,7 +93,7 @@ def knowledge_of(own: tuple[Path, ...]) -> dict[str, Knowledge]:
 
 @cache
 def drafts_by_key(path: Path) -> dict[Key, list[Draft]]:
-    """The drafts of a JSONL file, or of all such files of a folder.
+    """The drafts of a JSONL file, or of all such files of a folder, by their entities in alphabetical order.
 
     Raises:
         DataError, InputError: a file cannot be read, or a line of it is no draft.
@@ -99,5 +101,5 @@ def drafts_by_key(path: Path) -> dict[Key, list[Draft]]:
     found: dict[Key, list[Draft]] = {}
     for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
         for draft in read_drafts(file):
-            found.setdefault((draft.entities, draft.perspective, draft.clue), []).append(draft)
+            found.setdefault((tuple(sorted(draft.entities)), draft.perspective, draft.clue), []).append(draft)
     return found

@@ -28,7 +28,7 @@ def plain_words() -> frozenset[str]:
     return frozenset(yaml.safe_load((resources.files(__package__) / "plain_words.yaml").read_text())["words"].split())
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=8192)
 def content_words(text: str) -> frozenset[str]:
     """The roots of the words of a text that say something; tags and markers are no words."""
     words = re.findall(r"[^\W_]+", re.sub(r"<[^>]*>", " ", text).casefold())
@@ -46,7 +46,7 @@ def names_of(entity: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=2048)
 def give_away(entity: str, roots: tuple[str, ...] = ()) -> re.Pattern[str]:
     """What may not stand in a question about `entity`.
 

@@ -83,21 +83,21 @@ def make_page(session: Session) -> gr.Blocks:
 
     with gr.Blocks(title="mimo review", analytics_enabled=False) as page:
         place = gr.Number(0, visible="hidden", precision=0)
-        view = gr.HTML()
         with gr.Row():
-            back = gr.Button("← back", elem_id="back")
-            keep = gr.Button("K keep", elem_id="keep", variant="primary")
-            drop = gr.Button("D drop", elem_id="drop", variant="stop")
-            edit = gr.Button("E edit", elem_id="edit")
-            forward = gr.Button("→ next", elem_id="next")
-            following = gr.Button("next open", elem_id="next-open")
+            back = gr.Button("← back", elem_id="back", min_width=90)
+            keep = gr.Button("K keep", elem_id="keep", variant="primary", min_width=90)
+            drop = gr.Button("D drop", elem_id="drop", variant="stop", min_width=90)
+            edit = gr.Button("E edit", elem_id="edit", min_width=90)
+            forward = gr.Button("→ next", elem_id="next", min_width=90)
+            following = gr.Button("next open", elem_id="next-open", min_width=90)
         with gr.Group(visible=False) as editor:
             question = gr.Textbox(label="Question", lines=2, elem_id="question", max_length=4000)
             answer = gr.Textbox(label="Answer, with its tags", lines=4, elem_id="answer", max_length=4000)
             problem = gr.Textbox(label="Not saved", elem_id="problem", interactive=False)
             with gr.Row():
-                saved = gr.Button("Save (Ctrl+Enter)", elem_id="save", variant="primary")
+                saved = gr.Button("Save (Ctrl+Enter)", elem_id="save", variant="primary", min_width=90)
                 cancelled = gr.Button("Cancel (Esc)", elem_id="cancel")
+        view = gr.HTML()
 
         shown = [place, view, editor, problem]
         for button, action in ((back, "back"), (keep, "keep"), (drop, "drop"), (forward, "next")):

@@ -14,7 +14,7 @@ from monai_mimo.mimoseg.questions.draft import Draft
 from monai_mimo.mimoseg.questions.draft_files import write_drafts
 from monai_mimo.mimoseg.questions.pool import count_rejections, draft_pool, is_known
 from monai_mimo.mimoseg.questions.validate import NEAR_DUPLICATE, near_duplicates
-from tests.mimoseg.questions.test_validate import KIDNEY, ONE, POINT
+from tests.mimoseg.questions.test_validate import BOXES, KIDNEY, ONE, POINT
 
 KEY = (ONE.entities, ONE.perspective, ONE.clue)
 OTHER = replace(ONE, question="Please point out the organ that stores sugar as glycogen between meals.")
@@ -33,6 +33,14 @@ def test_the_file_comes_before_the_offline_writer(settings: RowSettings, tmp_pat
     assert draft_pool(*KEY, mine) == (ONE, OTHER)
     assert draft_pool(("spleen",), 4, "point", mine) == (POINT,)
     assert {draft.writer for draft in draft_pool(("spleen",), 4, "box", mine)} == {"offline"}
+
+
+def test_drafts_about_several_are_found_in_any_order(settings: RowSettings, tmp_path: Path) -> None:
+    write_drafts(tmp_path / "drafts.jsonl", [BOXES])
+    mine = with_file(settings, tmp_path / "drafts.jsonl")
+    assert (
+        draft_pool(("liver", "spleen"), 4, "box", mine) == draft_pool(("spleen", "liver"), 4, "box", mine) == (BOXES,)
+    )
 
 
 def test_a_folder_of_files(settings: RowSettings, tmp_path: Path) -> None:

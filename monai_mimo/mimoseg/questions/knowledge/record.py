@@ -17,8 +17,8 @@ Families are written once. A record with `like: OTHER` starts from the record of
       apart: [has the longer vein of the two, which passes in front of the aorta]
 
 `apart` holds the facts that tell the members of a family apart. A question about a member has to use at least one of them,
-as all other facts hold for its relatives too. `side: left` or `right` adds the ones of `shared/sides.yaml`. What is apart
-in OTHER is a plain fact of anatomy here: it holds for every member of that branch.
+as all other facts hold for its relatives too. `side: left` or `right` adds the ones of `shared/sides.yaml`. What is apart in
+OTHER is a plain fact of anatomy here: it holds for every member of that branch.
 
 Relations are facts about several entities at once: see `Relation`.
 """
@@ -36,7 +36,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ....errors import DataError
 
-ASPECTS = ("function", "anatomy", "appearance", "pathology", "diagnosis", "treatment")
+ASPECTS: tuple[Aspect, ...] = ("function", "anatomy", "appearance", "pathology", "diagnosis", "treatment")
 Aspect = Literal["function", "anatomy", "appearance", "pathology", "diagnosis", "treatment"]
 Kind = Literal[
     "organ", "structure", "vessel", "chamber", "bone", "muscle", "gland", "lesion", "device", "part", "region"
@@ -62,7 +62,7 @@ class Knowledge(BaseModel):
         facts: by aspect.
         apart: facts of anatomy that tell it from the other members of its family; none: every fact does.
         give_away: beginnings of words that give the entity away, besides its name and synonyms ("hepat" for the liver).
-        sources: two or more works that say so.
+        sources: two or more works in which the facts can be checked.
         reviewed: whether a clinician has read the record, and those that it is like.
     """
 
@@ -100,7 +100,7 @@ class Relation(BaseModel):
         entities: in the order of which the facts speak. "{side} kidney" stands for the kidney, the left and the right one:
             a relation with sides is three.
         facts: predicates in the plural whose subject is all of them: "Which structures in this image {fact}?", "The liver
-            and the gallbladder {fact}."
+            and the gallbladder {fact}." One that is not true of another order says "in this order".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -119,7 +119,7 @@ class Batches:
         for file, state in self.states().items():
             if state.collected or not state.batch:
                 continue
-            with endpoint_errors():
+            with endpoint_errors(), known_batch(file):
                 batch = self.client.batches.retrieve(state.batch)
                 if batch.status in RUNNING:
                     counts = batch.request_counts
@@ -219,6 +219,20 @@ def read_state(file: Path) -> BatchState:
 def write_state(file: Path, state: BatchState) -> None:
     """Note where a batch stands."""
     write_text(file, json.dumps(asdict(state), indent=1) + "\n")
+
+
+@contextmanager
+def known_batch(file: Path) -> Iterator[None]:
+    """Raises:
+    InputError: the endpoint knows nothing of the batch, which may be another endpoint's.
+    """
+    import openai
+
+    try:
+        yield
+    except openai.NotFoundError as error:
+        expected = "the endpoint that has this batch; without this file, its requests are handed in anew"
+        raise InputError(file, describe(error), expected) from error
 
 
 @contextmanager

@@ -101,7 +101,8 @@ def read_completion(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is no JSON, or holds no message.
     """
-    answer = json.loads(redacted(text))
+    text = redacted(text)
+    answer = json.loads(text)
     try:
         if isinstance(answer["choices"][0]["message"], dict):
             return answer

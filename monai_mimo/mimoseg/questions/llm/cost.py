@@ -1,9 +1,9 @@
 """What requests will cost, before they are sent, and what the answers did cost.
 
-Tokens are counted by `tiktoken` where it is installed and knows the model, and else taken as four characters each, which
-fits English text to some ten percent. The reply is taken to be as long as that of the example, scaled by how much more is
-known of the entities than of those in the example: explanations weave in all facts. Repeated attempts, and the thinking of
-models that think before they write, come on top.
+Tokens are counted by `tiktoken` where it is installed and knows the model, and else taken as four characters each, the usual
+rule of thumb for English. The reply is taken to be as long as that of the example, scaled by how much more is known of the
+entities than of those in the example: explanations weave in all facts. Repeated attempts, and the thinking of models that
+think before they write, come on top.
 """
 
 from __future__ import annotations

@@ -132,6 +132,6 @@ def forbidden_text(entities: Sequence[str], knowledge: Mapping[str, Knowledge]) 
 
 def variation_text(task: Task, knowledge: Mapping[str, Knowledge]) -> str:
     """Which aspects the questions of this round start with; different rounds and seeds give different requests."""
-    known = [a for a in ASPECTS if any(knowledge[name].facts.get(a) for name in task.entities)]
+    known = [a for a in ASPECTS if any(a in knowledge[name].facts for name in task.entities)]
     order = random.Random(f"{task.seed}/{task.round}").sample(known, len(known))
     return f"This is set {task.round + 1} of series {task.seed}. Start from these aspects, in this order: {', '.join(order)}."

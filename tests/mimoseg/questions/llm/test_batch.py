@@ -184,3 +184,17 @@ def test_damaged_state(folder: Folder, server: FakeServer) -> None:
     result = folder.run(*RUN, "--batch", "collect")
     assert result.code == 2
     assert "0001.json" in result.err
+
+
+def test_a_batch_that_the_endpoint_does_not_know(folder: Folder, server: FakeServer, by_chat: bytes) -> None:
+    """It may be another endpoint's, so it is the user who gives it up."""
+    folder.run(*RUN, "--batch", "submit")
+    server.fail_next = [Fault(status=404)]
+    result = folder.run(*RUN, "--batch", "collect")
+    assert result.code == 2
+    assert "0001.json: found status 404" in result.err
+    assert "0 requests handed in" in folder.run(*RUN, "--batch", "submit").out
+    (folder.path / "llm-cache" / "batches" / "0001.json").unlink()
+    assert "12 requests handed in" in folder.run(*RUN, "--batch", "submit").out
+    assert folder.run(*RUN, "--batch", "collect").code == 0
+    assert (folder.path / "drafts.jsonl").read_bytes() == by_chat
