@@ -27,6 +27,7 @@ from .runners import Died, in_process, on_processes, on_ray
 from .splits import SPLITS
 
 REPORT, CARD = "dataset.json", "README.md"
+WORTH = 4  # cases for each process, or starting it is not worth it
 Results = Generator[tuple[Task, "Receipt | Died"], None, None]
 Runner = Callable[[Iterable[Task]], Results]
 
@@ -65,7 +66,7 @@ def build(
         drafts: questions of perspectives III and IV that were written before, e.g. by a language model.
         knowledge: knowledge records of the user's own.
         uses: source name -> how much of it is used.
-        workers: processes. More than 1 needs a main module that can be imported, as always with multiprocessing.
+        workers: processes, where there are cases enough for them. More than 1 needs a main module that can be imported, as always with multiprocessing.
         ray: the address of a Ray cluster, which then does the work.
         strict: stop at the first case that fails.
 
@@ -105,15 +106,15 @@ def build(
 
 
 def runner(workers: int, ray: str | None, cases: int) -> Runner:
-    """Who works: Ray if there is an address, else processes if there is work for several, else this process."""
+    """Who works: Ray if there is an address, else processes if there is work for several (they take seconds to start), else
+    this process."""
     if ray is not None:
         return lambda tasks: on_ray(build_case, tasks, ray)
     if workers < 1:
         raise InputError("workers", str(workers), "1 or more")
-    count = min(workers, cases)
-    if count == 1:
+    if workers == 1 or cases < WORTH * workers:
         return lambda tasks: in_process(build_case, tasks)
-    return lambda tasks: on_processes(build_case, tasks, count)
+    return lambda tasks: on_processes(build_case, tasks, workers)
 
 
 def build_cases(plan: Plan, partial: Partial, run: Runner, strict: bool, progress: bool) -> dict[int, Receipt]:
