@@ -66,7 +66,8 @@ def build(
         drafts: questions of perspectives III and IV that were written before, e.g. by a language model.
         knowledge: knowledge records of the user's own.
         uses: source name -> how much of it is used.
-        workers: processes, where there are cases enough for them. More than 1 needs a main module that can be imported, as always with multiprocessing.
+        workers: processes, where there are cases enough for them. More than 1 needs a main module that can be imported, as
+            always with multiprocessing.
         ray: the address of a Ray cluster, which then does the work.
         strict: stop at the first case that fails.
 

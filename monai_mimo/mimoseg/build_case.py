@@ -12,8 +12,9 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from ..errors import DataError, MimoError, OutputError
-from .case_rows import RowSettings, slice_rows
+from .case_rows import slice_rows
 from .cases import Case
+from .questions.settings import RowSettings
 from .read_case import ShownSlice, read_case
 from .schema import FEATURES
 from .temporary import temporary

@@ -12,10 +12,10 @@ from typing import Any
 from .. import __version__
 from ..errors import DataError, InputError
 from ..transforms.reading import NIFTI, has_suffix
-from .case_rows import RowSettings
 from .cases import Case, Source, SourceSpec, patient_key
 from .limits import SourceUse, sample_cases
 from .questions.pool import knowledge_of, read_drafts
+from .questions.settings import RowSettings
 from .sources import open_source
 from .splits import LARGE_SET, PUBLISHED, SMALL, parse_ratio, split_patients
 

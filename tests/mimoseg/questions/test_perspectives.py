@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_mimo.mimoseg.case_rows import RowSettings
 from monai_mimo.mimoseg.questions.perspectives import Sample, instructions, visual_clues
 from monai_mimo.mimoseg.questions.pool import draft_pool
 from monai_mimo.mimoseg.questions.reasoning import MOST_ENTITIES, reasoning
+from monai_mimo.mimoseg.questions.settings import RowSettings
 from monai_mimo.mimoseg.questions.words import give_away
 from tests.mimoseg.questions.conftest import EXAMPLE
 
