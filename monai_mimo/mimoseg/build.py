@@ -65,7 +65,8 @@ def build(
         drafts: questions of perspectives III and IV that were written before, e.g. by a language model.
         knowledge: knowledge records of the user's own.
         uses: source name -> how much of it is used.
-        workers: processes, where there are cases enough for them. More than 1 needs a main module that can be imported, as always with multiprocessing.
+        workers: processes, where there are cases enough for them. More than 1 needs a main module that can be imported, as
+            always with multiprocessing.
         ray: the address of a Ray cluster, which then does the work.
         strict: stop at the first case that fails.
 
@@ -129,9 +130,12 @@ def build_cases(plan: Plan, partial: Partial, run: Runner, strict: bool, progres
         Task(n, plan.cases[n], plan.settings[plan.origins[n]], plan.slices_per_volume, partial.shard(n))
         for n in wanted(plan, receipts)
     )
-    total, before = len(plan.cases), len(receipts)
+    limits = {name: min(use.images or len(plan.cases), use.rows or len(plan.cases)) for name, use in plan.uses.items()}
+    total = sum(min(count, limits[name]) for name, count in chosen.items())  # a case gives at least one row, mostly
     with (
-        tqdm(total=total, initial=before, desc="building", unit="case", disable=not progress, smoothing=0.05) as bar,
+        tqdm(
+            total=total, initial=len(receipts), desc="building", unit="case", disable=not progress, smoothing=0.05
+        ) as bar,
         closing(run(tasks)) as results,
     ):
         for task, receipt in results:

@@ -9,6 +9,7 @@ from typing import Any
 from .. import __version__
 from .build_case import Receipt
 from .card import NUMERALS
+from .cases import patient_key
 from .plan import Plan
 from .questions.pool import count_rejections
 from .splits import SPLITS
@@ -64,6 +65,7 @@ def make_report(
                 "noted": len(source.notes) + sum(receipts[n].noted for n in numbers),
             }
         )
+    patients = {patient_key(plan.cases[n]) for n, rows in kept.items() if rows}
     failed = [
         {"source": plan.origins[n], **dict(zip(("file", "found", "expected"), receipt.failure))}
         for n, receipt in sorted(receipts.items())
@@ -74,7 +76,7 @@ def make_report(
         "seed": plan.arguments["seed"],
         "split": plan.ratio,
         "arguments": plan.arguments,
-        "patients": dict(Counter(plan.split_of.values())),
+        "patients": {split: sum(plan.split_of[patient] == split for patient in patients) for split in SPLITS},
         "sources": sources,
         "failed": failed,
         "rejected drafts": rejections(plan, receipts),
