@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .data.collate import IGNORE
+from .data.conversation import PRESENCE
 from .models.mimo import Prediction
 from .models.phrase_alignment import inside_phrases
 
@@ -76,9 +77,7 @@ class MimoLoss(nn.Module):
         if prediction.alignment is not None and len(prediction.alignment.logits):
             parts["alignment"] = _contrastive(*prediction.alignment)
         if prediction.presence_logits is not None and targets.presence is not None:
-            logits, presence = prediction.presence_logits.float().flatten(0, 1), targets.presence.flatten()
-            total = F.cross_entropy(logits, presence, ignore_index=IGNORE, reduction="sum")
-            parts["presence"] = total / (presence != IGNORE).sum().clamp(min=1)
+            parts["presence"] = _balanced(prediction.presence_logits.float(), targets.presence)
         self.parts = {name: value.detach().item() for name, value in parts.items()}
         return torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
 
@@ -97,6 +96,14 @@ def _contrastive(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean negative log of the softmax that targets [K, P] get together, over rows of logits [K, P]."""
     logits = logits.float()
     return (logits.logsumexp(1) - logits.masked_fill(~targets, -torch.inf).logsumexp(1)).mean()
+
+
+def _balanced(logits: Tensor, presence: Tensor) -> Tensor:
+    """Cross-entropy of logits [Q, I, 3], the mean over the kinds of words that there are of the mean over the words of
+    each, since few words name something, and of those few what is not there."""
+    losses = F.cross_entropy(logits.flatten(0, 1), presence.flatten(), ignore_index=IGNORE, reduction="none")
+    means = [losses[presence.flatten() == kind].mean() for kind in PRESENCE if (presence == kind).any()]
+    return torch.stack(means).mean() if means else logits.sum() * 0
 
 
 def _iou(a: Tensor, b: Tensor) -> Tensor:

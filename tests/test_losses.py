@@ -71,3 +71,16 @@ def test_phrases_weigh_more() -> None:
     weights[5:] /= 13
     loss = MimoLoss(phrase=5, phrase_tokens=(2, 3))(out, Targets(LABELS, none))
     assert loss.item() == pytest.approx((weights * each).sum().item() / 2, rel=1e-5)
+
+
+def test_kinds_of_words_count_alike() -> None:
+    """Six words that name nothing weigh as much as one that names what is there and one that names what is not."""
+    logits, presence = torch.randn(2, 5, 3), torch.tensor([[0, 0, 0, 1, 2], [0, 0, 0, IGNORE, IGNORE]])
+    log = logits.log_softmax(-1)
+    nothing = torch.zeros(0, 4, 4)
+    prediction = Prediction(torch.zeros(1, 8), nothing, torch.zeros(0), presence_logits=logits)
+    loss = MimoLoss(presence=1.0)
+    loss(prediction, Targets(torch.tensor([[IGNORE, 3]]), nothing.bool(), presence))
+    unnamed = -log[:, :3, 0].mean()
+    expected = (unnamed - log[0, 3, 1] - log[0, 4, 2]) / 3
+    assert loss.parts["presence"] == pytest.approx(expected.item(), rel=1e-5)

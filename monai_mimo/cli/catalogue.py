@@ -85,7 +85,7 @@ def show(options: argparse.Namespace) -> None:
     record = _record(options.name)
     aliases = f" (also {', '.join(record.aliases)})" if record.aliases else ""
     print(f"{record.name}{aliases}: {record.title}")
-    for name in ("licence", "homepage", "citation", "obtain"):
+    for name in ("licence", "homepage", "citation", "obtain", "cohort"):
         if text := getattr(record, name):
             print(f"  {name}: {text.strip()}")
     for number, layout in enumerate(record.layouts, 1):

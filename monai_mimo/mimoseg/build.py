@@ -18,7 +18,7 @@ from ..errors import DataError, InputError, OutputError
 from .assemble import SplitWriter, count_perspectives, read_shard
 from .build_case import Receipt, Task, build_case
 from .card import data_card
-from .cases import SourceSpec, patient_key
+from .cases import SourceSpec
 from .limits import Budget, SourceUse
 from .partial import Partial
 from .plan import Plan, make_plan
@@ -61,7 +61,8 @@ def build(
         seed: decides split, questions and prompts.
         slices_per_volume: the most slices of a volume that are asked about.
         questions_per_image: about how many rows an image gives, in equal parts for each perspective.
-        perspectives: which questions are made, where a source allows them.
+        perspectives: which questions are made, where a source allows them. Sets that were published as questions without
+            masks keep all of theirs, as perspective 0.
         drafts: questions of perspectives III and IV that were written before, e.g. by a language model.
         knowledge: knowledge records of the user's own.
         uses: source name -> how much of it is used.
@@ -200,7 +201,7 @@ def assemble(plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], prog
             writer = SplitWriter(partial.new / split)
             for number, rows in kept.items():
                 case = plan.cases[number]
-                if plan.split_of[patient_key(case)] == split:
+                if plan.split(case) == split:
                     batches = read_shard(partial.shard(number), rows)
                     cell = (split, plan.origins[number], case.source, case.modality)
                     writer.add_case(count_perspectives(batch, counts, *cell) for batch in batches)

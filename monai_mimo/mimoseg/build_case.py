@@ -12,11 +12,13 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from ..errors import DataError, MimoError, OutputError
-from .case_rows import RowSettings, slice_rows
+from .case_rows import slice_rows
 from .cases import Case
+from .questions.settings import RowSettings
 from .read_case import ShownSlice, read_case
 from .schema import FEATURES
 from .temporary import temporary
+from .vqa import read_picture, vqa_rows
 
 SCHEMA = FEATURES.arrow_schema
 DraftKey = tuple[tuple[str, ...], int, str]  # entities, perspective, clue
@@ -123,8 +125,7 @@ def image_batches(task: Task, tally: Tally) -> Iterator[pa.RecordBatch]:
         MimoError: whatever is wrong with the case; one case must not end a build of many.
     """
     try:
-        for shown in read_case(task.case, task.slices_per_volume):
-            rows = list(slice_rows(task.case, shown, task.settings))
+        for shown, rows in shown_rows(task):
             tally.count(shown, len(task.case.labels), rows)
             if rows:
                 yield pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
@@ -132,3 +133,14 @@ def image_batches(task: Task, tally: Tally) -> Iterator[pa.RecordBatch]:
         raise
     except Exception as error:
         raise DataError(task.case.image, f"{type(error).__name__}: {error}", "a case that can be read") from error
+
+
+def shown_rows(task: Task) -> Iterator[tuple[ShownSlice, list[dict[str, Any]]]]:
+    """Each image of a case with its rows: what was published about it, or what is asked about its masks."""
+    case = task.case
+    if case.pairs:
+        shown = read_picture(case)
+        yield shown, list(vqa_rows(case, shown))
+        return
+    for shown in read_case(case, task.slices_per_volume):
+        yield shown, list(slice_rows(case, shown, task.settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -9,7 +10,9 @@ import yaml
 from .catalogue.record import find_record
 from .schema import FEATURES
 
-NUMERALS = ("VQA without masks", "I", "II", "III", "IV")
+# The perspectives, by number; VQA has no masks.
+NUMERALS = ("VQA", "I", "II", "III", "IV")
+VQA = "\n\nVQA are questions that were published with their answers, without masks; published splits of them are kept."
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**9, "1M<n<10M"))
 
 
@@ -46,6 +49,11 @@ def data_card(report: dict[str, Any], split_bytes: dict[str, int]) -> str:
 def body(report: dict[str, Any]) -> str:
     """The part for people."""
     failed = len(report["failed"])
+    shared = report["patients in two splits"]
+    apart = (
+        "no patient is in two of them" if not shared else f"{shared} patients are in two, as their sets were published"
+    )
+    vqa = VQA if any(NUMERALS[0] in source["rows by perspective"] for source in report["sources"]) else ""
     unused = "Every case could be read." if not failed else f"{failed} case{'s' * (failed > 1)} could not be used."
     return f"""# MIMOSeg
 
@@ -54,7 +62,7 @@ Questions about medical images whose answers tie each phrase to a mask, built fr
 
 ## Splits
 
-By patient ({report["split"]}); no patient is in two of them.
+By patient ({report["split"]}); {apart}.
 
 {splits_table(report)}
 
@@ -62,7 +70,7 @@ By patient ({report["split"]}); no patient is in two of them.
 
 I names what is to be segmented, II points at it, III asks for knowledge of it without naming it, IV points and asks for
 knowledge. The texts of **III and IV come from knowledge records that were not reviewed by a clinician** unless a record
-says so, or from a language model where drafts of one were given (column `template`); treat them as such.
+says so, or from a language model where drafts of one were given (column `template`); treat them as such.{vqa}
 
 ## Sources and licences
 
@@ -85,16 +93,14 @@ or `datasets.load_dataset(DIR)`, which copies it to its cache. One row is one qu
 
 def splits_table(report: dict[str, Any]) -> str:
     """Rows by split and perspective."""
-    cells = {
-        (split, key.rpartition("perspective ")[2]): 0 for split, keys in report["rows"].items() for key in keys
-    }  # fmt: skip
+    cells: Counter[tuple[str, str]] = Counter()
     for split, keys in report["rows"].items():
         for key, count in keys.items():
-            cells[split, key.rpartition("perspective ")[2]] += count
+            cells[split, key.rpartition(", ")[2].removeprefix("perspective ")] += count
     columns = [name for name in NUMERALS if any(column == name for _, column in cells)]
     lines: list[list[Any]] = [["split", "patients", *columns, "all"]]
     for split, keys in report["rows"].items():
-        counts = [cells.get((split, column), 0) for column in columns]
+        counts = [cells[split, column] for column in columns]
         lines.append([split, report["patients"].get(split, 0), *counts, sum(keys.values())])
     return table(lines)
 

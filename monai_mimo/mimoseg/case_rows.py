@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,28 +14,9 @@ from .cases import Case, patient_key
 from .questions.perspectives import Sample, instructions, visual_clues
 from .questions.pool import draft_pool, is_known
 from .questions.reasoning import reasoning
+from .questions.settings import RowSettings
 from .read_case import ShownSlice
 from .rle import encode_rle
-
-
-@dataclass(frozen=True)
-class RowSettings:
-    """What decides the questions, apart from the slice itself; it can be sent to other processes.
-
-    Attributes:
-        entities: by modality, every entity that some source labels.
-        questions_per_image: about how many rows an image gives, the same number of each perspective.
-        perspectives: those that are made, of those that a case allows.
-        drafts: a JSONL file of drafts, or a folder of such files, which take the place of the offline writer's.
-        knowledge: the user's own knowledge records, which are added to the packaged ones or replace them.
-    """
-
-    entities: dict[str, tuple[str, ...]]
-    seed: int = 0
-    questions_per_image: int = 8
-    perspectives: tuple[int, ...] = (1, 2, 3, 4)
-    drafts: Path | None = None
-    knowledge: tuple[Path, ...] = ()
 
 
 def slice_rows(case: Case, shown: ShownSlice, settings: RowSettings) -> Iterator[dict[str, Any]]:

@@ -66,8 +66,19 @@ class Label:
 
 
 @dataclass(frozen=True)
+class VqaPair:
+    """A question that was published with its answer; `number` is its place in the set, `template` "LAYOUT/closed" or
+    "LAYOUT/open"."""
+
+    number: int
+    question: str
+    answer: str
+    template: str
+
+
+@dataclass(frozen=True)
 class Case:
-    """One image with all entities that its source labels.
+    """One image with all entities that its source labels, or with the questions that were published about it.
 
     Attributes:
         image: a file, or the folder of a DICOM series; `channel` is the one to read of a 4-D file.
@@ -77,6 +88,9 @@ class Case:
         window: (level, width) of the grey values; none: the rule of the modality.
         perspectives: which questions may be made of it.
         root: the folder of the source set; the builder fills it in.
+        cohort: sets that hold the same patients under the same ids name one cohort.
+        split: in which it was published; none: splits are drawn by patient.
+        pairs: what was published about it, in a set without masks. It has no labels, and its modality may be "".
     """
 
     source: str
@@ -90,6 +104,14 @@ class Case:
     window: tuple[float, float] | None = None
     perspectives: tuple[int, ...] = (1, 2, 3, 4)
     root: Path | None = None
+    cohort: str | None = None
+    split: str | None = None
+    pairs: tuple[VqaPair, ...] = ()
+
+    @property
+    def group(self) -> str:
+        """Within which a patient's id is one patient: the cohort, or else the source."""
+        return self.cohort or self.source
 
     @property
     def file(self) -> str:
@@ -99,7 +121,9 @@ class Case:
     @property
     def key(self) -> str:
         """What tells it from every other case of its source, wherever the source lies: the file, what is read of it and how
-        it is shown, and its labels."""
+        it is shown, and its labels or questions."""
+        if self.pairs:
+            return f"{self.file} {self.split} {self.pairs}"
         shown = (self.sequence, self.channel, self.plane, self.window, self.perspectives)
         labels = {e: (label.path and below(self.root, label.path), label.value) for e, label in self.labels.items()}
         return f"{self.file} {shown} {labels}"
@@ -144,4 +168,4 @@ def below(root: Path | None, path: Path) -> str:
 
 def patient_key(case: Case) -> str:
     """A name for the patient that does not tell who it is: 16 hex digits of sha256."""
-    return hashlib.sha256(f"{case.source}/{case.patient}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{case.group}/{case.patient}".encode()).hexdigest()[:16]

@@ -12,10 +12,10 @@ from typing import Any
 from .. import __version__
 from ..errors import DataError, InputError
 from ..transforms.reading import NIFTI, has_suffix
-from .case_rows import RowSettings
 from .cases import Case, Source, SourceSpec, patient_key
 from .limits import SourceUse, sample_cases
 from .questions.pool import knowledge_of, read_drafts
+from .questions.settings import RowSettings
 from .sources import open_source
 from .splits import LARGE_SET, PUBLISHED, SMALL, parse_ratio, split_patients
 
@@ -29,7 +29,7 @@ class Plan:
         origins: of each case, the name of the source as the user gave it; a release of many sets has cases of many sources.
         uses: origin -> how much of it is used.
         settings: origin -> how its questions are made.
-        split_of: patient key -> split.
+        split_of: patient key -> split, of those whose split is drawn; see `split`.
         arguments: what the user asked for, as JSON.
     """
 
@@ -43,11 +43,15 @@ class Plan:
     slices_per_volume: int
     arguments: dict[str, Any]
 
+    def split(self, case: Case) -> str:
+        """Of one of the cases: as published, or else that of its patient."""
+        return case.split or self.split_of[patient_key(case)]
+
     def identity(self) -> dict[str, Any]:
         """What makes two builds the same: version, arguments, and hashes of the list of cases and of the user's texts."""
         cases = hashlib.sha256()
         for case in self.cases:
-            cases.update(f"{case.source}/{case.key}/{case.patient}/{case.modality}\n".encode())
+            cases.update(f"{case.source}/{case.key}/{patient_key(case)}/{case.modality}\n".encode())
         texts = [path for settings in self.settings.values() for path in (settings.drafts, *settings.knowledge) if path]
         return {
             "version": __version__,
@@ -95,8 +99,7 @@ def make_plan(
         wanted = check_perspectives(use.perspectives or perspectives)
         settings[name] = RowSettings(entities, seed, count, wanted, drafts, tuple(knowledge))
     if ratio == "auto":
-        images = {True: slices_per_volume, False: 1}
-        rows = sum(images[is_volume(case)] * settings[name].questions_per_image for name, case in chosen)
+        rows = sum(expected_rows(case, slices_per_volume, settings[name].questions_per_image) for name, case in chosen)
         ratio = PUBLISHED if rows > LARGE_SET else SMALL
     arguments = {
         "sources": [describe(spec, used[spec.name]) for spec in specs],
@@ -118,10 +121,12 @@ def prepare_cases(source: Source, use: SourceUse, seed: int) -> list[Case]:
 
 
 def split_cases(cases: Sequence[Case], ratio: str, seed: int) -> dict[str, str]:
-    """Split of each patient key, decided within each source and modality so that every split sees all of them."""
+    """Split of each patient key, decided within each cohort or source and modality so that every split sees all of them.
+    Cases that were published in splits are left out."""
     groups: dict[tuple[str, str], list[str]] = {}
     for case in cases:
-        groups.setdefault((case.source, case.modality), []).append(patient_key(case))
+        if case.split is None:
+            groups.setdefault((case.group, case.modality), []).append(patient_key(case))
     fractions = parse_ratio(ratio)
     return {
         patient: split for group in groups.values() for patient, split in split_patients(group, fractions, seed).items()
@@ -145,6 +150,13 @@ def check_perspectives(perspectives: Sequence[int]) -> tuple[int, ...]:
     if not perspectives or not set(perspectives) <= {1, 2, 3, 4}:
         raise InputError("perspectives", str(list(perspectives)), "some of 1, 2, 3, 4")
     return tuple(sorted(set(perspectives)))
+
+
+def expected_rows(case: Case, slices_per_volume: int, questions_per_image: int) -> int:
+    """About how many rows a case gives."""
+    if case.pairs:
+        return len(case.pairs)
+    return questions_per_image * (slices_per_volume if is_volume(case) else 1)
 
 
 def is_volume(case: Case) -> bool:

@@ -147,6 +147,7 @@ def _cases(name: str, tree: Tree, record: Record, layout: Layout, found: Found) 
                         plane=series.axis,
                         window=(series.window.level, series.window.width) if series.window else None,
                         perspectives=tuple(series.perspectives),
+                        cohort=record.cohort,
                     )
                 )
                 used.add(number)

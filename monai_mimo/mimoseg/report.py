@@ -32,9 +32,14 @@ def make_report(
     sets: dict[str, Counter] = {source.name: Counter() for source in plan.sources}
     for (split, origin, name_of_set, modality, perspective), count in sorted(counts.items()):
         name = f"perspective {NUMERALS[perspective]}" if perspective else NUMERALS[0]
-        rows[split][f"{modality}, {name}"] += count
+        rows[split][f"{modality or 'not stated'}, {name}"] += count
         by_source[origin][name] += count
         sets[origin][name_of_set] += count
+    patients: dict[str, set[str]] = {}
+    for number, taken in kept.items():
+        if taken:
+            case = plan.cases[number]
+            patients.setdefault(patient_key(case), set()).add(plan.split(case))
     chosen = Counter(plan.origins)
     reached: dict[str, list[int]] = {source.name: [] for source in plan.sources}
     for number in sorted(receipts):
@@ -65,7 +70,6 @@ def make_report(
                 "noted": len(source.notes) + sum(receipts[n].noted for n in numbers),
             }
         )
-    patients = {patient_key(plan.cases[n]) for n, rows in kept.items() if rows}
     failed = [
         {"source": plan.origins[n], **dict(zip(("file", "found", "expected"), receipt.failure))}
         for n, receipt in sorted(receipts.items())
@@ -76,7 +80,8 @@ def make_report(
         "seed": plan.arguments["seed"],
         "split": plan.ratio,
         "arguments": plan.arguments,
-        "patients": {split: sum(plan.split_of[patient] == split for patient in patients) for split in SPLITS},
+        "patients": {split: sum(split in of for of in patients.values()) for split in SPLITS},
+        "patients in two splits": sum(len(of) > 1 for of in patients.values()),
         "sources": sources,
         "failed": failed,
         "rejected drafts": rejections(plan, receipts),

@@ -79,6 +79,7 @@ def sa_med2d_cases(folder: Path) -> tuple[list[Case], list[str]]:
                 labels={entity: _label(paths) for entity, paths in found.items()},
                 sequence=sequence,
                 perspectives=tuple(series.perspectives),
+                cohort=record.cohort,
             )
         )
     return cases, [f"{count} {what}" for what, count in left_out.most_common()]

@@ -7,7 +7,7 @@
 | image_id | the same for all questions about one image |
 | size | [h, w] in pixels |
 | modality, source | e.g. "CT"; the name of the source set |
-| patient | a hash of source and patient |
+| patient | a hash of source (or its cohort) and patient |
 | slice | its number in the volume in display orientation; -1 for a picture |
 | spacing_mm | [row, column] in millimetres, empty when unknown |
 | sequence | of MR or perfusion images, e.g. "FLAIR"; empty when there is none |

@@ -11,6 +11,7 @@ from .catalogue.record import Record, find_record, load_record
 from .plain_layouts import decathlon_cases, folder_cases, phantom_cases
 from .record_cases import record_cases, scan
 from .sa_med2d import MAPPING, PAIRS, sa_med2d_cases
+from .vqa import open_vqa
 
 OWN_RECORD = "mimoseg.yaml"
 
@@ -46,15 +47,20 @@ def open_source(spec: SourceSpec) -> Source:
     """Find the layout of a source set and list its cases.
 
     What tells the layout is, in this order: a record or a label that the user names, mimoseg.yaml in the folder, the
-    record of the catalogue with the name of the set, and the folder itself. A fault of one case (a missing or
+    record of the catalogue with the name of the set, and the folder itself; or the file with the questions of a set
+    without masks. A fault of one case (a missing or
     damaged file) is raised when that case is read, by `read_case`.
 
     Raises:
         DataError: the folder has no known layout, or holds no case.
     """
+    record = _record_of(spec)
+    if record is None and spec.label is None:
+        questions = open_vqa(spec.name, spec.path)
+        if questions is not None:
+            return questions
     if not spec.path.is_dir():
         raise DataError(spec.path, "no such folder", "a source set")
-    record = _record_of(spec)
     why_not: DataError | None = None
     if record is not None:
         try:

@@ -22,7 +22,6 @@ from .catalogue import Series, find_record
 from .load import load_mimoseg
 from .splits import SPLITS
 
-ROMAN = ("VQA", "I", "II", "III", "IV")  # the perspectives, by number
 KEYS = ("source", "modality", "sequence", "perspective")
 COLUMNS = [*((key, pa.string()) for key in KEYS[:3]), (KEYS[3], pa.int8()), ("image_id", pa.string())]
 

@@ -14,10 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..visualize import PALETTE, PanelRow, panel, save_figure
+from .card import NUMERALS
 from .plain_text import plain_answer
 from .rle import decode_rle
 from .splits import SPLITS
-from .stats import ROMAN, Statistics, published_splits
+from .stats import Statistics, published_splits
 
 SHADES = [tuple(v / 255 for v in color) for color in [PALETTE[6], *PALETTE[:6]]]  # blue for the largest
 GREY = (0.55, 0.55, 0.55)
@@ -29,7 +30,7 @@ def draw_samples(statistics: Statistics, path: Path) -> None:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     published = published_splits()
     for axis, split in zip(figure.subplots(1, len(SPLITS)), SPLITS):
-        names = [ROMAN[p] for p in statistics.samples]
+        names = [NUMERALS[p] for p in statistics.samples]
         numbers = [cells[split] for cells in statistics.samples.values()]
         bars = axis.bar(names, numbers, color=SHADES[0], width=0.65)
         axis.bar_label(bars, [f"{n:,}" for n in numbers], fontsize=9, padding=2)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OutputError
+from .card import NUMERALS
 from .splits import SPLITS
-from .stats import ROMAN, Statistics, count, open_splits, published_splits
+from .stats import Statistics, count, open_splits, published_splits
 from .stats_pictures import draw_entities, draw_examples, draw_modalities, draw_samples
 
 Cell = str | int | None
@@ -64,7 +65,7 @@ def _samples(statistics: Statistics) -> Table:
     for perspective, cells in statistics.samples.items():
         ours = [cells[split] for split in SPLITS]
         theirs = [published[perspective][split] for split in SPLITS] if perspective in published else None
-        rows.append([ROMAN[perspective], *ours, sum(ours), *([*theirs, sum(theirs)] if theirs else [None] * 4)])
+        rows.append([NUMERALS[perspective], *ours, sum(ours), *([*theirs, sum(theirs)] if theirs else [None] * 4)])
     rows.append(["all", *(sum(row[i] or 0 for row in rows) for i in range(1, 9))])  # type: ignore[misc]
     columns = [*SPLITS, "total"]
     return Table(
@@ -93,7 +94,7 @@ def _sources(statistics: Statistics) -> Table:
             s.source,
             s.modality + (f" ({', '.join(s.sequences)})" if s.sequences else ""),
             ", ".join(s.entities),
-            ", ".join(ROMAN[p] for p in s.perspectives),
+            ", ".join(NUMERALS[p] for p in s.perspectives),
             s.counts.samples,
             s.counts.images,
             s.published_images,
@@ -158,7 +159,7 @@ def write_statistics(folder: str | Path, out: str | Path, *, force: bool = False
             draw_modalities(statistics, new / "modalities.png")
             draw_entities(statistics, new / "entities.png")
             for perspective in statistics.samples:
-                draw_examples(splits, perspective, new / f"perspective-{ROMAN[perspective]}.png")
+                draw_examples(splits, perspective, new / f"perspective-{NUMERALS[perspective]}.png")
             pictures = sorted((p.name for p in new.glob("*.png")), key=lambda p: (len(p), p))
             (new / "statistics.md").write_text(report(statistics, Path(folder).name, pictures), encoding="utf-8")
             if out.exists():

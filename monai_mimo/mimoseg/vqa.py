@@ -18,65 +18,21 @@ import io
 import json
 import pickle
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .. import __version__
 from ..errors import DataError, InputError
-from .splits import parse_ratio, split_patients
+from .case_rows import row_of
+from .cases import Case, Source, VqaPair
+from .questions.perspectives import Sample
+from .read_case import ShownSlice
 
 TAGS = re.compile(r"\s*</?(?:image|p|SEG|point|box|s|pad)>\s*")
 ENCODED = ("PNG", "JPEG")  # kept as they are
-
-
-@dataclass(frozen=True)
-class VqaPair:
-    """A question and its answer; `kind` is "closed" or "open", `number` its place in the set."""
-
-    number: int
-    question: str
-    answer: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class VqaImage:
-    """One image with what is asked about it in one split.
-
-    Attributes:
-        file: the image; name: its path below the set.
-        patient: what must stay in one split: a patient, a case, or an article.
-        modality: "" when the set does not say.
-        split: as published; none when there is no published split.
-    """
-
-    file: Path
-    name: str
-    patient: str
-    modality: str
-    split: str | None
-    pairs: tuple[VqaPair, ...]
-
-
-@dataclass(frozen=True)
-class VqaSet:
-    """A set that was found.
-
-    Attributes:
-        layout: "vqa-rad", "slake", "path-vqa" or "llava-med".
-        missing: names of images that are asked about and are not there; their questions are left out.
-        left_out: questions in other languages, or without a text.
-    """
-
-    layout: str
-    path: Path
-    images: tuple[VqaImage, ...]
-    missing: tuple[str, ...]
-    left_out: int
 
 
 @dataclass(frozen=True)
@@ -93,97 +49,101 @@ class _Entry:
     wanted: bool = True
 
 
-def open_vqa(path: str | Path) -> VqaSet | None:
-    """Find out which of the sets lies in a folder, and list its images; none when it is no such set.
+def open_vqa(name: str, path: str | Path) -> Source | None:
+    """Find out which of the sets lies in a folder, and list its images; none when it is no such set. An image that is asked
+    about in two published splits is a case in each.
+
+    Args:
+        name: of the set in the built set.
+        path: the folder, or the file with the questions of LLaVA-Med.
 
     Raises:
         DataError: a file of the set is damaged, lacks an entry, or not one of its images is there.
     """
     path = Path(path)
     for layout, (find, read) in LAYOUTS.items():
-        root = find(path)
-        if root is not None:
-            return _collect(layout, path if path.is_dir() else path.parent, root, read)
+        file = find(path)
+        if file is not None:
+            return _collect(Source(name, path if path.is_dir() else path.parent, layout), file, read)
     return None
 
 
-def _collect(layout: str, path: Path, root: Path, read: Callable[[Path], Iterator[_Entry]]) -> VqaSet:
+def _collect(source: Source, file: Path, read: Callable[[Path], Iterator[_Entry]]) -> Source:
+    """Fill in cases and notes from the file or folder with the questions."""
     groups: dict[tuple[str, str | None], list[tuple[_Entry, VqaPair]]] = {}
     missing: dict[str, None] = {}
     there: dict[str, bool] = {}
     left_out = 0
+    expected = f"the file of {source.layout} as published"
     try:
-        for number, entry in enumerate(read(root)):
+        for number, entry in enumerate(read(file)):
             question, answer = (TAGS.sub(" ", str(text)).strip() for text in (entry.question, entry.answer))
             if not (entry.wanted and question and answer):
                 left_out += 1
                 continue
-            if not there.setdefault(entry.name, (path / entry.name).is_file()):
+            if not there.setdefault(entry.name, (source.path / entry.name).is_file()):
                 missing[entry.name] = None
                 continue
-            pair = VqaPair(number, question, answer, entry.kind)
+            pair = VqaPair(number, question, answer, f"{source.layout}/{entry.kind}")
             groups.setdefault((entry.name, entry.split), []).append((entry, pair))
     except (ValueError, TypeError, AttributeError, pickle.UnpicklingError, EOFError) as error:
-        raise DataError(root, f"no readable questions ({error})", f"the file of {layout} as published") from error
+        raise DataError(file, f"no readable questions ({error})", expected) from error
     except KeyError as error:
-        raise DataError(root, f"a question without {error}", f"the file of {layout} as published") from error
+        raise DataError(file, f"a question without {error}", expected) from error
     if not groups:
         found = f"not one of {len(missing)} images ({next(iter(missing), '-')})"
-        raise DataError(path, found, "the images beside the questions")
-    images = (
-        VqaImage(path / name, name, of[0][0].patient, of[0][0].modality, split, tuple(pair for _, pair in of))
-        for (name, split), of in groups.items()
-    )
-    return VqaSet(layout, path, tuple(images), tuple(missing), left_out)
+        raise DataError(source.path, found, "the images beside the questions")
+    for (name, split), of in groups.items():
+        first, _ = of[0]
+        source.cases.append(
+            Case(
+                source=source.name,
+                patient=first.patient,
+                modality=first.modality,
+                image=source.path / name,
+                labels={},
+                perspectives=(0,),
+                root=source.path,
+                split=split,
+                pairs=tuple(pair for _, pair in of),
+            )
+        )
+    source.notes += _notes(source.cases, list(missing), left_out)
+    return source
 
 
-def vqa_splits(found: VqaSet, ratio: str = "80:10:10", seed: int = 0) -> list[str]:
-    """The split of each image of the set: as published, or else by patient."""
-    unknown = {image.patient for image in found.images if image.split is None}
-    drawn: Mapping[str, str] = split_patients(unknown, parse_ratio(ratio), seed)
-    return [image.split or drawn[image.patient] for image in found.images]
+def _notes(cases: list[Case], missing: list[str], left_out: int) -> list[str]:
+    notes = []
+    splits: dict[str, set[str | None]] = {}
+    for case in cases:
+        splits.setdefault(case.patient, set()).add(case.split)
+    if several := sum(len(of) > 1 for of in splits.values()):
+        notes.append(f"{several} patients or cases in more than one of the published splits, which are kept")
+    if left_out:
+        notes.append(f"{left_out} questions in other languages or without a text")
+    return notes + [f"{name}: asked about and not there" for name in missing]
 
 
-def vqa_rows(image: VqaImage, layout: str, source: str) -> Iterator[dict[str, Any]]:
-    """The rows about one image, in the columns of `schema`, without masks and prompts.
-
-    Args:
-        layout: of the set; the rows' template is LAYOUT/closed or LAYOUT/open.
-        source: the name of the set in the built set.
+def read_picture(case: Case) -> ShownSlice:
+    """The image of a case as it is shown.
 
     Raises:
-        InputError: the image cannot be read.
+        InputError: it cannot be read.
     """
-    encoded, size = _encoded(image.file)
-    image_id = hashlib.sha256(f"{source}/{image.name}".encode()).hexdigest()[:16]
-    patient = hashlib.sha256(f"{source}/{image.patient}".encode()).hexdigest()[:16]
-    for pair in image.pairs:
-        yield {
-            "id": f"{image_id}-{pair.number}",
-            "image": {"bytes": encoded, "path": None},
-            "image_id": image_id,
-            "size": size,
-            "modality": image.modality,
-            "source": source,
-            "patient": patient,
-            "slice": -1,
-            "sequence": "",
-            "spacing_mm": [],
-            "perspective": 0,
-            "question": pair.question,
-            "answer": pair.answer,
-            "entities": [],
-            "absent": [],
-            "points": [],
-            "boxes": [],
-            "template": f"{layout}/{pair.kind}",
-            "file": image.name,
-            "builder": __version__,
-        }
+    encoded, size = _encoded(case.image)
+    return ShownSlice(encoded, size, number=-1, spacing_mm=None, masks={}, absent=[])
 
 
-def _encoded(file: Path) -> tuple[bytes, list[int]]:
-    """The bytes of a PNG or JPEG file and its size [h, w] as it is shown; other formats become PNG."""
+def vqa_rows(case: Case, shown: ShownSlice) -> Iterator[dict[str, Any]]:
+    """The rows about one image, in the columns of `schema`, without masks and prompts."""
+    image_id = hashlib.sha256(f"{case.source}/{case.file}".encode()).hexdigest()[:16]
+    for pair in case.pairs:
+        sample = Sample(0, pair.question, pair.answer, phrases=[], template=pair.template)
+        yield row_of(case, shown, sample, {}, image_id, pair.number)
+
+
+def _encoded(file: Path) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a PNG or JPEG file and its size (h, w) as it is shown; other formats become PNG."""
     try:
         encoded = file.read_bytes()
         with Image.open(io.BytesIO(encoded)) as picture:
@@ -193,7 +153,9 @@ def _encoded(file: Path) -> tuple[bytes, list[int]]:
                 out = io.BytesIO()
                 shown.convert("RGB").save(out, format="PNG")
                 encoded = out.getvalue()
-            return encoded, [shown.height, shown.width]
+            return encoded, (shown.height, shown.width)
+    except UnidentifiedImageError as error:  # its own text has the place of an object in memory
+        raise InputError(file, "no image in a known format", "a picture") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(file, f"no readable image ({error})", "a picture") from error
 

@@ -99,7 +99,9 @@ class Mimo(nn.Module):
         self.prompt_encoder = PromptEncoder(width, config.image_size)
         self.language_model = LanguageModel(config.language_model, config.lora, tokenizer)
         self.input_aligner = InputAligner(config.aligner, width, self.language_model.width)
-        self.presence = Presence(config.aligner.width, self.language_model.width) if config.aligner.presence else None
+        self.presence = (
+            Presence(config.aligner.width, width, self.language_model.width) if config.aligner.presence else None
+        )
         self.phrase_of_seg = nn.Linear(self.language_model.width, self.language_model.width)  # for the alignment loss
         self.mask_decoder = MaskDecoder(config.mask_decoder, self.language_model.width)
         self.image_id, self.point_id, self.box_id, self.seg_id = tokenizer.convert_tokens_to_ids(
@@ -192,7 +194,7 @@ class Mimo(nn.Module):
         )
         presence = None
         if self.presence is not None:
-            presence = self.presence(word_tokens)
+            presence = self.presence(word_tokens, prompted.context)
             known = questions.presence if self.training else presence.argmax(-1)
             embeddings = self.embed_words(questions, self.presence.tell(known))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,18 +17,22 @@ class Presence(nn.Module):
     hold the words of the question against the image; the aligner sees both.
 
     Args:
-        width: channels of the aligner; text_width: channels H of the LLM.
+        width: channels of the aligner; image_width: channels D of the image features; text_width: channels H of the LLM.
     """
 
-    def __init__(self, width: int, text_width: int) -> None:
+    def __init__(self, width: int, image_width: int, text_width: int) -> None:
         super().__init__()
-        self.classify = nn.Linear(width, len(PRESENCE))
+        self.classify = nn.Sequential(
+            nn.Linear(width + image_width, 2 * width), nn.GELU(), nn.Linear(2 * width, len(PRESENCE))
+        )
         self.embedding = nn.Embedding(len(PRESENCE), text_width)
         nn.init.normal_(self.embedding.weight, std=text_width**-0.5)  # as long as a word
 
-    def forward(self, words: Tensor) -> Tensor:
-        """words [..., width] -> logits [..., 3]."""
-        return self.classify(words)
+    def forward(self, words: Tensor, image: Tensor) -> Tensor:
+        """words [Q, I, width] and image features [Q, D, h, w] -> logits [Q, I, 3]. What the words found in the image by
+        attention is in them; the mean of the image says what kind of image it is."""
+        kind = image.mean(dim=(2, 3)).unsqueeze(1).expand(-1, words.shape[1], -1)
+        return self.classify(torch.cat([words, kind], dim=2))
 
     def tell(self, presence: Tensor) -> Tensor:
         """What to add to each word's embedding [..., H] for its presence [...]; nothing to a word that names nothing, and to

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_mimo.mimoseg.case_rows import RowSettings, slice_rows
+from monai_mimo.mimoseg.case_rows import slice_rows
 from monai_mimo.mimoseg.cases import Case, Label
+from monai_mimo.mimoseg.questions.settings import RowSettings
 from monai_mimo.mimoseg.read_case import ShownSlice
 from monai_mimo.mimoseg.rle import decode_rle
 from monai_mimo.mimoseg.schema import FEATURES

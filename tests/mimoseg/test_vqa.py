@@ -16,13 +16,19 @@ from PIL import Image
 from monai_mimo.data.dataset import MimoSegDataset, make_loader
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.metrics import Grounded, GroundingMetric, Reference
-from monai_mimo.mimoseg import load_mimoseg
+from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
+from monai_mimo.mimoseg import build_case as build_case_module
+from monai_mimo.mimoseg.plan import make_plan
 from monai_mimo.mimoseg.schema import FEATURES
-from monai_mimo.mimoseg.stats import count
-from monai_mimo.mimoseg.vqa import open_vqa, vqa_rows, vqa_splits
+from monai_mimo.mimoseg.sources import discover
+from monai_mimo.mimoseg.stats import count, open_splits
+from monai_mimo.mimoseg.vqa import open_vqa, read_picture, vqa_rows
 from monai_mimo.models import Mimo
 
 from .hand_counted import datasets
+from .small_source import contents, small_source
+
+SPLITS = ("train", "validation", "test")
 
 
 def draw(path: Path, size: tuple[int, int] = (30, 20), **options: Any) -> None:
@@ -144,11 +150,9 @@ MINIATURES: dict[str, Callable[[Path], None]] = {
 
 def rows_of(layout: str, root: Path) -> list[tuple[str, dict[str, Any]]]:
     MINIATURES[layout](root)
-    found = open_vqa(root)
-    assert found is not None
-    assert found.layout == layout
-    splits = vqa_splits(found)
-    return [(s, row) for s, image in zip(splits, found.images) for row in vqa_rows(image, layout, "mine")]
+    plan = make_plan([SourceSpec("mine", root)])
+    assert [source.layout for source in plan.sources] == [layout]
+    return [(plan.split(case), row) for case in plan.cases for row in vqa_rows(case, read_picture(case))]
 
 
 @pytest.mark.parametrize("layout", MINIATURES)
@@ -189,9 +193,9 @@ def test_slake(tmp_path: Path) -> None:
         ("validation", "slake/closed", "CT", "Is this a CT?", "Yes"),
         ("test", "slake/open", "X-ray", "Which organ is abnormal?", "Lung"),
     ]
-    found = open_vqa(tmp_path / "x")
+    found = open_vqa("mine", tmp_path / "x")
     assert found is not None
-    assert found.left_out == 1
+    assert found.notes == ["1 questions in other languages or without a text"]
 
 
 def test_path_vqa(tmp_path: Path) -> None:
@@ -213,16 +217,16 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: py
     path_vqa(tmp_path / "x")
     (tmp_path / "x" / "qas" / "val" / "val_qa.pkl").write_bytes(pickle.dumps([Evil()]))
     with pytest.raises(DataError):
-        open_vqa(tmp_path / "x")
+        open_vqa("mine", tmp_path / "x")
     assert not (tmp_path / "pwned").exists()
 
 
 def test_llava_med(tmp_path: Path) -> None:
     rows = rows_of("llava-med", tmp_path / "x")
     assert len(rows) == 2 * (21 - 1)
-    found = open_vqa(tmp_path / "x")
+    found = open_vqa("mine", tmp_path / "x")
     assert found is not None
-    assert found.missing == ("images/20000003_F2.jpg",)
+    assert found.notes == ["images/20000003_F2.jpg: asked about and not there"]
     assert {r["modality"] for _, r in rows} == {"CT", "histology"}
     assert {r["question"] for _, r in rows} == {"What does the image show?", "Where is it?"}
     articles: dict[str, set[str]] = {}
@@ -231,15 +235,13 @@ def test_llava_med(tmp_path: Path) -> None:
     assert len(articles) == 11
     assert all(len(splits) == 1 for splits in articles.values())
     assert set.union(*articles.values()) == {"train", "validation", "test"}
-    by_file = open_vqa(tmp_path / "x" / "llava_med_instruct_60k_inline_mention.json")
-    assert by_file is not None
-    assert by_file.images == found.images
+    assert open_vqa("mine", tmp_path / "x" / "llava_med_instruct_60k_inline_mention.json") == found
 
 
 def test_other_folders_are_none(tmp_path: Path, phantom: Path) -> None:
-    assert open_vqa(tmp_path) is None
-    assert open_vqa(phantom) is None
-    assert open_vqa(tmp_path / "nowhere") is None
+    assert open_vqa("mine", tmp_path) is None
+    assert open_vqa("mine", phantom) is None
+    assert open_vqa("mine", tmp_path / "nowhere") is None
 
 
 @pytest.mark.parametrize("text", ["[", '{"a": 1}', '[{"image_name": "synpic100.jpg"}]', "[3]"])
@@ -247,7 +249,7 @@ def test_damaged_questions(tmp_path: Path, text: str) -> None:
     vqa_rad(tmp_path / "x")
     (tmp_path / "x" / "VQA_RAD Dataset Public.json").write_text(text)
     with pytest.raises(DataError) as error:
-        open_vqa(tmp_path / "x")
+        open_vqa("mine", tmp_path / "x")
     assert "\n" not in str(error.value)
 
 
@@ -256,7 +258,7 @@ def test_no_images_at_all(tmp_path: Path) -> None:
     for file in (tmp_path / "x" / "VQA_RAD Image Folder").iterdir():
         file.unlink()
     with pytest.raises(DataError, match="not one of 3 images"):
-        open_vqa(tmp_path / "x")
+        open_vqa("mine", tmp_path / "x")
 
 
 def test_images_turned_or_damaged(tmp_path: Path) -> None:
@@ -265,14 +267,14 @@ def test_images_turned_or_damaged(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
     draw(folder / "synpic100.jpg", exif=exif)
-    found = open_vqa(tmp_path / "x")
+    found = open_vqa("mine", tmp_path / "x")
     assert found is not None
-    turned = next(i for i in found.images if i.name.endswith("synpic100.jpg"))
-    row = next(iter(Dataset.from_list(list(vqa_rows(turned, "vqa-rad", "mine")), features=FEATURES)))
+    turned = next(case for case in found.cases if case.file.endswith("synpic100.jpg"))
+    row = next(iter(Dataset.from_list(list(vqa_rows(turned, read_picture(turned))), features=FEATURES)))
     assert row["size"] == [30, 20] == [row["image"].height, row["image"].width]
     (folder / "synpic100.jpg").write_bytes((folder / "synpic100.jpg").read_bytes()[:300])
     with pytest.raises(InputError, match="synpic100"):
-        list(vqa_rows(turned, "vqa-rad", "mine"))
+        read_picture(turned)
 
 
 def test_rows_without_masks_load_collate_and_count(tmp_path: Path, nano: Mimo) -> None:
@@ -298,3 +300,103 @@ def test_the_grounding_metric_passes_over_them() -> None:
     pairs.append((Grounded([], []), Reference([], [], 0, "histology")))
     metric.update(tuple(zip(*pairs)))  # type: ignore[arg-type]
     assert metric.compute()["overall"]["samples"] == 1
+
+
+@pytest.mark.parametrize("layout", MINIATURES)
+def test_built_alone(layout: str, tmp_path: Path) -> None:
+    """Whatever perspectives are asked for, in the published splits."""
+    expected = rows_of(layout, tmp_path / "x")
+    report = build([SourceSpec("mine", tmp_path / "x")], tmp_path / "out", perspectives=(1, 2), progress=False)
+    for split in SPLITS:
+        wanted = {row["id"]: row for of, row in expected if of == split}
+        found = load_mimoseg(tmp_path / "out", split, perspective=0) if wanted else []
+        assert {row["id"]: (row["question"], row["patient"], row["template"]) for row in found} == {
+            name: (row["question"], row["patient"], row["template"]) for name, row in wanted.items()
+        }
+    [source] = report["sources"]
+    assert source["layout"] == layout
+    assert source["rows by perspective"] == {"VQA": len(expected)}
+    cells = count(open_splits(tmp_path / "out")).samples[0]
+    assert cells == {split: sum(of == split for of, _ in expected) for split in SPLITS}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| split | patients | VQA | all |" in card
+    assert "VQA are questions" in card
+
+
+def test_a_patient_in_two_published_splits_is_told(tmp_path: Path) -> None:
+    vqa_rad(tmp_path / "x")
+    report = build([SourceSpec("rad", tmp_path / "x")], tmp_path / "out", progress=False)
+    assert report["patients in two splits"] == 1
+    assert report["patients"] == {"train": 2, "validation": 0, "test": 2}
+    assert report["sources"][0]["notes"] == [
+        "1 patients or cases in more than one of the published splits, which are kept"
+    ]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "1 patients are in two" in card
+    assert "no patient is in two" not in card
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> list[SourceSpec]:
+    """A set with masks and one without, of which an image is damaged and another is not there."""
+    llava_med(tmp_path / "llava")
+    (tmp_path / "llava" / "images" / "20000001_F1.jpg").write_bytes(b"no picture")
+    return [
+        SourceSpec("small", small_source(tmp_path / "small")),
+        SourceSpec("llava", tmp_path / "llava" / "llava_med_instruct_60k_inline_mention.json"),
+    ]
+
+
+def test_built_beside_masks(mixed: list[SourceSpec], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    report = build(mixed, tmp_path / "out", perspectives=(1, 2), progress=False)
+    rows = [row for split in SPLITS for row in load_mimoseg(tmp_path / "out", split)]
+    assert {row["perspective"] for row in rows if row["source"] == "small"} == {1, 2}
+    assert {row["perspective"] for row in rows if row["source"] == "llava"} == {0}
+    assert report["sources"][1]["notes"] == ["images/20000003_F2.jpg: asked about and not there"]
+    [failed] = report["failed"]
+    assert failed["source"] == "llava"
+    assert "20000001_F1.jpg" in failed["file"]
+    assert "20000001_F1.jpg" in capsys.readouterr().err
+    assert report["patients in two splits"] == 0
+    build(mixed[:1], tmp_path / "without", perspectives=(1, 2), progress=False)
+    without = [row for split in SPLITS for row in load_mimoseg(tmp_path / "without", split)]
+    assert without == [row for row in rows if row["source"] == "small"]
+    assert "VQA" not in (tmp_path / "without" / "README.md").read_text()
+
+
+def test_who_works_and_interruptions_change_nothing(
+    mixed: list[SourceSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(mixed, tmp_path / "whole", progress=False)
+    build(mixed, tmp_path / "two", workers=2, progress=False)
+    assert contents(tmp_path / "two") == contents(tmp_path / "whole")
+    left = iter(range(7))
+
+    def stop(case: Any) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return read_picture(case)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build_case_module, "read_picture", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build(mixed, tmp_path / "out", progress=False)
+    assert (tmp_path / ".out.partial").exists()
+    build(mixed, tmp_path / "out", progress=False)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_found_among_other_sets(mixed: list[SourceSpec], tmp_path: Path) -> None:
+    found, skipped = discover(tmp_path)
+    assert [spec.name for spec in found] == ["llava", "small"]
+    assert skipped == []
+
+
+def test_other_questions_are_another_build(tmp_path: Path) -> None:
+    """What is kept of an unfinished build must not be gone on with."""
+    slake(tmp_path / "x")
+    before = make_plan([SourceSpec("slake", tmp_path / "x")]).identity()
+    items = json.loads((tmp_path / "x" / "test.json").read_text())
+    items[0]["answer"] = "Heart"
+    (tmp_path / "x" / "test.json").write_text(json.dumps(items))
+    assert make_plan([SourceSpec("slake", tmp_path / "x")]).identity() != before

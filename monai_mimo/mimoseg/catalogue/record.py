@@ -199,6 +199,8 @@ class Record(Strict):
         name: as in the published table; aliases: other names of it, for `--source NAME=PATH`.
         title, licence, homepage, citation, obtain: in words, for people; `obtain` says what to download and unpack where.
             They may be left out of a record of one's own.
+        cohort: sets that hold the same patients under the same ids name one cohort, so that no patient of theirs is in two
+            splits.
         layouts: the first one that matches a folder is taken.
         series: rows of the published table.
         miniature: how `mimo catalogue miniature` draws a small example of the set.
@@ -211,6 +213,7 @@ class Record(Strict):
     homepage: str = ""
     citation: str = ""
     obtain: str = ""
+    cohort: str | None = Field(default=None, min_length=1)
     layouts: list[Layout] = Field(min_length=1)
     series: list[Series] = Field(min_length=1)
     miniature: Miniature = Field(default_factory=Miniature)

@@ -187,12 +187,14 @@ def reason_several(topics: list[Topic], rng: random.Random) -> Parts | None:
     answer = rng.choice(texts["answers"]).format(entities=grounded([topic.name for topic in topics]))
     words = {"kinds": common_kinds(topics), "count": COUNTS[len(topics)]}
     together = [fact for fact in shared_facts(topics) if is_open(fact, topics[0].closed)]
-    if together and rng.random() < 0.5 and not any(topic.apart for topic in topics):
+    can_tell = bool(common_aspects([topic.facts for topic in topics])) and not any(topic.apart for topic in topics)
+    if together and can_tell and rng.random() < 0.5:
         fact = rng.choice(together)
         question = rng.choice(texts["relation"]).format(f=fact, **words)
-        each = [draw(topic, rng.choice(list(topic.facts)), rng) for topic in topics]
+        told_aspect = rng.choice(common_aspects([topic.facts for topic in topics]))
+        each = [draw(topic, told_aspect, rng) for topic in topics]
         return question, answer, f"{all_together(topics, fact)} {one_by_one(topics, each, rng)}", ("relation",)
-    shared = [aspect for aspect in ASPECTS if all(aspect in topic.open for topic in topics)]
+    shared = common_aspects([topic.open for topic in topics])
     apart = {topic.name: [f for f in topic.open.get("anatomy", []) if f in topic.apart] for topic in topics}
     if not shared or any(topic.apart and not apart[topic.name] for topic in topics):
         return None
@@ -247,20 +249,21 @@ def point_several(topics: list[Topic], rng: random.Random) -> Parts | None:
     """IV, several entities: a question about an aspect of all that is marked, or about what they have to do together."""
     texts = sentences()["pointing_several"]
     together = shared_facts(topics, any_order=True)
-    shared = [aspect for aspect in ASPECTS if all(aspect in topic.facts for topic in topics)]
-    aspect = rng.choice([*shared, *(["relation"] if together else [])] or [""])
-    if not aspect:
+    shared = common_aspects([topic.facts for topic in topics])
+    if not shared:
         return None
+    told_aspect = rng.choice(shared)
+    aspect = rng.choice([told_aspect, "relation"]) if together else told_aspect
     boxes = ["<box>"] * len(topics)
     words = {"kinds": common_kinds(topics), "count": COUNTS[len(topics)]}
     refs = rng.choice(texts["refs"]).format(boxes=f"{', '.join(boxes[:-1])} and {boxes[-1]}", **words)
     question = rng.choice(texts["questions"][aspect]).format(refs=refs)
     answer = rng.choice(texts["answers"]).format(entities=grounded([topic.name for topic in topics]))
     if aspect == "relation":
-        each = [draw(topic, rng.choice(list(topic.facts)), rng) for topic in topics]
+        each = [draw(topic, told_aspect, rng) for topic in topics]
         explanation = f"{all_together(topics, rng.choice(together))} {one_by_one(topics, each, rng)}"
     else:
-        explanation = one_by_one(topics, [draw(topic, aspect, rng, most=2) for topic in topics], rng)
+        explanation = one_by_one(topics, [draw(topic, told_aspect, rng, most=2) for topic in topics], rng)
     return question, answer, explanation, (aspect,)
 
 
@@ -343,6 +346,11 @@ def draw(topic: Topic, aspect: str, rng: random.Random, most: int = 1) -> list[s
 def aspects_of(facts: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """The aspects of facts, each once."""
     return tuple(dict.fromkeys(aspect for aspect, _ in facts))
+
+
+def common_aspects(facts: Sequence[Mapping[str, Sequence[str]]]) -> list[str]:
+    """The aspects under which something is known of each entity."""
+    return [aspect for aspect in ASPECTS if all(aspect in of_one for of_one in facts)]
 
 
 def common_kinds(topics: Sequence[Topic]) -> str:

@@ -7,17 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .draft import Draft
 from .draft_files import read_drafts
 from .knowledge import Knowledge, load_knowledge
 from .offline import OfflineWriter
+from .settings import RowSettings
 from .validate import NEAR_DUPLICATE, check, near_duplicates
 from .words import record_of
-
-if TYPE_CHECKING:
-    from ..case_rows import RowSettings
 
 Key = tuple[tuple[str, ...], int, str]  # entities, perspective, clue
 ONE, SEVERAL = 60, 12  # drafts about one entity, and about each choice of several

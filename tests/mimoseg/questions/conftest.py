@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from monai_mimo.mimoseg.case_rows import RowSettings
 from monai_mimo.mimoseg.questions.knowledge import Knowledge, load_knowledge
+from monai_mimo.mimoseg.questions.settings import RowSettings
 
 EXAMPLE = Path(__file__).with_name("example.yaml")
 

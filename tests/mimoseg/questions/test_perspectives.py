@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_mimo.mimoseg.case_rows import RowSettings
 from monai_mimo.mimoseg.questions.perspectives import Sample, instructions, visual_clues
 from monai_mimo.mimoseg.questions.pool import draft_pool
 from monai_mimo.mimoseg.questions.reasoning import MOST_ENTITIES, reasoning
+from monai_mimo.mimoseg.questions.settings import RowSettings
 from monai_mimo.mimoseg.questions.words import give_away
 from tests.mimoseg.questions.conftest import EXAMPLE
 
@@ -67,7 +67,7 @@ def test_reasoning(masks: dict[str, np.ndarray], perspective: int, count: int, s
     known = [name for name in masks if name in KNOWN]
     samples = reasoning(masks, known, perspective, count, pool, np.random.default_rng(seed))
     assert len(samples) == (count if known else 0)
-    assert len({sample.question for sample in samples}) == len(samples)
+    assert len({(sample.question, *sample.phrases) for sample in samples}) == len(samples)
     for sample in samples:
         check_sample(sample, masks)
         assert sample.perspective == perspective
