@@ -131,9 +131,12 @@ def build_cases(plan: Plan, partial: Partial, run: Runner, strict: bool, progres
         Task(n, plan.cases[n], plan.settings[plan.origins[n]], plan.slices_per_volume, partial.shard(n))
         for n in wanted(plan, receipts)
     )
-    total, before = len(plan.cases), len(receipts)
+    limits = {name: min(use.images or len(plan.cases), use.rows or len(plan.cases)) for name, use in plan.uses.items()}
+    total = sum(min(count, limits[name]) for name, count in chosen.items())  # a case gives at least one row, mostly
     with (
-        tqdm(total=total, initial=before, desc="building", unit="case", disable=not progress, smoothing=0.05) as bar,
+        tqdm(
+            total=total, initial=len(receipts), desc="building", unit="case", disable=not progress, smoothing=0.05
+        ) as bar,
         closing(run(tasks)) as results,
     ):
         for task, receipt in results:

@@ -36,8 +36,10 @@ def make_report(
         by_source[origin][name] += count
         sets[origin][name_of_set] += count
     patients: dict[str, set[str]] = {}
-    for case in plan.cases:
-        patients.setdefault(patient_key(case), set()).add(plan.split(case))
+    for number, taken in kept.items():
+        if taken:
+            case = plan.cases[number]
+            patients.setdefault(patient_key(case), set()).add(plan.split(case))
     chosen = Counter(plan.origins)
     reached: dict[str, list[int]] = {source.name: [] for source in plan.sources}
     for number in sorted(receipts):

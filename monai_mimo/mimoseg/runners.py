@@ -89,11 +89,11 @@ def on_ray(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Gene
         address: of the cluster, as `ray.init` takes it: HOST:PORT, ray://HOST:PORT, or auto.
 
     Raises:
-        InputError: Ray is not installed, or nobody answers there.
+        InputError: Ray is not installed, nobody answers there, or its machines have other packages.
     """
     try:
         import ray
-        from ray.exceptions import RayTaskError, WorkerCrashedError
+        from ray.exceptions import RaySystemError, RayTaskError, WorkerCrashedError
     except ImportError as error:
         raise InputError("--ray", "no Ray on this machine", "pip install monai-mimo[ray]") from error
     try:
@@ -118,6 +118,9 @@ def on_ray(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Gene
                     yield task, Died()
                 except RayTaskError as error:
                     raise (error.cause or error) from None
+                except RaySystemError as error:  # what was sent cannot be understood there
+                    found = str(error).strip().splitlines()[-1]
+                    raise InputError("--ray", found, "machines with the same packages") from error
     finally:
         ray.shutdown()
 

@@ -136,6 +136,8 @@ def test_report_says_what_was_built(built: Path) -> None:
     assert source["rows"] == len(every)
     assert source["images"] == len({row["image_id"] for row in every})
     assert source["failed"] == 0
+    for split in SPLITS:
+        assert report["patients"][split] == len(set(load_mimoseg(built, split)["patient"]))
     assert report["arguments"]["slices_per_volume"] == 3
     assert source["dropped"]["slice beyond the number for each volume"] > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def test_limits_are_met_exactly_whoever_works(
     build([source], tmp_path / "two", uses=uses, workers=2, progress=False)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     found = all_rows(tmp_path / "one")
+    report = json.loads((tmp_path / "one" / "dataset.json").read_text())
+    assert sum(report["patients"].values()) == len({row["patient"] for row in found})
     assert images in (None, len({row["image_id"] for row in found}))
     assert rows in (None, len(found))
 
