@@ -5,7 +5,16 @@ from .handlers import BestWeights, GradientClip, LastCheckpoint, NanGuard, Progr
 from .history import History, TensorBoardOverlays
 from .language import read_texts
 from .report import EvaluationReport
-from .setup import adam, evaluation_loader, prepare_batch, some_images, tokenizer_for, training_loader, warmup_cosine
+from .setup import (
+    adam,
+    evaluation_loader,
+    prepare_batch,
+    rows_that_fit,
+    some_images,
+    tokenizer_for,
+    training_loader,
+    warmup_cosine,
+)
 
 __all__ = [
     "BestWeights",
@@ -23,6 +32,7 @@ __all__ = [
     "grounding_metrics",
     "prepare_batch",
     "read_texts",
+    "rows_that_fit",
     "some_images",
     "tokenizer_for",
     "training_loader",

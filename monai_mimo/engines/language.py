@@ -19,6 +19,7 @@ from ..transforms.resize import SquareResize
 from .handlers import Progress
 from .setup import warmup_cosine
 
+COLUMNS = ("question", "answer", "entities", "absent", "perspective")
 ANYWHERE = SquareResize(1, 1, 1)  # no image is read, so prompts need no place
 
 
@@ -35,7 +36,7 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
     """
     if steps == 0:
         return
-    texts = sorted(
+    texts: list[Text] = sorted(
         {
             (question, answer, tuple(entity["phrase"] for entity in entities), tuple(absent))
             for question, answer, entities, absent in zip(
@@ -43,6 +44,8 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
             )
         }
     )
+    if not texts:
+        return
     kinds: dict[tuple[int, int, bool], list[Text]] = {}
     for text in texts:
         kinds.setdefault((len(text[2]), len(text[3]), "<" in text[0]), []).append(text)

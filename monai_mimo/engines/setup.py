@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 from datasets import Dataset as Rows
 from monai.data import DataLoader
@@ -13,8 +15,12 @@ from transformers import PreTrainedTokenizerBase, get_cosine_schedule_with_warmu
 
 from ..data.dataset import Batch, MimoSegDataset, make_loader, rows_by_image
 from ..data.tokenizer import train_tokenizer
+from ..errors import InputError
 from ..losses import Targets
 from ..models import Mimo, MimoConfig
+from ..transforms.resize import SquareResize
+
+logger = logging.getLogger(__name__)
 
 
 def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
@@ -48,6 +54,33 @@ def some_images(rows: Rows, count: int) -> Rows:
     groups = rows_by_image(rows)
     chosen = np.linspace(0, len(groups) - 1, min(count, len(groups))).round().astype(int)
     return rows.select([number for group in chosen for number in groups[group]])
+
+
+def rows_that_fit(rows: Rows, model: Mimo, *, with_answers: bool = True) -> Rows:
+    """The rows whose question, and the named part of whose answer, fit the model's context; the log says how many do not."""
+    conversation = model.conversation()
+    anywhere = SquareResize(1, 1, 1)
+
+    def fits(question: str, answer: str, points: list, boxes: list) -> bool:
+        if len(f"{question}{answer}".encode()) < conversation.context // 2 - conversation.image_tokens:
+            return True  # a token is a byte at least
+        try:
+            conversation.encode(question, anywhere, points, boxes, answer if with_answers else None)
+        except InputError:
+            return False
+        return True
+
+    columns = zip(*(rows[name] for name in ("question", "answer", "points", "boxes")))
+    fitting = [number for number, row in enumerate(columns) if fits(*row)]
+    if len(fitting) == len(rows):
+        return rows
+    logger.warning(
+        "%d of %d questions are left out: longer than %d tokens",
+        len(rows) - len(fitting),
+        len(rows),
+        conversation.context,
+    )
+    return rows.select(fitting)
 
 
 def prepare_batch(batch: Batch, device: Device | str | None = None, non_blocking: bool = False, **_: object) -> tuple:

@@ -30,7 +30,13 @@ def run(run_id: str, config: str, *arguments: object) -> subprocess.CompletedPro
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     write_phantom(root / "phantom", patients=3, progress=False)
-    build([parse_source(f"phantom={root / 'phantom'}")], root / "built", slices_per_volume=2, progress=False)
+    build(
+        [parse_source(f"phantom={root / 'phantom'}")],
+        root / "built",
+        slices_per_volume=2,
+        perspectives=(1, 2),
+        progress=False,
+    )
     return root / "built"
 
 

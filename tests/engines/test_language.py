@@ -20,6 +20,7 @@ ROWS = {
     "answer": ANSWERS,
     "entities": [[{"phrase": name}] for name in NAMES * 2],
     "absent": [[]] * len(QUESTIONS),
+    "perspective": [1] * len(NAMES) + [2] * len(NAMES),
 }
 
 
