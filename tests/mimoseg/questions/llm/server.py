@@ -76,6 +76,7 @@ class FakeServer:
         self.lock = threading.Lock()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"server_state": self}))
         self.http.daemon_threads = True
+        self.http.handle_error = lambda *_: None  # a client that hangs up is what some tests are about
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
