@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from monai_mimo.errors import InputError
-from monai_mimo.mimoseg import SourceSpec, build
+from monai_mimo.mimoseg import SourceSpec, build, runners
 from monai_mimo.mimoseg.runners import IN_FLIGHT, Died, in_process, on_processes, on_ray
 
 from .small_source import contents, small_source
@@ -124,7 +125,16 @@ def test_a_ray_cluster_gives_the_same_bytes(source: SourceSpec, alone: dict, clu
 
 
 def test_both_nodes_work_and_a_worker_that_dies_is_told(cluster: str) -> None:
-    results = dict(on_ray(node_or_death, range(8), cluster))
+    from ray import cloudpickle
+
+    modules = sys.modules[__name__], runners
+    for module in modules:  # sent whole, so that the workers need not import the package, which takes them long
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        results = dict(on_ray(node_or_death, range(8), cluster))
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
     assert isinstance(results.pop(3), Died)
     assert set(results) == {n for n in range(8) if n != 3}
     assert len(set(results.values())) == 2
