@@ -243,7 +243,7 @@ def test_concurrency_is_bounded(folder: Folder, server: FakeServer) -> None:
 def test_interrupted_and_taken_up(folder: Folder, server: FakeServer, untroubled: bytes) -> None:
     """Ctrl-C ends it without words; what was answered is not asked again."""
     forget(server)
-    server.delay_s = 0.02
+    server.delay_s = 0.2  # far from done when the signal comes
     server.fault = lambda number, body: os.kill(os.getpid(), signal.SIGINT) if number == 6 else None
     result = folder.run("--concurrency", 2)
     assert (result.code, result.err) == (130, "")
@@ -251,7 +251,7 @@ def test_interrupted_and_taken_up(folder: Folder, server: FakeServer, untroubled
     assert 5 <= kept < TASKS
     assert not (folder.path / "drafts.jsonl").exists()
 
-    server.fault = lambda number, body: None
+    server.delay_s, server.fault = 0.0, lambda number, body: None
     forget(server)
     assert folder.run().code == 0
     assert len(server.chats) == TASKS - kept
