@@ -100,7 +100,7 @@ def test_rows_of_one_set_go_to_their_row_of_the_published_table(monkeypatch: pyt
         layouts=[{"images": "{patient}.nii", "labels": [{"file": "{patient}-l.nii", "entities": {"tumor": [1]}}]}],
         series=[series(["FLAIR", "T1CE"], [1, 2], 10), series(["T1", "T2"], [3, 4], 20)],
     )
-    monkeypatch.setattr(stats, "find_record", {"Brains": record, "brn": record}.get)
+    monkeypatch.setattr(stats, "find_record", {"brn": record, "Brains": record}.get)
 
     def place(*key: str | int) -> int | None:
         found = stats.published_series("brn", "MR", *key)  # type: ignore[arg-type]
