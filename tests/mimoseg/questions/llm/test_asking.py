@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -240,6 +241,15 @@ def test_concurrency_is_bounded(folder: Folder, server: FakeServer) -> None:
     assert server.most_at_once == 4
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT interrupts, also where the tests were started as a background job of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupted_and_taken_up(folder: Folder, server: FakeServer, untroubled: bytes) -> None:
     """Ctrl-C ends it without words; what was answered is not asked again."""
     forget(server)
