@@ -89,11 +89,11 @@ def test_a_larger_count_asks_for_the_further_ones_only(folder: Folder, server: F
 )
 def test_passing_faults_leave_no_trace(folder: Folder, server: FakeServer, untroubled: bytes, fault: Fault) -> None:
     forget(server)
-    server.fault = lambda number, body: fault if number in (0, 1, 6, 11) else None
+    server.fault = lambda number, body: fault if number in (0, 6) else None  # a task gives up at the third bad reply
     result = folder.run("--concurrency", 3)
     assert result.code == 0, result.err
     assert (folder.path / "drafts.jsonl").read_bytes() == untroubled
-    assert len(server.chats) == TASKS + 4
+    assert len(server.chats) == TASKS + 2
     assert set(server.answers().values()) == {1}
     assert not (folder.path / "drafts.report").exists()
 
