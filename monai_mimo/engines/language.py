@@ -39,9 +39,8 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
     texts: list[Text] = sorted(
         {
             (question, answer, tuple(entity["phrase"] for entity in entities), tuple(absent))
-            for question, answer, entities, absent in zip(
-                *(rows[c] for c in ("question", "answer", "entities", "absent"))
-            )
+            for question, answer, entities, absent, perspective in zip(*(rows[column] for column in COLUMNS))
+            if perspective in (1, 2)  # the knowledge in III and IV would be wrong with exchanged names
         }
     )
     if not texts:
