@@ -17,6 +17,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from ..data.collate import IGNORE, QuestionBatch
 from ..data.conversation import Conversation
+from ..data.feature_cache import EncoderMaps
 from ..data.prompts import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
@@ -118,15 +119,24 @@ class Mimo(nn.Module):
 
     def encode(self, images: Tensor) -> ImageFeatures:
         """images [B, 3, S, S] in 0..1 -> features, which depend on nothing else."""
-        images = (images - self.mean) / self.std
-        features = self.neck(self.image_encoder(images))
-        if self.segmentation_encoder is None or self.segmentation_neck is None:
-            return features
-        return self.segmentation_neck(self.segmentation_encoder(images))._replace(context=features.context)
+        return self.features(self.encoder_maps(images))
 
-    def forward(self, images: Tensor, questions: QuestionBatch) -> Prediction:
-        """Read Q questions with their answers, about B images [B, 3, S, S]."""
-        features = self.encode(images)
+    def encoder_maps(self, images: Tensor) -> EncoderMaps:
+        """The part of `encode` that never changes where the encoders are frozen."""
+        images = (images - self.mean) / self.std
+        segmentation = [] if self.segmentation_encoder is None else self.segmentation_encoder(images)
+        return EncoderMaps(self.image_encoder(images), segmentation)
+
+    def features(self, maps: EncoderMaps) -> ImageFeatures:
+        """The part of `encode` that is trained."""
+        features = self.neck(maps.image)
+        if self.segmentation_neck is None:
+            return features
+        return self.segmentation_neck(maps.segmentation)._replace(context=features.context)
+
+    def forward(self, images: Tensor | EncoderMaps, questions: QuestionBatch) -> Prediction:
+        """Read Q questions with their answers, about B images [B, 3, S, S], or what the encoders made of them."""
+        features = self.features(images if isinstance(images, EncoderMaps) else self.encoder_maps(images))
         prompted = self._prompt(features, questions)
         embeddings, prompt_tokens, presence = self._embed(prompted, questions)
         states = self.language_model.states(embeddings, questions.attention_mask)
