@@ -20,7 +20,7 @@ from ..transforms.resize import SquareResize
 from .checkpoints import Checkpoints
 from .handlers import Progress
 from .setup import warmup_cosine
-from .state import TrainedParts
+from .state import GeneratorState, TrainedParts
 
 COLUMNS = ("question", "answer", "entities", "absent", "perspective")
 ANYWHERE = SquareResize(1, 1, 1)  # no image is read, so prompts need no place
@@ -64,8 +64,9 @@ def read_texts(
     for text in texts:
         kinds.setdefault((len(text[2]), len(text[3]), "<" in text[0]), []).append(text)
     groups, names = list(kinds.values()), sorted({name for text in texts for name in (*text[2], *text[3])})
+    rng = np.random.default_rng(0)
 
-    def draw(rng: np.random.Generator) -> Text:
+    def draw() -> Text:
         group = groups[rng.integers(len(groups))]
         return exchange_names(group[rng.integers(len(group))], names, rng)
 
@@ -75,8 +76,7 @@ def read_texts(
     schedule = warmup_cosine(optimizer, steps)
 
     def step(engine: Engine, _: object) -> dict[str, Tensor]:
-        rng = np.random.default_rng((0, engine.state.iteration))
-        value = text_loss(model, loss, [draw(rng) for _ in range(batch)])
+        value = text_loss(model, loss, [draw() for _ in range(batch)])
         optimizer.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -87,7 +87,12 @@ def read_texts(
     reader = Engine(step)
     Progress("reading texts").attach(reader)
     if checkpoints is not None:
-        parts = {"model": TrainedParts(model), "optimizer": optimizer, "schedule": schedule}
+        parts = {
+            "model": TrainedParts(model),
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "texts": GeneratorState(rng),
+        }
         if checkpoints.go_on(reader, "reading", parts) == steps:
             return
         checkpoints.watch(reader, "reading", parts)

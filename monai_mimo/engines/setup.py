@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import ignite.distributed as idist
 import numpy as np
+import torch
 from datasets import Dataset as Rows
 from datasets import concatenate_datasets
 from monai.data import DataLoader
@@ -171,9 +172,10 @@ def frozen(model: Mimo, parts: Iterable[str]) -> Mimo:
 
 def prepare_batch(batch: Batch, device: Device | str | None = None, non_blocking: bool = False, **_: object) -> tuple:
     """A batch as MONAI's trainer takes it: (inputs, targets, args, kwargs)."""
-    questions = batch.questions.to(device or "cpu", non_blocking)
+    device = device or "cpu"
+    questions = batch.questions.to(device, non_blocking)
     masks = batch.masks.to(device, non_blocking=non_blocking)
-    images = batch.images.to(device, non_blocking=non_blocking)
+    images = batch.images.to(device, torch.float32, non_blocking)
     return images, Targets(questions.labels, masks, questions.presence), (), {"questions": questions}
 
 
