@@ -156,7 +156,7 @@ class MimoConfig:
 
 
 def _encoder(values: dict[str, Any]) -> ImageEncoderConfig:
-    pixels = {name: tuple(values[name]) for name in ("mean", "std") if name in values}
+    pixels: dict[str, Any] = {name: tuple(values[name]) for name in ("mean", "std") if name in values}
     return ImageEncoderConfig(**{**values, **pixels})
 
 
