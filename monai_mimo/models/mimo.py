@@ -13,13 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
-from transformers.generation.streamers import BaseStreamer
 
 from ..data.collate import IGNORE, QuestionBatch
 from ..data.conversation import Conversation
 from ..data.prompts import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
+from .generation import OnTokens
 from .image_encoder import IMAGENET_MEAN, IMAGENET_STD, ImageFeatures, Neck, build_image_encoder
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
@@ -159,18 +159,26 @@ class Mimo(nn.Module):
         features: ImageFeatures,
         questions: QuestionBatch,
         max_tokens: int = 64,
-        streamer: BaseStreamer | None = None,
+        *,
+        whole_phrases: bool = True,
+        on_tokens: OnTokens | None = None,
     ) -> Answers:
-        """Answer Q questions, collated with `generate=True`, about images whose features are known."""
+        """Answer Q questions, collated with `generate=True`, about images whose features are known.
+
+        Args:
+            max_tokens: the longest answer; a phrase that is open when it comes near is closed and gets its mask.
+            whole_phrases: allow only answers in which every phrase is closed and has one mask (`generation.PhraseGrammar`).
+            on_tokens: is given the next token [Q] of each question as soon as it is there.
+        """
         prompted = self._prompt(features, questions)
         embeddings, _, _ = self._embed(prompted, questions)
-        # One token more than wanted: the state of a last <SEG> is there once the token after it was asked for.
-        written = self.language_model.generate(embeddings, questions.attention_mask, max_tokens + 1, streamer)
-        ids = written.ids[:, :max_tokens]
-        places = torch.nonzero((ids == self.seg_id)[:, : written.ids.shape[1] - 1])
+        written = self.language_model.generate(
+            embeddings, questions.attention_mask, max_tokens, whole_phrases=whole_phrases, on_tokens=on_tokens
+        )
+        places = torch.nonzero(written.ids == self.seg_id)
         question, position = places.unbind(1)
         mask_logits, scores = self._decode(features, prompted, questions, question, written.states[question, position])
-        return Answers(ids, written.probabilities[:, :max_tokens], mask_logits, scores, places)
+        return Answers(written.ids, written.probabilities, mask_logits, scores, places)
 
     def _prompt(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
         """Encode the prompts: as tokens, as what lies under them, and as a map that is added to the features."""
