@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from threading import get_ident
 from typing import NamedTuple
 
 import torch
@@ -160,8 +161,11 @@ def write(
     notes = _Notes(grammar)
     states: list[Tensor] = []
 
+    thread = get_ident()
+
     def note(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        states.append(arguments[0][:, -1].clone())  # a compiled model writes the next one over it
+        if compiled is not None or get_ident() == thread:  # another one may write by the same model at the same time
+            states.append(arguments[0][:, -1].clone())  # a compiled model writes the next one over it
 
     hook = causal_lm.get_output_embeddings().register_forward_pre_hook(note)
     fixed = {}

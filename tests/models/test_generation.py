@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import pytest
@@ -198,6 +199,15 @@ def test_compiled_writing_is_the_same() -> None:
     compiled = model.answer(features, batch, 12)
     assert torch._dynamo.utils.counters["stats"]["calls_captured"] > 0
     same(plain, compiled)
+
+
+def test_two_threads_may_write_by_one_model() -> None:
+    model = talkative()
+    features, batches = model.encode(torch.rand(2, 3, 64, 64)), [batch_of(model, n) for n in range(4)]
+    alone = [model.answer(features, batch, 16) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for a, b in zip(alone, pool.map(lambda batch: model.answer(features, batch, 16), batches)):
+            same(a, b)
 
 
 def same(a: Answers, b: Answers) -> None:
