@@ -1,24 +1,26 @@
-"""The language model: a `transformers` causal LM, with LoRA by `peft` when asked for."""
+"""The language model: any causal LM of `transformers`, with LoRA by `peft` when asked for."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
+import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model
 from torch import Tensor, nn
-from transformers import CompileConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, CompileConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data.tokenizer import SPECIAL_TOKENS
 from .config import LanguageModelConfig, LoraConfig
 from .generation import Generated, OnTokens, PhraseGrammar, write
+from .pretrained import language_model_folder, load_language_model
 
 
 class LanguageModel(nn.Module):
-    """A Llama-family LLM of H channels.
+    """An LLM of H channels that reads at most `context` tokens.
 
     Args:
-        config: its sizes.
+        config: its sizes, or where it comes from.
         lora: adapters; then the LLM is frozen but for them and the embeddings of MIMO's special tokens.
         tokenizer: whose vocabulary the embeddings cover.
     """
@@ -29,20 +31,13 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.tokenizer = tokenizer
         self.compile_config: CompileConfig | None = None  # set it to write answers by `torch.compile`
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                **config.architecture,
-                vocab_size=len(tokenizer),
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        )
-        self.width = model.config.hidden_size
+        model = make_causal_lm(config, tokenizer)
+        self.width: int = model.config.hidden_size
+        self.context: int = model.config.max_position_embeddings
         self.model = model if lora is None else add_lora(model, lora, tokenizer)
 
     @property
-    def causal_lm(self) -> LlamaForCausalLM:
+    def causal_lm(self) -> PreTrainedModel:
         """The `transformers` model, LoRA layers included."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
@@ -52,7 +47,8 @@ class LanguageModel(nn.Module):
 
     def states(self, embeddings: Tensor, attention_mask: Tensor) -> Tensor:
         """embeddings [Q, T, H] -> last hidden states [Q, T, H]; no logits are made of them."""
-        return self.causal_lm.model(inputs_embeds=embeddings, attention_mask=attention_mask).last_hidden_state
+        decoder = self.causal_lm.base_model
+        return decoder(inputs_embeds=embeddings, attention_mask=attention_mask, use_cache=False).last_hidden_state
 
     def logits(self, states: Tensor) -> Tensor:
         """states [n, H] -> logits [n, V]."""
@@ -61,7 +57,7 @@ class LanguageModel(nn.Module):
     @cached_property
     def grammar(self) -> PhraseGrammar:
         """What an answer may be."""
-        return PhraseGrammar(self.tokenizer, self.causal_lm.get_output_embeddings().weight.shape[0])
+        return PhraseGrammar(self.tokenizer, self.causal_lm.config.vocab_size)
 
     def generate(
         self,
@@ -86,13 +82,42 @@ class LanguageModel(nn.Module):
         )
 
 
-def add_lora(model: LlamaForCausalLM, lora: LoraConfig, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """Wrap `model` by `peft`: adapters, and trainable embedding rows for MIMO's special tokens alone."""
+def make_causal_lm(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The model at `config.source`, or one of `config.architecture` with random weights; either with an embedding for every
+    token of `tokenizer`. A new token of a pretrained model starts as the mean of those that it has.
+
+    Raises:
+        WeightsError: the source cannot be read.
+    """
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    if config.source is None:
+        architecture = {"model_type": "llama", **config.architecture}
+        size = max(len(tokenizer), architecture.pop("vocab_size", 0))
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**architecture, vocab_size=size, **ids))
+    model = load_language_model(language_model_folder(config.source), getattr(torch, config.dtype))
+    known = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > known:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        with torch.no_grad():
+            for embeddings in (model.get_input_embeddings(), model.get_output_embeddings()):
+                embeddings.weight[known:] = embeddings.weight[:known].mean(dim=0)
+    model.config.update(ids)
+    return model
+
+
+def add_lora(model: PreTrainedModel, lora: LoraConfig, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    """Wrap `model` by `peft`: adapters, and trainable rows for MIMO's special tokens alone, in the embedding and, where it is
+    not the same matrix, in the output layer."""
+    layers = {id(layer): name for name, layer in model.named_modules()}
+    rows = [layers[id(layer)] for layer in (model.get_input_embeddings(), model.get_output_embeddings())]
+    if model.config.tie_word_embeddings:
+        rows = rows[:1]  # peft follows the tie
+    tokens = tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
     config = PeftLoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
         lora_alpha=lora.alpha,
         target_modules=list(lora.target_modules),
-        trainable_token_indices=tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS),
+        trainable_token_indices=dict.fromkeys(rows, tokens),
     )
     return get_peft_model(model, config)

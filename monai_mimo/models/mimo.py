@@ -113,8 +113,7 @@ class Mimo(nn.Module):
 
     def conversation(self) -> Conversation:
         """How questions for this model become tokens."""
-        context = self.config.language_model.architecture["max_position_embeddings"]
-        return Conversation(self.tokenizer, self.config.aligner.queries, context)
+        return Conversation(self.tokenizer, self.config.aligner.queries, self.language_model.context)
 
     def encode(self, images: Tensor) -> ImageFeatures:
         """images [B, 3, S, S] in 0..1 -> features, which depend on nothing else."""

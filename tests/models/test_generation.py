@@ -16,7 +16,9 @@ from monai_mimo.data.collate import QuestionBatch, collate_questions
 from monai_mimo.data.tokenizer import PHRASE_END, PHRASE_START, SEG, train_tokenizer
 from monai_mimo.inference.answer import parse_answer
 from monai_mimo.models import Answers, Mimo, load_preset
+from monai_mimo.models.config import LoraConfig
 from monai_mimo.models.generation import PhraseGrammar
+from monai_mimo.models.language_model import add_lora
 
 from ..conftest import TEXTS, encode, make_nano
 
@@ -28,11 +30,13 @@ def talkative(lora: dict | None = None) -> Mimo:
     """A model that writes all kinds of tokens, phrases often: its output embeddings are random and not those of its input."""
     language = asdict(load_preset("nano").language_model)
     language["architecture"]["tie_word_embeddings"] = False
-    model = make_nano(lora=lora, language_model=language).eval()
+    model = make_nano(language_model=language).eval()
     with torch.no_grad():
         head = model.language_model.causal_lm.get_output_embeddings().weight
         head.copy_(torch.randn(head.shape, generator=torch.Generator().manual_seed(5)))
         head[list(model.phrase_ids)] *= 2
+    if lora is not None:
+        model.language_model.model = add_lora(model.language_model.model, LoraConfig(**lora), model.tokenizer)
     return model
 
 
