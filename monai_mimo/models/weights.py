@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,11 @@ def default_weights_dir() -> Path:
     return home() / "weights"
 
 
-def save_weights(model: Mimo, folder: Path | str, **notes: Any) -> Path:
-    """Write `model` to `folder`, in place of what stands there; `notes` go into its config.json."""
+def save_weights(
+    model: Mimo, folder: Path | str, state: Mapping[str, torch.Tensor] | None = None, **notes: Any
+) -> Path:
+    """Write `model` to `folder`, in place of what stands there; `notes` go into its config.json, and `state`, where it is
+    given, in place of the model's own (which may be sharded over processes)."""
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
@@ -43,12 +47,12 @@ def save_weights(model: Mimo, folder: Path | str, **notes: Any) -> Path:
         about = {"format": 1, "version": __version__, "config": model.config.to_dict(), **notes}
         (new / CONFIG).write_text(json.dumps(about, indent=2))
         # Tied tensors are stored once, under the first of their names.
-        state, seen = {}, set()
-        for name, tensor in model.state_dict().items():
+        once, seen = {}, set()
+        for name, tensor in (state or model.state_dict()).items():
             if tensor.data_ptr() not in seen or tensor.numel() == 0:
                 seen.add(tensor.data_ptr())
-                state[name] = tensor.contiguous()
-        save_file(state, new / WEIGHTS)
+                once[name] = tensor.contiguous()
+        save_file(once, new / WEIGHTS)
         model.tokenizer.save_pretrained(new / TOKENIZER)
         replace_folder(new, folder)
     return folder
