@@ -12,18 +12,29 @@ from ignite.engine import Engine
 from torch import Tensor, nn
 
 from ..data.collate import IGNORE, QuestionBatch, collate_questions
+from ..data.dataset import named_in
 from ..losses import MimoLoss, Targets
 from ..models import Mimo
 from ..models.mimo import Prediction
 from ..transforms.resize import SquareResize
+from .checkpoints import Checkpoints
 from .handlers import Progress
 from .setup import warmup_cosine
+from .state import TrainedParts
 
 COLUMNS = ("question", "answer", "entities", "absent", "perspective")
 ANYWHERE = SquareResize(1, 1, 1)  # no image is read, so prompts need no place
 
 
-def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rate: float, batch: int = 64) -> None:
+def read_texts(
+    model: Mimo,
+    rows: Rows,
+    loss: MimoLoss,
+    steps: int,
+    learning_rate: float,
+    batch: int = 64,
+    checkpoints: Checkpoints | None = None,
+) -> None:
     """Train the LLM on the questions and answers of `rows` without their images, for `steps` batches.
 
     The published LLM can read before it sees its first image. One that starts from nothing learns from images to guess a
@@ -33,8 +44,12 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
 
     What shall be learned is to take names as they are told, whatever they are: so names are exchanged at random for others of
     the set, and texts with few and with many names, or with absent ones, are drawn equally often.
+
+    Every process reads the same and comes to the same. With `checkpoints` it goes on where it was stopped, and there is nothing
+    to do once they are of the training that follows.
     """
-    if steps == 0:
+    state = None if checkpoints is None else checkpoints.latest()
+    if steps == 0 or (state is not None and state["stage"] != "reading"):
         return
     texts: list[Text] = sorted(
         {
@@ -49,9 +64,8 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
     for text in texts:
         kinds.setdefault((len(text[2]), len(text[3]), "<" in text[0]), []).append(text)
     groups, names = list(kinds.values()), sorted({name for text in texts for name in (*text[2], *text[3])})
-    rng = np.random.default_rng(0)
 
-    def draw() -> Text:
+    def draw(rng: np.random.Generator) -> Text:
         group = groups[rng.integers(len(groups))]
         return exchange_names(group[rng.integers(len(group))], names, rng)
 
@@ -61,7 +75,8 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
     schedule = warmup_cosine(optimizer, steps)
 
     def step(engine: Engine, _: object) -> dict[str, Tensor]:
-        value = text_loss(model, loss, [draw() for _ in range(batch)])
+        rng = np.random.default_rng((0, engine.state.iteration))
+        value = text_loss(model, loss, [draw(rng) for _ in range(batch)])
         optimizer.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -71,6 +86,11 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
 
     reader = Engine(step)
     Progress("reading texts").attach(reader)
+    if checkpoints is not None:
+        parts = {"model": TrainedParts(model), "optimizer": optimizer, "schedule": schedule}
+        if checkpoints.go_on(reader, "reading", parts) == steps:
+            return
+        checkpoints.watch(reader, "reading", parts)
     reader.run(range(steps), max_epochs=1)
 
 
@@ -99,8 +119,7 @@ def text_loss(model: Mimo, loss: MimoLoss, texts: list[Text]) -> Tensor:
     encoded = []
     for question, answer, phrases, absent in texts:
         points, boxes = [(0, 0, 1)] * question.count("<point>"), [(0, 0, 1, 1)] * question.count("<box>")
-        named = {**dict.fromkeys(phrases, True), **dict.fromkeys(absent, False)}
-        encoded.append(conversation.encode(question, ANYWHERE, points, boxes, answer, named))
+        encoded.append(conversation.encode(question, ANYWHERE, points, boxes, answer, named_in(phrases, absent)))
     device = next(model.parameters()).device
     questions = collate_questions(encoded, [0] * len(texts), model.tokenizer.pad_token_id).to(device)
     embeddings = tell_phrases(model, questions, texts)

@@ -97,6 +97,7 @@ class TrainingConfig:
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
         phrase_weight, alignment_weight, presence_weight: of `losses.MimoLoss`.
         language_steps: of `engines.read_texts`, for an LLM that starts from nothing.
+        balanced: draw images at random, each modality of each source as often as any other, instead of each question once.
     """
 
     learning_rate: float = 3e-4
@@ -108,6 +109,7 @@ class TrainingConfig:
     alignment_weight: float = 0.0
     presence_weight: float = 0.0
     language_steps: int = 0
+    balanced: bool = False
 
 
 @dataclass(frozen=True)
