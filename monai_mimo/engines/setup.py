@@ -27,13 +27,17 @@ from ..errors import InputError
 from ..losses import Targets
 from ..mimoseg import load_mimoseg
 from ..models import Mimo, MimoConfig
+from ..models.pretrained import pretrained_tokenizer
 from ..transforms.resize import SquareResize
 
 logger = logging.getLogger(__name__)
 
 
 def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model that is trained from scratch, learned from the questions and answers of `rows`."""
+    """The tokenizer of the pretrained language model, or for one that is trained from scratch, a tokenizer learned from the
+    questions and answers of `rows`."""
+    if config.language_model.source is not None:
+        return pretrained_tokenizer(config.language_model.source)
     texts = {f"USER: {question} ASSISTANT: {answer}" for question, answer in zip(rows["question"], rows["answer"])}
     return train_tokenizer(sorted(texts), config.language_model.vocabulary)
 
