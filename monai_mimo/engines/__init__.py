@@ -1,7 +1,7 @@
 """Training and evaluation by MONAI's Ignite engines; the bundle's configs name what is exported here."""
 
 from .checkpoints import Checkpoints
-from .distribute import WholeWeights, checkpoint_activations, distribute
+from .distribute import WholeWeights, distribute
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .features import encode_once
 from .handlers import BestWeights, GradientClip, NanGuard, Progress
@@ -12,9 +12,9 @@ from .run import run_training
 from .setup import (
     adam,
     evaluation_loader,
-    frozen,
     load_sets,
     prepare_batch,
+    prepare_model,
     rows_hash,
     rows_that_fit,
     some_images,
@@ -40,14 +40,13 @@ __all__ = [
     "TrainedParts",
     "WholeWeights",
     "adam",
-    "checkpoint_activations",
     "distribute",
     "encode_once",
     "evaluation_loader",
-    "frozen",
     "grounding_metrics",
     "load_sets",
     "prepare_batch",
+    "prepare_model",
     "read_texts",
     "rows_hash",
     "rows_that_fit",

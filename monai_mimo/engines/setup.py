@@ -27,6 +27,7 @@ from ..errors import InputError
 from ..losses import Targets
 from ..mimoseg import load_mimoseg
 from ..models import Mimo, MimoConfig
+from ..models.four_bit import in_four_bits
 from ..models.pretrained import pretrained_tokenizer
 from ..transforms.resize import SquareResize
 
@@ -160,18 +161,32 @@ def rows_hash(rows: Rows) -> str:
     return digest.hexdigest()[:16]
 
 
-def frozen(model: Mimo, parts: Iterable[str]) -> Mimo:
-    """The model with some of its parts frozen, e.g. "mask_decoder".
+def prepare_model(
+    model: Mimo,
+    device: Device | str,
+    frozen: Iterable[str] = (),
+    activation_checkpointing: bool = False,
+    four_bit: bool = False,
+) -> Mimo:
+    """The model as it is trained, on its device.
+
+    Args:
+        frozen: parts that get no gradient besides those that are frozen already, e.g. "mask_decoder".
+        activation_checkpointing: the language model forgets the activations of its layers and computes them again in the
+            backward pass.
+        four_bit: see `four_bit.in_four_bits`, also for the errors.
 
     Raises:
         InputError: it has no such part.
     """
-    for part in parts:
+    for part in frozen:
         module = getattr(model, part, None)
         if not isinstance(module, nn.Module):
             raise InputError("frozen", repr(part), f"of {', '.join(name for name, _ in model.named_children())}")
         module.requires_grad_(False)
-    return model
+    if activation_checkpointing:
+        model.language_model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+    return (in_four_bits(model) if four_bit else model).to(device)
 
 
 def prepare_batch(batch: Batch, device: Device | str | None = None, non_blocking: bool = False, **_: object) -> tuple:
