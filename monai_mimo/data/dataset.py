@@ -5,10 +5,11 @@ Questions about one image share its features, so the costly encoder runs once fo
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,19 +20,21 @@ from torch import Tensor
 from torch.utils.data import WeightedRandomSampler
 
 from ..mimoseg.rle import decode_rle
-from ..transforms.augment import RandMove, rand_intensity
+from ..transforms.augment import MIRRORS, RandMove, rand_color, rand_intensity
 from ..transforms.prompts import sample_box, sample_point
 from ..transforms.resize import SquareResize
 from .collate import QuestionBatch, collate_questions
 from .conversation import Conversation, EncodedQuestion
 from .prompts import BOX_TOP_LEFT
+from .tokenizer import SEG
 
 
 @dataclass
 class Item:
     """One image [3, S, S] in 0..1, its distinct masks bool [K, S, S], and questions about it.
 
-    `entities[q]` are the masks of question q's answer in order; `rows[q]` is its row in the built set.
+    `entities[q]` are the masks of question q's answer in order; `rows[q]` is its row in the built set, and `perspectives[q]`
+    its kind. `mirror` says whether the image may be mirrored left to right, and up to down.
     """
 
     image: Tensor
@@ -39,6 +42,8 @@ class Item:
     questions: list[EncodedQuestion]
     entities: list[list[int]]
     rows: list[int]
+    perspectives: list[int]
+    mirror: tuple[bool, bool] = (False, False)
 
 
 @dataclass
@@ -54,9 +59,11 @@ class Batch:
 class LoadItem(Transform):
     """Row numbers of one image -> `Item`: decode image and masks, bring both to the model's square, encode the text."""
 
-    def __init__(self, rows: Rows, conversation: Conversation, image_size: int, *, with_answers: bool) -> None:
+    def __init__(
+        self, rows: Rows, conversation: Conversation, image_size: int, *, with_answers: bool, sentences: int = 0
+    ) -> None:
         self.rows, self.conversation, self.image_size = rows, conversation, image_size
-        self.with_answers = with_answers
+        self.with_answers, self.sentences = with_answers, sentences
 
     def __call__(self, indices: Sequence[int]) -> Item:
         rows = [self.rows[i] for i in indices]
@@ -65,7 +72,7 @@ class LoadItem(Transform):
         masks: dict[str, dict] = {}
         questions, entities = [], []
         for row in rows:
-            answer = row["answer"] if self.with_answers else None
+            answer = first_sentences(row["answer"], self.sentences) if self.with_answers else None
             prompts = row["points"], row["boxes"]
             questions.append(self.conversation.encode(row["question"], resize, *prompts, answer, named_in(row)))
             for entity in row["entities"]:
@@ -73,7 +80,28 @@ class LoadItem(Transform):
             entities.append([list(masks).index(e["mask"]["counts"]) for e in row["entities"]])
         decoded = [decode_rle(mask) for mask in masks.values()]
         stack = np.stack(decoded) if decoded else np.zeros((0, *pixels.shape[:2]), dtype=bool)
-        return Item(resize.image(pixels), resize.masks(stack), questions, entities, list(indices))
+        return Item(
+            resize.image(pixels),
+            resize.masks(stack),
+            questions,
+            entities,
+            list(indices),
+            [row["perspective"] for row in rows],
+            mirror_of(rows),
+        )
+
+
+def first_sentences(answer: str, count: int) -> str:
+    """The first `count` sentences of an answer, and further ones up to its last mask; all of it for 0."""
+    sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", answer)
+    with_masks = [n for n, sentence in enumerate(sentences, start=1) if SEG in sentence]
+    return " ".join(sentences[: max([count, *with_masks])] if count else sentences)
+
+
+def mirror_of(rows: Sequence[Mapping[str, Any]]) -> tuple[bool, bool]:
+    """How the image of `rows` may be mirrored: as its modality allows, and not if left or right is said of it."""
+    sided = any(re.search(r"\b(left|right)\b", f"{row['question']} {row['answer']}", re.IGNORECASE) for row in rows)
+    return (False, False) if sided else MIRRORS.get(rows[0].get("modality", ""), (False, False))
 
 
 def named_in(row: Mapping[str, Any]) -> dict[str, bool]:
@@ -82,36 +110,49 @@ def named_in(row: Mapping[str, Any]) -> dict[str, bool]:
 
 
 class PickQuestions(Randomizable, Transform):
-    """Keep `count` random questions of an item."""
+    """Keep `count` random questions of an item.
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    Args:
+        shares: how likely a question of each perspective is drawn relative to the others (1 if not said).
+    """
+
+    def __init__(self, count: int, shares: Mapping[int, float] | None = None) -> None:
+        self.count, self.shares = count, shares or {}
 
     def __call__(self, item: Item) -> Item:
-        picked = self.R.permutation(len(item.questions))[: self.count]
+        weights = np.array([self.shares.get(perspective, 1.0) for perspective in item.perspectives])
+        count = min(self.count, np.count_nonzero(weights))
+        picked = self.R.choice(len(weights), size=count, replace=False, p=weights / weights.sum())
         return replace(
             item,
             questions=[item.questions[i] for i in picked],
             entities=[item.entities[i] for i in picked],
             rows=[item.rows[i] for i in picked],
+            perspectives=[item.perspectives[i] for i in picked],
         )
 
 
 class Augment(Randomizable, Transform):
     """Move the image and its masks, change its intensity, and point anew: a click or box is drawn from the moved mask,
-    so a model never sees the same prompt twice."""
+    so a model never sees the same prompt twice. `strong` changes more, for long training."""
 
-    def __init__(self) -> None:
-        self.move, self.intensity = RandMove(), rand_intensity()
+    def __init__(self, strong: bool = False) -> None:
+        self.move = RandMove(prob=0.9, degrees=20, shift=0.1, scale=0.25, bend=0.02) if strong else RandMove()
+        self.intensity = rand_intensity(strong)
+        self.color = rand_color() if strong else None
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Augment:
         super().set_random_state(seed, state)
         self.move.set_random_state(state=self.R)
         self.intensity.set_random_state(state=self.R)
+        if self.color is not None:
+            self.color.set_random_state(state=self.R)
         return self
 
     def __call__(self, item: Item) -> Item:
-        image, masks = self.move(item.image, item.masks)
+        image, masks = self.move(item.image, item.masks, item.mirror)
+        if self.color is not None and not torch.equal(image[0], image[1]):
+            image = self.color(image)
         image = torch.as_tensor(np.asarray(self.intensity(image))).clamp(0, 1)
         questions = [self._point_anew(q, e, masks.numpy()) for q, e in zip(item.questions, item.entities)]
         return replace(item, image=image, masks=masks, questions=questions)
@@ -169,7 +210,9 @@ class MimoSegDataset(CacheDataset):
         conversation: how texts become tokens.
         image_size: S of the model.
         questions_per_image: how many random ones an item holds; none: all of them, in order.
-        augment: see `Augment`.
+        shares: of the perspectives, see `PickQuestions`.
+        augment: see `Augment`; "strong" for its strong kind.
+        sentences: cut answers after so many (see `first_sentences`); 0 does not.
         with_answers: false for generation, where a question may then fill more of the context.
         cache: keep decoded images in memory (for sets of up to some thousand images).
     """
@@ -181,15 +224,19 @@ class MimoSegDataset(CacheDataset):
         image_size: int,
         *,
         questions_per_image: int | None = None,
-        augment: bool = False,
+        shares: Mapping[int, float] | None = None,
+        augment: bool | Literal["strong"] = False,
+        sentences: int = 0,
         with_answers: bool = True,
         cache: bool = True,
     ) -> None:
-        steps: list[Transform] = [LoadItem(rows, conversation, image_size, with_answers=with_answers)]
+        steps: list[Transform] = [
+            LoadItem(rows, conversation, image_size, with_answers=with_answers, sentences=sentences)
+        ]
         if questions_per_image is not None:
-            steps.append(PickQuestions(questions_per_image))
+            steps.append(PickQuestions(questions_per_image, shares))
         if augment:
-            steps.append(Augment())
+            steps.append(Augment(augment == "strong"))
         groups = rows_by_image(rows)
         super().__init__(
             groups,
@@ -207,12 +254,12 @@ def make_loader(
     pad_id: int,
     images_per_batch: int,
     *,
-    balanced: bool = False,
+    balanced: bool | Mapping[str, float] = False,
     generate: bool = False,
     workers: int = 0,
 ) -> DataLoader:
     """A loader of `Batch`es, in the order of the set or, `balanced`, at random and with each modality of each source as
-    often as any other."""
+    often as any other, or as often as a mapping of sources says (1 if not said)."""
 
     def collate_items(items: Sequence[Item]) -> Batch:
         return collate(items, pad_id, generate=generate)
@@ -220,16 +267,16 @@ def make_loader(
     return DataLoader(
         dataset,
         batch_size=images_per_batch,
-        sampler=balanced_sampler(dataset.rows) if balanced else None,
+        sampler=None if balanced is False else balanced_sampler(dataset.rows, {} if balanced is True else balanced),
         num_workers=workers,
         collate_fn=collate_items,
     )
 
 
-def balanced_sampler(rows: Rows) -> WeightedRandomSampler:
-    """Draws images of a set, with replacement, as many as there are."""
+def balanced_sampler(rows: Rows, shares: Mapping[str, float] | None = None) -> WeightedRandomSampler:
+    """Draws images of a set, with replacement, as many as there are; `shares` are relative weights of sources."""
     firsts = [numbers[0] for numbers in rows_by_image(rows)]
     sources, modalities = rows["source"], rows["modality"]
     kinds = [(sources[n], modalities[n]) for n in firsts]
     counts = Counter(kinds)
-    return WeightedRandomSampler([1 / counts[kind] for kind in kinds], len(kinds))
+    return WeightedRandomSampler([(shares or {}).get(kind[0], 1.0) / counts[kind] for kind in kinds], len(kinds))

@@ -15,6 +15,7 @@ from .setup import (
     training_loader,
     warmup_cosine,
 )
+from .time_budget import TimeBudget, timed
 
 __all__ = [
     "BestWeights",
@@ -27,6 +28,7 @@ __all__ = [
     "Progress",
     "RandomState",
     "TensorBoardOverlays",
+    "TimeBudget",
     "adam",
     "evaluation_loader",
     "grounding_metrics",
@@ -34,6 +36,7 @@ __all__ = [
     "read_texts",
     "rows_that_fit",
     "some_images",
+    "timed",
     "tokenizer_for",
     "training_loader",
     "warmup_cosine",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 from datasets import Dataset as Rows
@@ -34,17 +35,31 @@ def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
 
 
 def training_loader(
-    model: Mimo, rows: Rows, images_per_batch: int, questions_per_image: int, workers: int = 0
+    model: Mimo,
+    rows: Rows,
+    images_per_batch: int,
+    questions_per_image: int,
+    workers: int = 0,
+    image_shares: Mapping[str, float] | None = None,
 ) -> DataLoader:
-    """Random, balanced, augmented batches with answers."""
+    """Random, balanced, augmented batches with answers, as the preset's `training` says.
+
+    Args:
+        image_shares: how often images of each source are drawn relative to others (1 if not said).
+    """
+    training = model.config.training
     dataset = MimoSegDataset(
         rows,
         model.conversation(),
         model.config.image_size,
         questions_per_image=questions_per_image,
-        augment=True,
+        shares=dict(enumerate(training.perspective_shares, start=1)),
+        augment="strong" if training.strong_augmentation else True,
+        sentences=training.answer_sentences,
     )
-    return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, balanced=True, workers=workers)
+    return make_loader(
+        dataset, model.tokenizer.pad_token_id, images_per_batch, balanced=image_shares or True, workers=workers
+    )
 
 
 def evaluation_loader(model: Mimo, rows: Rows, images_per_batch: int) -> DataLoader:

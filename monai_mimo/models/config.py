@@ -97,6 +97,9 @@ class TrainingConfig:
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
         phrase_weight, alignment_weight, presence_weight: of `losses.MimoLoss`.
         language_steps: of `engines.read_texts`, for an LLM that starts from nothing.
+        strong_augmentation: see `data.dataset.Augment`.
+        answer_sentences: answers are learned up to so many sentences (`data.dataset.first_sentences`); 0 for all of them.
+        perspective_shares: how likely questions of perspectives I to IV are drawn relative to each other.
     """
 
     learning_rate: float = 3e-4
@@ -108,6 +111,9 @@ class TrainingConfig:
     alignment_weight: float = 0.0
     presence_weight: float = 0.0
     language_steps: int = 0
+    strong_augmentation: bool = False
+    answer_sentences: int = 0
+    perspective_shares: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,7 @@ class MimoConfig:
                 **{**lora, "target_modules": tuple(lora.get("target_modules", LoraConfig.target_modules))}
             )
         segmentation = values.get("segmentation_encoder")
+        training = values.get("training", {})
         return cls(
             preset=values["preset"],
             image_size=values["image_size"],
@@ -147,7 +154,9 @@ class MimoConfig:
             mask_decoder=MaskDecoderConfig(**values["mask_decoder"]),
             segmentation_encoder=ImageEncoderConfig(**segmentation) if segmentation else None,
             lora=lora,
-            training=TrainingConfig(**values.get("training", {})),
+            training=TrainingConfig(
+                **{**training, "perspective_shares": tuple(training.get("perspective_shares", (1.0,) * 4))}
+            ),
         )
 
     def to_dict(self) -> dict[str, Any]:
