@@ -143,16 +143,17 @@ class MimoConfig:
             lora = LoraConfig(
                 **{**lora, "target_modules": tuple(lora.get("target_modules", LoraConfig.target_modules))}
             )
-        segmentation = values.get("segmentation_encoder")
         training = values.get("training", {})
         return cls(
             preset=values["preset"],
             image_size=values["image_size"],
-            image_encoder=ImageEncoderConfig(**values["image_encoder"]),
+            image_encoder=_encoder(values["image_encoder"]),
             aligner=AlignerConfig(**values["aligner"]),
             language_model=LanguageModelConfig(**values["language_model"]),
             mask_decoder=MaskDecoderConfig(**values["mask_decoder"]),
-            segmentation_encoder=ImageEncoderConfig(**segmentation) if segmentation else None,
+            segmentation_encoder=_encoder(values["segmentation_encoder"])
+            if values.get("segmentation_encoder")
+            else None,
             lora=lora,
             training=TrainingConfig(
                 **{**training, "perspective_shares": tuple(training.get("perspective_shares", (1.0,) * 4))}
@@ -161,6 +162,11 @@ class MimoConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+def _encoder(values: dict[str, Any]) -> ImageEncoderConfig:
+    pixels = {name: tuple(values[name]) for name in ("mean", "std") if name in values}
+    return ImageEncoderConfig(**{**values, **pixels})
 
 
 def preset_names() -> list[str]:

@@ -20,13 +20,14 @@ from ..data.conversation import Conversation
 from ..data.prompts import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
-from .image_encoder import IMAGENET_MEAN, IMAGENET_STD, ImageFeatures, Neck, build_image_encoder
+from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck, see
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
 from .phrase_alignment import Alignment, align, pair, phrase_directions
 from .presence import Presence
 from .prompt_encoder import PromptEncoder
+from .sam import read_sam
 
 
 @dataclass
@@ -35,7 +36,8 @@ class Prediction:
 
     Attributes:
         text_logits: [L, V] at the L positions that have a label, in the order of the batch.
-        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, g = S / 2; scores: [M], their predicted IoU.
+        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, four times as fine as `ImageFeatures.tokens`;
+            scores: [M], their predicted IoU.
         alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
         presence_logits: [Q, I, 3] of the words of the questions, where the aligner classifies them.
     """
@@ -90,13 +92,14 @@ class Mimo(nn.Module):
         self.config, self.tokenizer = config, tokenizer
         width = config.mask_decoder.width
         self.image_encoder = build_image_encoder(config.image_encoder)
-        self.neck = Neck(self.image_encoder.channels, width)
+        self.neck = build_neck(self.image_encoder, width)
         self.segmentation_encoder: nn.Module | None = None
         self.segmentation_neck: nn.Module | None = None
         if config.segmentation_encoder is not None:
             self.segmentation_encoder = build_image_encoder(config.segmentation_encoder)
-            self.segmentation_neck = Neck(self.segmentation_encoder.channels, width)
-        self.prompt_encoder = PromptEncoder(width, config.image_size)
+            self.segmentation_neck = build_neck(self.segmentation_encoder, width)
+        fine_maps = isinstance(self.segmentation_neck or self.neck, Neck)
+        self.prompt_encoder = PromptEncoder(width, config.image_size, fine_maps)
         self.language_model = LanguageModel(config.language_model, config.lora, tokenizer)
         self.input_aligner = InputAligner(config.aligner, width, self.language_model.width)
         self.presence = (
@@ -108,8 +111,9 @@ class Mimo(nn.Module):
             [IMAGE, POINT, BOX, SEG]
         )
         self.phrase_ids = tuple(tokenizer.convert_tokens_to_ids([PHRASE_START, PHRASE_END]))
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        segmentation = config.segmentation_encoder
+        if segmentation is not None and segmentation.name == "sam" and segmentation.source is not None:
+            read_sam(segmentation.source).start(self.prompt_encoder, self.mask_decoder)
 
     def conversation(self) -> Conversation:
         """How questions for this model become tokens."""
@@ -117,11 +121,22 @@ class Mimo(nn.Module):
 
     def encode(self, images: Tensor) -> ImageFeatures:
         """images [B, 3, S, S] in 0..1 -> features, which depend on nothing else."""
-        images = (images - self.mean) / self.std
-        features = self.neck(self.image_encoder(images))
-        if self.segmentation_encoder is None or self.segmentation_neck is None:
+        return self.gather(*self.encoder_maps(images))
+
+    def encoder_maps(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """images [B, 3, S, S] in 0..1 -> what the encoders give of them, before any trained layer when they are frozen: the
+        maps of the image encoder, and of the segmentation encoder where there is one."""
+        maps = see(self.image_encoder, self.config.image_encoder, images)
+        if self.segmentation_encoder is None or self.config.segmentation_encoder is None:
+            return maps, []
+        return maps, see(self.segmentation_encoder, self.config.segmentation_encoder, images)
+
+    def gather(self, maps: list[Tensor], segmentation_maps: list[Tensor]) -> ImageFeatures:
+        """What `encoder_maps` gives -> features."""
+        features = self.neck(maps)
+        if self.segmentation_neck is None:
             return features
-        return self.segmentation_neck(self.segmentation_encoder(images))._replace(context=features.context)
+        return self.segmentation_neck(segmentation_maps)._replace(context=features.context)
 
     def forward(self, images: Tensor, questions: QuestionBatch) -> Prediction:
         """Read Q questions with their answers, about B images [B, 3, S, S]."""

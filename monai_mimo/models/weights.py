@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,14 @@ from transformers import PreTrainedTokenizerFast
 from .. import __version__
 from ..errors import WeightsError
 from .config import MimoConfig
-from .home import home, replace_folder
 from .mimo import Mimo
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer"
+
+
+def home() -> Path:
+    """Where the package keeps what outlives a run: `$MIMO_HOME`, or ~/.cache/monai-mimo."""
+    return Path(os.environ.get("MIMO_HOME", Path.home() / ".cache" / "monai-mimo"))
 
 
 def default_weights_dir() -> Path:
@@ -46,6 +52,17 @@ def save_weights(model: Mimo, folder: Path | str, **notes: Any) -> Path:
         model.tokenizer.save_pretrained(new / TOKENIZER)
         replace_folder(new, folder)
     return folder
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put the finished folder `new`, on the same file system, in the place of `folder`."""
+    if folder.exists():
+        old = new.with_name("old")
+        folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old)
+    else:
+        new.rename(folder)
 
 
 def load_weights(folder: Path | str) -> Mimo:
