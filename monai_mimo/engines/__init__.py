@@ -15,6 +15,7 @@ from .setup import (
     training_loader,
     warmup_cosine,
 )
+from .take_over import take_over
 from .time_budget import TimeBudget, timed
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "read_texts",
     "rows_that_fit",
     "some_images",
+    "take_over",
     "timed",
     "tokenizer_for",
     "training_loader",

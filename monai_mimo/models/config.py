@@ -96,7 +96,7 @@ class TrainingConfig:
         learning_rate, encoder_learning_rate: of Adam; the latter for an image encoder that is not frozen.
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
         phrase_weight, alignment_weight, presence_weight: of `losses.MimoLoss`.
-        language_steps: of `engines.read_texts`, for an LLM that starts from nothing.
+        language_steps, language_batch, language_knowledge: of `engines.read_texts`, its first reading of the texts alone.
         strong_augmentation: see `data.dataset.Augment`.
         answer_sentences: answers are learned up to so many sentences (`data.dataset.first_sentences`); 0 for all of them.
         perspective_shares: how likely questions of perspectives I to IV are drawn relative to each other.
@@ -111,6 +111,8 @@ class TrainingConfig:
     alignment_weight: float = 0.0
     presence_weight: float = 0.0
     language_steps: int = 0
+    language_batch: int = 64
+    language_knowledge: float = 0.0
     strong_augmentation: bool = False
     answer_sentences: int = 0
     perspective_shares: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)

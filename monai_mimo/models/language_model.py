@@ -54,17 +54,18 @@ class LanguageModel(nn.Module):
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     def embed(self, ids: Tensor) -> Tensor:
-        """ids [Q, T] -> embeddings [Q, T, H]."""
-        return self.causal_lm.get_input_embeddings()(ids)
+        """ids [Q, T] -> embeddings [Q, T, H], float32 whatever the LLM's own type is, like all that goes in and out here."""
+        return self.causal_lm.get_input_embeddings()(ids).float()
 
     def states(self, embeddings: Tensor, attention_mask: Tensor) -> Tensor:
         """embeddings [Q, T, H] -> last hidden states [Q, T, H]; no logits are made of them."""
-        decoder = self.causal_lm.base_model
-        return decoder(inputs_embeds=embeddings, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        decoder, dtype = self.causal_lm.base_model, self.causal_lm.dtype
+        out = decoder(inputs_embeds=embeddings.to(dtype), attention_mask=attention_mask, use_cache=False)
+        return out.last_hidden_state.float()
 
     def logits(self, states: Tensor) -> Tensor:
         """states [n, H] -> logits [n, V]."""
-        return self.causal_lm.get_output_embeddings()(states)
+        return self.causal_lm.get_output_embeddings()(states.to(self.causal_lm.dtype)).float()
 
     @torch.no_grad()
     def generate(
@@ -72,7 +73,7 @@ class LanguageModel(nn.Module):
     ) -> Generated:
         """Write greedily after embeddings [Q, T, H], padded at the left, with the key-value cache."""
         out = self.causal_lm.generate(
-            inputs_embeds=embeddings,
+            inputs_embeds=embeddings.to(self.causal_lm.dtype),
             attention_mask=attention_mask,
             max_new_tokens=max_tokens,
             do_sample=False,
@@ -87,7 +88,7 @@ class LanguageModel(nn.Module):
         probabilities = torch.stack(out.logits, dim=1).float().softmax(-1).gather(2, ids[..., None])[..., 0]
         read = [step[-1] for step in out.hidden_states[1:]]  # step 0 read the question
         unread = embeddings.new_zeros(len(ids), 1, self.width)
-        return Generated(ids, probabilities, torch.cat([*read, unread], dim=1))
+        return Generated(ids, probabilities, torch.cat([*read, unread], dim=1).float())
 
 
 def make_causal_lm(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
