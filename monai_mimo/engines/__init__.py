@@ -13,6 +13,7 @@ from .setup import (
     adam,
     evaluation_loader,
     load_sets,
+    perspective_weights,
     prepare_batch,
     prepare_model,
     rows_hash,
@@ -23,6 +24,8 @@ from .setup import (
     warmup_cosine,
 )
 from .state import RandomState, TrainedParts
+from .take_over import take_over
+from .time_budget import TimeBudget, timed
 from .trainer import MimoTrainer
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "Progress",
     "RandomState",
     "TensorBoardOverlays",
+    "TimeBudget",
     "TrainedParts",
     "WholeWeights",
     "adam",
@@ -45,6 +49,7 @@ __all__ = [
     "evaluation_loader",
     "grounding_metrics",
     "load_sets",
+    "perspective_weights",
     "prepare_batch",
     "prepare_model",
     "read_texts",
@@ -52,6 +57,8 @@ __all__ = [
     "rows_that_fit",
     "run_training",
     "some_images",
+    "take_over",
+    "timed",
     "tokenizer_for",
     "training_loader",
     "warmup_cosine",

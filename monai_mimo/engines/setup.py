@@ -66,6 +66,7 @@ def training_loader(
     balanced: bool = False,
     set_weights: Mapping[str, float] | None = None,
     perspective_weights: Mapping[int, float] | None = None,
+    image_shares: Mapping[str, float] | None = None,
     length_window: int = 1,
     augment_images: bool = True,
     features: FeatureCache | None = None,
@@ -75,7 +76,7 @@ def training_loader(
     """The share of this process of each step.
 
     Args:
-        images_per_batch ... perspective_weights, length_window: see `TrainingOrder`.
+        images_per_batch ... image_shares, length_window: see `TrainingOrder`.
         augment_images: move images and change their intensity; prompts are drawn anew in any case.
         features: of the images, instead of the images (`encode_once`).
         memory_gb: of this process and its workers, for decoded images; those that have no place are decoded each time.
@@ -94,7 +95,8 @@ def training_loader(
         model.conversation(),
         side,
         cache=int(memory_gb * 1e9) // max(workers, 1) // (4 * 3 * side**2 + 4 * side**2),  # an image, and four masks
-        augment=Augment(image=augment_images),
+        augment=Augment(image=augment_images, strong=model.config.training.strong_augmentation),
+        sentences=model.config.training.answer_sentences,
         features=features,
     )
     order = TrainingOrder(
@@ -107,6 +109,7 @@ def training_loader(
         balanced=balanced,
         set_weights=set_weights,
         perspective_weights=perspective_weights,
+        image_shares=image_shares,
         window=length_window,
     )
     steps = Steps(dataset, order, model.tokenizer.pad_token_id, idist.get_rank(), idist.get_world_size())
@@ -151,6 +154,12 @@ def rows_that_fit(rows: Rows, model: Mimo, *, with_answers: bool = True) -> Rows
         conversation.context,
     )
     return rows.select(fitting)
+
+
+def perspective_weights(config: MimoConfig) -> dict[int, float] | None:
+    """Those of a preset, where it prefers some perspectives to others."""
+    shares = config.training.perspective_shares
+    return dict(enumerate(shares, start=1)) if len(set(shares)) > 1 else None
 
 
 def rows_hash(rows: Rows) -> str:
