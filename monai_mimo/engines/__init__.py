@@ -1,5 +1,6 @@
 """Training and evaluation by MONAI's Ignite engines; the bundle's configs name what is exported here."""
 
+from .evaluation_data import evaluation_loader
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .handlers import BestWeights, GradientClip, LastCheckpoint, NanGuard, Progress, RandomState
 from .history import History, TensorBoardOverlays
@@ -7,7 +8,6 @@ from .language import read_texts
 from .report import EvaluationReport
 from .setup import (
     adam,
-    evaluation_loader,
     prepare_batch,
     rows_that_fit,
     some_images,

@@ -43,12 +43,6 @@ def training_loader(
     return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, balanced=True, workers=workers)
 
 
-def evaluation_loader(model: Mimo, rows: Rows, images_per_batch: int) -> DataLoader:
-    """All questions of all images in order, without answers."""
-    dataset = MimoSegDataset(rows, model.conversation(), model.config.image_size, with_answers=False, cache=False)
-    return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, generate=True)
-
-
 def some_images(rows: Rows, count: int) -> Rows:
     """The rows of `count` images spread evenly over a split."""
     groups = rows_by_image(rows)

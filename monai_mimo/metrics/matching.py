@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -14,10 +14,11 @@ IOU_THRESHOLD = 0.5  # a pair is correct above it (MIMO's grounding F1)
 
 @dataclass
 class Grounded:
-    """The n phrases of one answer, each with its mask bool [h, w]."""
+    """The n phrases of one answer, each with its mask bool [h, w]; `failed` when the question could not be answered."""
 
     phrases: list[str]
     masks: list[np.ndarray]
+    failed: bool = field(default=False, kw_only=True)
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
