@@ -61,6 +61,8 @@ class GroundingEvaluator(Evaluator):
             decollate=False,
         )
         self.network, self.rows, self.max_tokens = network, rows, max_tokens
+        # What stands beside an image can be read even when the image cannot.
+        self.without_images = rows.select_columns([name for name in rows.column_names if name != "image"])
 
     def _iteration(self, engine: GroundingEvaluator, batchdata: EvaluationBatch | Batch) -> dict[str, Any]:
         engine.network.eval()
@@ -68,10 +70,7 @@ class GroundingEvaluator(Evaluator):
         numbers, results, failed = engine.answer(batch.batch)
         failed = {**batch.failed, **failed}
         rows = [engine.rows[number] for number in numbers]
-        texts = (
-            engine.rows.select_columns([c for c in engine.rows.column_names if c != "image"]) if failed else engine.rows
-        )  # an image may be what cannot be read
-        failures = [(number, texts[number], why) for number, why in failed.items()]
+        failures = [(number, engine.without_images[number], why) for number, why in failed.items()]
         for _, row, why in failures:
             logger.warning("not answered: %s (%s)", row["id"], why)
         said = [Grounded([e.phrase for e in entities], [e.mask for e in entities]) for _, entities in results]
@@ -107,7 +106,9 @@ class GroundingEvaluator(Evaluator):
     def ask(self, batch: Batch) -> list[tuple[str, list[Entity]]]:
         """Text and entities of each question."""
         network, device = self.network, self.state.device
-        resizes = [SquareResize(*self.rows[number]["size"], network.config.image_size) for number in batch.rows]
+        resizes = [
+            SquareResize(*self.without_images[number]["size"], network.config.image_size) for number in batch.rows
+        ]
         with torch.no_grad():
             features = network.encode(batch.images.to(device))
             answers = network.answer(features, batch.questions.to(device), self.max_tokens)
