@@ -1,4 +1,4 @@
-"""One record for each question of an evaluation: what was asked, answered and measured. All results are made from records alone."""
+"""One record for each question of an evaluation: what was asked, answered and measured. All results come from records alone."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _vqa(row: dict[str, Any], text: str) -> dict[str, float]:
 
 def records_of_batch(output: dict[str, Any]) -> list[Record]:
     """The records of what a `GroundingEvaluator` has put out for one batch."""
-    answered = len(output["numbers"])
-    parts = zip(output["numbers"], output["rows"], output["texts"], output["entities"], output["references"][:answered])
-    failed = zip(output["failed"], output["references"][answered:])
-    return [record_of(*part) for part in parts] + [failed_record(*failure, reference) for failure, reference in failed]
+    references = iter(output["references"])
+    answered = zip(output["numbers"], output["rows"], output["texts"], output["entities"])
+    records = [record_of(*parts, next(references)) for parts in answered]
+    return records + [failed_record(number, row, why, next(references)) for number, row, why in output["failed"]]
