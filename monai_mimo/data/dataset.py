@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from datasets import Dataset as Rows
 from datasets import Image
-from monai.data import CacheDataset, DataLoader
+from monai.data import CacheDataset
 from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
 
@@ -261,20 +261,3 @@ class MimoSegDataset(CacheDataset):
             return item
         self.augment.set_random_state(draw.seed)
         return self.augment(item)
-
-
-def make_loader(
-    dataset: MimoSegDataset, pad_id: int, images_per_batch: int, *, generate: bool = False, workers: int = 0
-) -> DataLoader:
-    """A loader of `Batch`es in the order of the set."""
-
-    def collate_items(items: Sequence[Item]) -> Batch:
-        return collate(items, pad_id, generate=generate)
-
-    return DataLoader(
-        dataset,
-        batch_size=images_per_batch,
-        num_workers=workers,
-        collate_fn=collate_items,
-        generator=torch.Generator(),  # of its own: an iterator takes a number from it, and training's draws stay as they are
-    )

@@ -2,16 +2,18 @@
 
 from .checkpoints import Checkpoints
 from .distribute import WholeWeights, distribute
+from .evaluation import about_run, evaluate, identity_of, join_processes, leave_processes
+from .evaluation_data import evaluation_loader
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .features import encode_once
 from .handlers import BestWeights, GradientClip, NanGuard, Progress
 from .history import History, TensorBoardOverlays
 from .language import read_texts
 from .report import EvaluationReport
+from .results import Results
 from .run import run_training
 from .setup import (
     adam,
-    evaluation_loader,
     load_sets,
     perspective_weights,
     prepare_batch,
@@ -39,15 +41,21 @@ __all__ = [
     "NanGuard",
     "Progress",
     "RandomState",
+    "Results",
     "TensorBoardOverlays",
     "TimeBudget",
     "TrainedParts",
     "WholeWeights",
+    "about_run",
     "adam",
     "distribute",
     "encode_once",
+    "evaluate",
     "evaluation_loader",
     "grounding_metrics",
+    "identity_of",
+    "join_processes",
+    "leave_processes",
     "load_sets",
     "perspective_weights",
     "prepare_batch",

@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from datasets import Dataset as Rows
 from datasets import concatenate_datasets
-from monai.data import DataLoader
 from torch import device as Device
 from torch import nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase, get_cosine_schedule_with_warmup
 
-from ..data.dataset import Augment, Batch, MimoSegDataset, make_loader, rows_by_image
+from ..data.dataset import Augment, Batch, MimoSegDataset, rows_by_image
 from ..data.feature_cache import FeatureCache
 from ..data.order import SET, TrainingOrder
 from ..data.steps import StepLoader, Steps
@@ -114,12 +113,6 @@ def training_loader(
     )
     steps = Steps(dataset, order, model.tokenizer.pad_token_id, idist.get_rank(), idist.get_world_size())
     return StepLoader(steps, workers)
-
-
-def evaluation_loader(model: Mimo, rows: Rows, images_per_batch: int) -> DataLoader:
-    """All questions of all images in order, without answers."""
-    dataset = MimoSegDataset(rows, model.conversation(), model.config.image_size, with_answers=False)
-    return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, generate=True)
 
 
 def some_images(rows: Rows, count: int) -> Rows:

@@ -13,7 +13,7 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from monai_mimo.data.dataset import Augment, MimoSegDataset, make_loader
+from monai_mimo.data.dataset import Augment, MimoSegDataset, collate
 from monai_mimo.data.order import TrainingOrder
 from monai_mimo.data.steps import Steps
 from monai_mimo.errors import DataError, InputError
@@ -291,7 +291,7 @@ def test_rows_without_masks_load_collate_and_count(tmp_path: Path, nano: Mimo) -
     assert len(batch.rows) == len(rows)
     assert len(batch.masks) == (batch.questions.labels == nano.seg_id).sum() == 4
     only = MimoSegDataset(load_mimoseg(tmp_path / "set", perspective=0), nano.conversation(), 64)
-    [batch] = make_loader(only, nano.tokenizer.pad_token_id, len(only))
+    batch = collate(list(only), nano.tokenizer.pad_token_id)
     assert batch.masks.shape == (0, 64, 64)
     assert count({"train": rows}).samples[0] == {"train": len(asked), "validation": 0, "test": 0}
 
