@@ -76,7 +76,7 @@ def work(rank: int, processes: int, port: int, configs: list[str], options: dict
         MimoTrainer.run = run  # type: ignore[method-assign]
     files = [str(CONFIGS / name) for name in configs]
     workflow = ConfigWorkflow(
-        files, logging_file=False, init_id="initialize", run_id="training", final_id="finalize", workflow_type="train",
+        files, logging_file=str(CONFIGS / "logging.conf"), init_id="initialize", run_id="training", final_id="finalize", workflow_type="train",
         bundle_root=str(CONFIGS.parent), **options,
     )  # fmt: skip
     workflow.initialize()
@@ -122,12 +122,13 @@ def assert_same_run(out: Path, other: Path) -> None:
     """Bit for bit: every loss of every step, every weight, what the optimizer remembers, and the best weights."""
     a, b = curves(out), curves(other)
     assert a.keys() == b.keys()
-    assert all(np.array_equal(a[name], b[name]) for name in a)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     first, second = last(out), last(other)
     assert first["step"] == second["step"] == 8
     for part in ("model", "optimizer"):
-        tensors = [torch.utils._pytree.tree_leaves(state["parts"][part]) for state in (first, second)]
-        assert all(torch.equal(torch.as_tensor(x), torch.as_tensor(y)) for x, y in zip(*tensors, strict=True))
+        leaves = [torch.utils._pytree.tree_leaves(state["parts"][part]) for state in (first, second)]
+        assert all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in zip(*leaves, strict=True))
     assert first["parts"]["scheduler"] == second["parts"]["scheduler"]
     assert first["parts"]["best"] == second["parts"]["best"]
     assert (out / "weights/model.safetensors").read_bytes() == (other / "weights/model.safetensors").read_bytes()
