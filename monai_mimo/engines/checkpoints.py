@@ -11,7 +11,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,8 @@ class Checkpoints:
         return sorted(self.folder.glob("*-*-*.pt"), key=lambda f: (STAGES.index(f.name.split("-")[0]), f.name))
 
     def watch(self, engine: Engine, stage: str, parts: Mapping[str, Any]) -> None:
-        """Save `parts` and the engine's step as the engine runs, and stop it after a step when SIGTERM came. Call it after
-        all other handlers were attached, for what they do at the end of an epoch belongs to it."""
+        """Save `parts` and the engine's step as the engine runs, and stop it after a step when SIGTERM came (see `obeying`).
+        Call it after all other handlers were attached, for what they do at the end of an epoch belongs to it."""
         parts = {**parts, "engine": engine}
 
         def after_step(engine: Engine) -> None:
@@ -112,8 +113,18 @@ class Checkpoints:
 
         engine.add_event_handler(Events.ITERATION_COMPLETED, after_step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, after_epoch)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._on_signal)
+
+    @contextmanager
+    def obeying(self) -> Iterator[None]:
+        """While the block runs, SIGTERM asks the engine to stop instead of ending the process."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     def go_on(self, engine: Engine, stage: str, parts: Mapping[str, Any]) -> int:
         """Bring `parts` and the engine to where the last checkpoint of this stage was, and say so.

@@ -26,6 +26,7 @@ def run_training(trainer: MimoTrainer, checkpoints: Checkpoints, parts: Mapping[
         return
     trainer.data_loader.start_at(step)
     checkpoints.watch(trainer, "training", parts)
-    trainer.run()
+    with checkpoints.obeying():
+        trainer.run()
     if not checkpoints.stopped:
         checkpoints.end()

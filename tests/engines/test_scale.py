@@ -75,10 +75,9 @@ def work(rank: int, processes: int, port: int, configs: list[str], options: dict
 
         MimoTrainer.run = run  # type: ignore[method-assign]
     files = [str(CONFIGS / name) for name in configs]
-    workflow = ConfigWorkflow(
-        files, logging_file=str(CONFIGS / "logging.conf"), init_id="initialize", run_id="training", final_id="finalize", workflow_type="train",
-        bundle_root=str(CONFIGS.parent), **options,
-    )  # fmt: skip
+    ids = {"init_id": "initialize", "run_id": "training", "final_id": "finalize", "workflow_type": "train"}
+    logging = str(CONFIGS / "logging.conf")
+    workflow = ConfigWorkflow(files, logging_file=logging, bundle_root=str(CONFIGS.parent), **ids, **options)
     workflow.initialize()
     workflow.run()
     workflow.finalize()
