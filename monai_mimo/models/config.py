@@ -99,7 +99,7 @@ class TrainingConfig:
         language_steps, language_batch, language_knowledge: of `engines.read_texts`, its first reading of the texts alone.
         strong_augmentation: see `data.dataset.Augment`.
         answer_sentences: answers are learned up to so many sentences (`data.dataset.first_sentences`); 0 for all of them.
-        perspective_shares: how likely questions of perspectives I to IV are drawn relative to each other.
+        balanced: draw images at random, each modality of each source as often as any other, instead of each question once.
     """
 
     learning_rate: float = 3e-4
@@ -115,7 +115,7 @@ class TrainingConfig:
     language_knowledge: float = 0.0
     strong_augmentation: bool = False
     answer_sentences: int = 0
-    perspective_shares: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    balanced: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,6 @@ class MimoConfig:
             lora = LoraConfig(
                 **{**lora, "target_modules": tuple(lora.get("target_modules", LoraConfig.target_modules))}
             )
-        training = values.get("training", {})
         return cls(
             preset=values["preset"],
             image_size=values["image_size"],
@@ -157,9 +156,7 @@ class MimoConfig:
             if values.get("segmentation_encoder")
             else None,
             lora=lora,
-            training=TrainingConfig(
-                **{**training, "perspective_shares": tuple(training.get("perspective_shares", (1.0,) * 4))}
-            ),
+            training=TrainingConfig(**values.get("training", {})),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,7 +164,7 @@ class MimoConfig:
 
 
 def _encoder(values: dict[str, Any]) -> ImageEncoderConfig:
-    pixels = {name: tuple(values[name]) for name in ("mean", "std") if name in values}
+    pixels: dict[str, Any] = {name: tuple(values[name]) for name in ("mean", "std") if name in values}
     return ImageEncoderConfig(**{**values, **pixels})
 
 

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import cached_property
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.generation.streamers import BaseStreamer
+from transformers import AutoConfig, AutoModelForCausalLM, CompileConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data.tokenizer import SPECIAL_TOKENS
 from .config import LanguageModelConfig, LoraConfig
+from .generation import Generated, OnTokens, PhraseGrammar, write
 from .pretrained import language_model_folder, load_language_model
-
-
-class Generated(NamedTuple):
-    """L tokens written for each of Q questions; after the end token come padding tokens.
-
-    Attributes:
-        ids: [Q, L]; probabilities: [Q, L], of each token when it was chosen.
-        states: [Q, L, H], the last hidden state at each token; zero at the last one, which was never read.
-    """
-
-    ids: Tensor
-    probabilities: Tensor
-    states: Tensor
 
 
 class LanguageModel(nn.Module):
@@ -42,7 +29,8 @@ class LanguageModel(nn.Module):
         self, config: LanguageModelConfig, lora: LoraConfig | None, tokenizer: PreTrainedTokenizerBase
     ) -> None:
         super().__init__()
-        self.end_id, self.pad_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+        self.tokenizer = tokenizer
+        self.compile_config: CompileConfig | None = None  # set it to write answers by `torch.compile`
         model = make_causal_lm(config, tokenizer)
         self.width: int = model.config.hidden_size
         self.context: int = model.config.max_position_embeddings
@@ -67,28 +55,32 @@ class LanguageModel(nn.Module):
         """states [n, H] -> logits [n, V]."""
         return self.causal_lm.get_output_embeddings()(states.to(self.causal_lm.dtype)).float()
 
-    @torch.no_grad()
+    @cached_property
+    def grammar(self) -> PhraseGrammar:
+        """What an answer may be."""
+        return PhraseGrammar(self.tokenizer, self.causal_lm.config.vocab_size)
+
     def generate(
-        self, embeddings: Tensor, attention_mask: Tensor, max_tokens: int, streamer: BaseStreamer | None = None
+        self,
+        embeddings: Tensor,
+        attention_mask: Tensor,
+        max_tokens: int,
+        *,
+        whole_phrases: bool = True,
+        on_tokens: OnTokens | None = None,
     ) -> Generated:
-        """Write greedily after embeddings [Q, T, H], padded at the left, with the key-value cache."""
-        out = self.causal_lm.generate(
-            inputs_embeds=embeddings.to(self.causal_lm.dtype),
-            attention_mask=attention_mask,
-            max_new_tokens=max_tokens,
-            do_sample=False,
-            eos_token_id=self.end_id,
-            pad_token_id=self.pad_id,
-            output_hidden_states=True,
-            output_logits=True,
-            return_dict_in_generate=True,
-            streamer=streamer,
+        """Write greedily after embeddings [Q, T, H], padded at the left; see `generation.write`. With `whole_phrases` every
+        phrase that is opened is closed and gets its `<SEG>`."""
+        return write(
+            self.causal_lm,
+            self.tokenizer,
+            embeddings.to(self.causal_lm.dtype),
+            attention_mask,
+            max_tokens,
+            grammar=self.grammar.limited(max_tokens) if whole_phrases else None,
+            on_tokens=on_tokens,
+            compiled=self.compile_config,
         )
-        ids = out.sequences
-        probabilities = torch.stack(out.logits, dim=1).float().softmax(-1).gather(2, ids[..., None])[..., 0]
-        read = [step[-1] for step in out.hidden_states[1:]]  # step 0 read the question
-        unread = embeddings.new_zeros(len(ids), 1, self.width)
-        return Generated(ids, probabilities, torch.cat([*read, unread], dim=1).float())
 
 
 def make_causal_lm(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:

@@ -13,13 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
-from transformers.generation.streamers import BaseStreamer
 
 from ..data.collate import IGNORE, QuestionBatch
 from ..data.conversation import Conversation
+from ..data.feature_cache import EncoderMaps
 from ..data.prompts import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
+from .generation import OnTokens
 from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck, see
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
@@ -121,26 +122,25 @@ class Mimo(nn.Module):
 
     def encode(self, images: Tensor) -> ImageFeatures:
         """images [B, 3, S, S] in 0..1 -> features, which depend on nothing else."""
-        return self.gather(*self.encoder_maps(images))
+        return self.features(self.encoder_maps(images))
 
-    def encoder_maps(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """images [B, 3, S, S] in 0..1 -> what the encoders give of them, before any trained layer when they are frozen: the
-        maps of the image encoder, and of the segmentation encoder where there is one."""
-        maps = see(self.image_encoder, self.config.image_encoder, images)
+    def encoder_maps(self, images: Tensor) -> EncoderMaps:
+        """images [B, 3, S, S] in 0..1 -> what the encoders give of them; it never changes where they are frozen."""
+        maps = EncoderMaps(see(self.image_encoder, self.config.image_encoder, images), [])
         if self.segmentation_encoder is None or self.config.segmentation_encoder is None:
-            return maps, []
-        return maps, see(self.segmentation_encoder, self.config.segmentation_encoder, images)
+            return maps
+        return maps._replace(segmentation=see(self.segmentation_encoder, self.config.segmentation_encoder, images))
 
-    def gather(self, maps: list[Tensor], segmentation_maps: list[Tensor]) -> ImageFeatures:
-        """What `encoder_maps` gives -> features."""
-        features = self.neck(maps)
+    def features(self, maps: EncoderMaps) -> ImageFeatures:
+        """The part of `encode` that is trained."""
+        features = self.neck(maps.image)
         if self.segmentation_neck is None:
             return features
-        return self.segmentation_neck(segmentation_maps)._replace(context=features.context)
+        return self.segmentation_neck(maps.segmentation)._replace(context=features.context)
 
-    def forward(self, images: Tensor, questions: QuestionBatch) -> Prediction:
-        """Read Q questions with their answers, about B images [B, 3, S, S]."""
-        features = self.encode(images)
+    def forward(self, images: Tensor | EncoderMaps, questions: QuestionBatch) -> Prediction:
+        """Read Q questions with their answers, about B images [B, 3, S, S], or what the encoders made of them."""
+        features = self.features(images if isinstance(images, EncoderMaps) else self.encoder_maps(images))
         prompted = self._prompt(features, questions)
         embeddings, prompt_tokens, presence = self._embed(prompted, questions)
         states = self.language_model.states(embeddings, questions.attention_mask)
@@ -173,18 +173,26 @@ class Mimo(nn.Module):
         features: ImageFeatures,
         questions: QuestionBatch,
         max_tokens: int = 64,
-        streamer: BaseStreamer | None = None,
+        *,
+        whole_phrases: bool = True,
+        on_tokens: OnTokens | None = None,
     ) -> Answers:
-        """Answer Q questions, collated with `generate=True`, about images whose features are known."""
+        """Answer Q questions, collated with `generate=True`, about images whose features are known.
+
+        Args:
+            max_tokens: the longest answer; a phrase that is open when it comes near is closed and gets its mask.
+            whole_phrases: allow only answers in which every phrase is closed and has one mask (`generation.PhraseGrammar`).
+            on_tokens: is given the next token [Q] of each question as soon as it is there.
+        """
         prompted = self._prompt(features, questions)
         embeddings, _, _ = self._embed(prompted, questions)
-        # One token more than wanted: the state of a last <SEG> is there once the token after it was asked for.
-        written = self.language_model.generate(embeddings, questions.attention_mask, max_tokens + 1, streamer)
-        ids = written.ids[:, :max_tokens]
-        places = torch.nonzero((ids == self.seg_id)[:, : written.ids.shape[1] - 1])
+        written = self.language_model.generate(
+            embeddings, questions.attention_mask, max_tokens, whole_phrases=whole_phrases, on_tokens=on_tokens
+        )
+        places = torch.nonzero(written.ids == self.seg_id)
         question, position = places.unbind(1)
         mask_logits, scores = self._decode(features, prompted, questions, question, written.states[question, position])
-        return Answers(ids, written.probabilities[:, :max_tokens], mask_logits, scores, places)
+        return Answers(written.ids, written.probabilities, mask_logits, scores, places)
 
     def _prompt(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
         """Encode the prompts: as tokens, as what lies under them, and as a map that is added to the features."""
