@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from datasets import Dataset as Rows
 from datasets import Image
-from monai.data import CacheDataset, DataLoader
+from monai.data import CacheDataset
 from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
 
@@ -104,6 +104,11 @@ class LoadItem(Transform):
         return Item(image, resize.masks(stack), questions, entities, list(indices), mirror_of(rows))
 
 
+def named_in(phrases: Iterable[str], absent: Iterable[str]) -> dict[str, bool]:
+    """The entities that a question may name, and whether each is there."""
+    return {**dict.fromkeys(phrases, True), **dict.fromkeys(absent, False)}
+
+
 def first_sentences(answer: str, count: int) -> str:
     """The first `count` sentences of an answer, and further ones up to its last mask; all of it for 0."""
     sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", answer)
@@ -115,11 +120,6 @@ def mirror_of(rows: Sequence[Mapping[str, Any]]) -> tuple[bool, bool]:
     """How the image of `rows` may be mirrored: as its modality allows, and not if left or right is said of it."""
     sided = any(re.search(r"\b(left|right)\b", f"{row['question']} {row['answer']}", re.IGNORECASE) for row in rows)
     return (False, False) if sided else MIRRORS.get(rows[0].get("modality", ""), (False, False))
-
-
-def named_in(phrases: Iterable[str], absent: Iterable[str]) -> dict[str, bool]:
-    """The entities that a question may name, and whether each is there."""
-    return {**dict.fromkeys(phrases, True), **dict.fromkeys(absent, False)}
 
 
 class Augment(Randomizable, Transform):
@@ -215,8 +215,8 @@ class MimoSegDataset(CacheDataset):
         rows: from `load_mimoseg`.
         conversation: how texts become tokens.
         image_size: S of the model.
-        with_answers: false for generation, where a question may then fill more of the context.
         sentences: cut answers after so many (see `first_sentences`); 0 does not.
+        with_answers: false for generation, where a question may then fill more of the context.
         cache: how many decoded images are kept in memory.
         augment: what `drawn` gives; see `Augment`.
         features: read what the encoders made of the images from here, instead of the images.
@@ -228,8 +228,8 @@ class MimoSegDataset(CacheDataset):
         conversation: Conversation,
         image_size: int,
         *,
-        with_answers: bool = True,
         sentences: int = 0,
+        with_answers: bool = True,
         cache: int = 0,
         augment: Augment | None = None,
         features: FeatureCache | None = None,
@@ -261,20 +261,3 @@ class MimoSegDataset(CacheDataset):
             return item
         self.augment.set_random_state(draw.seed)
         return self.augment(item)
-
-
-def make_loader(
-    dataset: MimoSegDataset, pad_id: int, images_per_batch: int, *, generate: bool = False, workers: int = 0
-) -> DataLoader:
-    """A loader of `Batch`es in the order of the set."""
-
-    def collate_items(items: Sequence[Item]) -> Batch:
-        return collate(items, pad_id, generate=generate)
-
-    return DataLoader(
-        dataset,
-        batch_size=images_per_batch,
-        num_workers=workers,
-        collate_fn=collate_items,
-        generator=torch.Generator(),  # of its own: an iterator takes a number from it, and training's draws stay as they are
-    )

@@ -93,7 +93,7 @@ class BestWeights:
         name = engine.state.key_metric_name
         value = engine.state.metrics[name]
         if self.latest or value > self.best:
-            self.best = max(self.best, value)
+            self.best = value
             state = gathered(self.network.state_dict())
             if idist.get_rank() == 0:
                 save_weights(self.network, self.folder, state, validation={name: value})

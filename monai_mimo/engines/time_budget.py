@@ -39,9 +39,10 @@ class TimeBudget:
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.stop)
 
-    def start(self, _: Engine) -> None:
+    def start(self, engine: Engine) -> None:
         """Begin to count; what passed before, between two runs say, is not spent."""
         self.seen = time.monotonic()
+        self.stop(engine)  # a run that has ended is started again
 
     def stop(self, engine: Engine) -> None:
         """End the run if the time is over."""

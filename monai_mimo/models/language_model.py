@@ -71,7 +71,7 @@ class LanguageModel(nn.Module):
     ) -> Generated:
         """Write greedily after embeddings [Q, T, H], padded at the left; see `generation.write`. With `whole_phrases` every
         phrase that is opened is closed and gets its `<SEG>`."""
-        return write(
+        written = write(
             self.causal_lm,
             self.tokenizer,
             embeddings.to(self.causal_lm.dtype),
@@ -81,6 +81,7 @@ class LanguageModel(nn.Module):
             on_tokens=on_tokens,
             compiled=self.compile_config,
         )
+        return written._replace(states=written.states.float())
 
 
 def make_causal_lm(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
