@@ -25,19 +25,15 @@ from transformers import PreTrainedTokenizerFast
 
 from .. import __version__
 from ..errors import WeightsError
-from .bases import PARTS, check_bases, describe_bases, frozen_bases, home, with_places, with_source
+from .bases import PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
 from .checkpoint import check_state, read_state
 from .config import MimoConfig
+from .default_weights import default_weights_dir  # noqa: F401 - is looked for here
 from .mimo import Mimo
 
 CONFIG, WEIGHTS, ADAPTER, TOKENIZER = "config.json", "model.safetensors", "adapter", "tokenizer"
 ADAPTER_WEIGHTS = f"{ADAPTER}/adapter_model.safetensors"
 FORMAT = 2  # 1 had no adapter/: all tensors were in model.safetensors; it is read too
-
-
-def default_weights_dir() -> Path:
-    """The weights that are used when none are named."""
-    return home() / "weights"
 
 
 def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | None = None, **notes: Any) -> Path:
