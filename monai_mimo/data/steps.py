@@ -57,7 +57,7 @@ class StepLoader(DataLoader):
             sampler=self.numbers,
             num_workers=workers,
             collate_fn=as_it_is,
-            generator=torch.Generator(),  # see `dataset.make_loader`
+            generator=torch.Generator(),  # of its own, for an iterator takes a number from it
         )
 
     def __len__(self) -> int:

@@ -130,6 +130,11 @@ class Checkpoints:
         logger.info("%s goes on after step %d, from %s", stage, state["step"], self.folder)
         return state["step"]
 
+    def end(self) -> None:
+        """Leave an empty file `ended` beside the checkpoints, for scripts that ask whether to start the run again."""
+        if idist.get_rank() == 0:
+            (self.folder / "ended").touch()
+
     def _stop(self, engine: Engine) -> None:
         self.stopped = True
         logger.info(

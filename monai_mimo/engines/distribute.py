@@ -25,13 +25,15 @@ def distribute(model: Mimo, strategy: str = "ddp") -> nn.Module:
             every parameter, and the model itself is changed (`fully_shard`).
 
     Raises:
-        InputError: there is no such strategy.
+        InputError: there is no such strategy; a model in four bits is to be sharded.
     """
     if strategy not in STRATEGIES:
         raise InputError("strategy", repr(strategy), f"one of {', '.join(STRATEGIES)}")
     if strategy == "ddp":
         # Presets differ in which of SAM's parameters they read, so some may get no gradient.
         return idist.auto_model(model, find_unused_parameters=True)
+    if any(not p.dtype.is_floating_point for p in model.parameters()):
+        raise InputError("strategy", "fsdp with four_bit", "ddp, for every process holds the model in four bits")
     mesh = init_device_mesh(idist.device().type, (idist.get_world_size(),))
     for block in large_blocks(model):
         fully_shard(block, mesh=mesh)
@@ -47,13 +49,6 @@ def large_blocks(model: Mimo) -> Iterator[nn.Module]:
             for name in lists:
                 if not any(name.startswith(f"{outer}.") for outer in lists):
                     yield from part.get_submodule(name)
-
-
-def checkpoint_activations(model: Mimo, enabled: bool = True) -> Mimo:
-    """The model, whose language model forgets the activations of its layers and computes them again in the backward pass."""
-    if enabled:
-        model.language_model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
-    return model
 
 
 class WholeWeights:

@@ -27,3 +27,5 @@ def run_training(trainer: MimoTrainer, checkpoints: Checkpoints, parts: Mapping[
     trainer.data_loader.start_at(step)
     checkpoints.watch(trainer, "training", parts)
     trainer.run()
+    if not checkpoints.stopped:
+        checkpoints.end()
