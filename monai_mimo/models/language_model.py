@@ -95,7 +95,8 @@ def make_causal_lm(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerBa
     if config.source is None:
         architecture = {"model_type": "llama", **config.architecture}
         size = max(len(tokenizer), architecture.pop("vocab_size", 0))
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**architecture, vocab_size=size, **ids))
+        sizes = AutoConfig.for_model(**architecture, vocab_size=size, **ids)
+        return AutoModelForCausalLM.from_config(sizes, dtype=getattr(torch, config.dtype))
     model = load_language_model(language_model_folder(config.source), getattr(torch, config.dtype))
     known = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > known:
