@@ -29,6 +29,8 @@ def distribute(model: Mimo, strategy: str = "ddp") -> nn.Module:
     """
     if strategy not in STRATEGIES:
         raise InputError("strategy", repr(strategy), f"one of {', '.join(STRATEGIES)}")
+    if strategy == "ddp" and idist.get_world_size() == 1:
+        return model
     if strategy == "ddp":
         # Presets differ in which of SAM's parameters they read, so some may get no gradient.
         return idist.auto_model(model, find_unused_parameters=True)

@@ -35,6 +35,9 @@ OPTIONS: dict[str, Any] = {
     "loss_weights#alignment": 0.5,
     "loss_weights#presence": 1.0,
 }
+PARTS = (
+    "image_encoder", "neck", "prompt_encoder", "input_aligner", "presence", "language_model", "phrase_of_seg", "mask_decoder"
+)  # fmt: skip
 
 forkserver = multiprocessing.get_context("forkserver")
 forkserver.set_forkserver_preload(["monai_mimo.engines", "monai.bundle", "tests.engines.test_scale"])
@@ -91,7 +94,8 @@ def train(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     names = ["train.yaml", *configs, *(["multi_gpu_train.yaml"] if processes > 1 else [])]
-    options = {**OPTIONS, "dataset_dir": str(dataset), "output_dir": str(out), **options}
+    start_from = {str(dataset.parent / "before" / "weights"): PARTS}
+    options = {**OPTIONS, "dataset_dir": str(dataset), "output_dir": str(out), "start_from": start_from, **options}
     started = [
         forkserver.Process(target=work, args=(rank, processes, port, names, options, stop)) for rank in range(processes)
     ]
@@ -135,7 +139,12 @@ def assert_same_run(out: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_set(tmp_path_factory.mktemp("set") / "set")
+    """The folder of a set. Beside it are weights that answer some of its questions, so that there is something to measure; all
+    runs start from them."""
+    folder = write_set(tmp_path_factory.mktemp("set") / "set")
+    longer = {"epochs": 1, "steps_per_epoch": 75, "language_steps": 60, "global_batch": 8, "images_per_batch": 8}
+    assert train(folder.parent / "before", folder, **longer, start_from={}) == [0]
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +163,7 @@ def test_two_processes_train_what_one_trains(whole: dict[int, Path]) -> None:
     for name in one:
         np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-6)
     assert np.array_equal(one["validation f1"], two["validation f1"])
+    assert 0 < one["validation f1"][0, 1] < 1
 
 
 @pytest.mark.parametrize(
@@ -198,3 +208,18 @@ def test_a_sharded_model_trains_the_same(whole: dict[int, Path], dataset: Path, 
     weights = load_file(tmp_path / "weights/model.safetensors")
     for name, expected in load_file(whole[1] / "weights/model.safetensors").items():
         torch.testing.assert_close(weights[name], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_processes_share_a_feature_cache(dataset: Path, tmp_path: Path) -> None:
+    """Two fill it, each its part; one more uses it as it is, and trains the same."""
+    encoder = {"name": "convolutions", "frozen": True}
+    store = tmp_path / "features"
+    options = {"preset_changes": {"image_encoder": encoder}, "augment_images": False, "feature_cache": str(store)}
+    assert train(tmp_path / "two", dataset, 2, epochs=1, **options) == [0, 0]
+    files = {file: file.stat().st_mtime_ns for file in store.rglob("*.safetensors")}
+    assert len(files) == 2
+    assert train(tmp_path / "one", dataset, 1, epochs=1, **options) == [0]
+    assert {file: file.stat().st_mtime_ns for file in store.rglob("*.safetensors")} == files
+    two, one = curves(tmp_path / "two"), curves(tmp_path / "one")
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-6)
