@@ -15,6 +15,7 @@ from monai_mimo.engines.distribute import distribute
 from monai_mimo.errors import InputError
 from monai_mimo.losses import MimoLoss
 from monai_mimo.models import Mimo
+from monai_mimo.models.four_bit import replace_linear
 
 from ..conftest import make_nano
 from .small_set import write_set
@@ -125,6 +126,24 @@ def test_four_bits_without_cuda_are_one_line(nano: Mimo, monkeypatch: pytest.Mon
     monkeypatch.setattr("monai_mimo.models.four_bit.find_spec", lambda _: None)
     with pytest.raises(InputError, match="no package bitsandbytes"):
         prepare_model(nano, "cpu", four_bit=True)
+
+
+def test_four_bits_are_near_and_their_adapter_learns(rows: Dataset) -> None:
+    """By the CPU kernels of bitsandbytes, where it is installed."""
+    nn = pytest.importorskip("bitsandbytes").nn
+    torch.manual_seed(0)
+    model = make_nano(lora={"rank": 2, "alpha": 8})
+    batches = batches_of(model, rows, 9)
+    loss, _, gradients = step(model, batches)
+    layers = model.language_model.causal_lm.model.layers
+    replace_linear(model).to("cpu")
+    assert sum(isinstance(module, nn.Linear4bit) for module in layers.modules()) == 2 * 7
+    assert not any(isinstance(m, nn.Linear4bit) for m in model.language_model.causal_lm.lm_head.modules())
+    also, _, near = step(model, batches)
+    assert also == pytest.approx(loss, rel=0.05)
+    assert near.keys() == gradients.keys()
+    name = "language_model.model.base_model.model.model.layers.0.self_attn.q_proj.lora_B.default.weight"
+    assert torch.cosine_similarity(near[name].flatten(), gradients[name].flatten(), dim=0) > 0.9
 
 
 def test_an_unknown_strategy_is_one_line(nano: Mimo) -> None:
