@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from .config import ImageEncoderConfig, MimoConfig
-from .pretrained import language_model_architecture
+from .pretrained import PACKAGED, language_model_architecture
 from .sam import read_sam
 from .vision_tower import tower_config
 
@@ -19,19 +20,20 @@ def with_sources(
         WeightsError: a checkpoint is missing or of a kind that is not supported.
     """
     if llm:
-        language_model = replace(config.language_model, source=str(llm), architecture=language_model_architecture(llm))
+        llm = llm if llm in PACKAGED else str(Path(llm).resolve())  # to be found again from elsewhere
+        language_model = replace(config.language_model, source=llm, architecture=language_model_architecture(llm))
         config = replace(config, language_model=language_model)
     if image_encoder:
-        config = replace(config, image_encoder=tower_config(image_encoder, config.image_encoder.frozen))
+        old_encoder, tower = config.image_encoder, tower_config(str(Path(image_encoder).resolve()))
+        config = replace(config, image_encoder=replace(tower, frozen=old_encoder.frozen, layer=old_encoder.layer))
     if seg_encoder:
+        seg_encoder = str(Path(seg_encoder).resolve())
         sam, old = read_sam(seg_encoder), config.segmentation_encoder
         frozen = True if old is None else old.frozen
         config = replace(
             config,
             image_size=sam.architecture["image_size"],
-            segmentation_encoder=ImageEncoderConfig(
-                "sam", frozen, source=str(seg_encoder), architecture=sam.architecture
-            ),
+            segmentation_encoder=ImageEncoderConfig("sam", frozen, source=seg_encoder, architecture=sam.architecture),
             mask_decoder=sam.mask_decoder,
         )
     return config

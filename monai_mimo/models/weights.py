@@ -181,6 +181,18 @@ def read_config(folder: Path) -> tuple[MimoConfig, dict[str, dict[str, str]]]:
     return config, bases
 
 
+def move_bases(folder: Path, **places: str | Path | None) -> None:
+    """Write into the config.json of `folder` where its frozen bases are now."""
+    config, bases = read_config(folder)
+    about = json.loads((folder / CONFIG).read_text())
+    config = with_places(config, places)
+    about["config"] = config.to_dict()
+    about["bases"] = {name: {**bases[name], "source": source} for name, source in frozen_bases(config).items()}
+    new = folder / f".{CONFIG}"
+    new.write_text(json.dumps(about, indent=2))
+    new.replace(folder / CONFIG)
+
+
 def without_pretrained(config: MimoConfig) -> MimoConfig:
     """The same sizes, but nothing read from checkpoints except the frozen bases: the weights folder holds the rest."""
     for name, part in PARTS.items():
