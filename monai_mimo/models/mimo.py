@@ -235,9 +235,11 @@ class Mimo(nn.Module):
         selected, where = features.select(questions.image_index), (questions.coordinates, questions.prompt_labels)
         prompts = self.prompt_encoder(*where)
         seen = prompts + self.prompt_encoder.look(*where, (selected.context, *selected.high_resolution))
-        drawn = self.prompt_encoder.dense(*where, selected.tokens.shape[2:])
-        context = selected.context + drawn
-        return Prompted(prompts, seen, context, context if features.one_encoder else selected.tokens + drawn)
+        context = selected.context + self.prompt_encoder.dense(*where, selected.context.shape[2:])
+        if features.one_encoder:
+            return Prompted(prompts, seen, context, context)
+        tokens = selected.tokens + self.prompt_encoder.dense(*where, selected.tokens.shape[2:])
+        return Prompted(prompts, seen, context, tokens)
 
     def _embed(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and of the

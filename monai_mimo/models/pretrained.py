@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 
 from ..data.tokenizer import add_special_tokens
 from ..errors import WeightsError
@@ -90,6 +91,10 @@ def load_checked(kind: Any, folder: Path, dtype: torch.dtype, ignored: tuple[str
         WeightsError: see `load_language_model`.
     """
     names_in(folder)  # a damaged file is told as such
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(
+        logging.CRITICAL
+    )  # what it would warn of is raised here, or belongs to parts that are not used
     try:
         model, info = kind.from_pretrained(
             folder,
@@ -101,6 +106,8 @@ def load_checked(kind: Any, folder: Path, dtype: torch.dtype, ignored: tuple[str
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise WeightsError(folder, str(error).splitlines()[0], "a model that transformers can read") from error
+    finally:
+        logging.set_verbosity(verbosity)
     ignored = (*ignored, *BUFFERS)
     unexpected = (
         name for name in info["unexpected_keys"] if not name.startswith(ignored) and not name.endswith(ignored)

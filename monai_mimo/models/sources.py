@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .config import ImageEncoderConfig, MimoConfig
 from .pretrained import PACKAGED, language_model_architecture
@@ -24,16 +25,21 @@ def with_sources(
         language_model = replace(config.language_model, source=llm, architecture=language_model_architecture(llm))
         config = replace(config, language_model=language_model)
     if image_encoder:
-        old_encoder, tower = config.image_encoder, tower_config(str(Path(image_encoder).resolve()))
-        config = replace(config, image_encoder=replace(tower, frozen=old_encoder.frozen, layer=old_encoder.layer))
+        tower = tower_config(str(Path(image_encoder).resolve()))
+        config = replace(config, image_encoder=replace(tower, **_kept(config.image_encoder, tower)))
     if seg_encoder:
         seg_encoder = str(Path(seg_encoder).resolve())
-        sam, old = read_sam(seg_encoder), config.segmentation_encoder
-        frozen = True if old is None else old.frozen
+        sam = read_sam(seg_encoder)
+        encoder = ImageEncoderConfig("sam", source=seg_encoder, architecture=sam.architecture)
         config = replace(
             config,
             image_size=sam.architecture["image_size"],
-            segmentation_encoder=ImageEncoderConfig("sam", frozen, source=seg_encoder, architecture=sam.architecture),
+            segmentation_encoder=replace(encoder, **_kept(config.segmentation_encoder, encoder)),
             mask_decoder=sam.mask_decoder,
         )
     return config
+
+
+def _kept(old: ImageEncoderConfig | None, new: ImageEncoderConfig) -> dict[str, Any]:
+    """What a preset says of an encoder holds for the checkpoint of one of the same kind; of another kind it is frozen."""
+    return {"frozen": old.frozen, "layer": old.layer} if old is not None and old.name == new.name else {}

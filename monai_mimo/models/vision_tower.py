@@ -55,8 +55,7 @@ def load_tower(source: str, sizes: PreTrainedConfig) -> nn.Module:
     """
     path = Path(source)
     if open_clip.is_open_clip(path):
-        with torch.device("meta"):
-            tower = AutoModel.from_config(sizes)
+        tower = AutoModel.from_config(sizes)
         fill(tower, path, open_clip.vision_state(path, tower.state_dict()))
         return tower
     return load_checked(AutoModel, path, torch.float32, OTHER_PARTS, config=sizes)
