@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import httpx
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -14,11 +13,16 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
+try:  # what huggingface_hub asks with: from its version 2 on httpx2
+    from httpx2 import TransportError
+except ImportError:
+    from httpx import TransportError  # type: ignore[assignment]
+
 from ..errors import OutputError, WeightsError
 from .mimo import Mimo
 from .weights import save_weights
 
-OFFLINE = (OfflineModeIsEnabled, LocalEntryNotFoundError, httpx.TransportError, OSError)
+OFFLINE = (OfflineModeIsEnabled, LocalEntryNotFoundError, TransportError, OSError)
 
 
 def push_to_hub(model: Mimo, repository: str, *, private: bool = True, token: str | None = None) -> str:

@@ -65,7 +65,7 @@ def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | 
         # Tied tensors are stored once, under the first of their names.
         own, seen = {}, set()
         for name, tensor in state.items():
-            if is_elsewhere(name, model.config):
+            if _of_adapter(name) or _of_base(name, model.config):
                 continue
             if tensor.data_ptr() not in seen or tensor.numel() == 0:
                 seen.add(tensor.data_ptr())
@@ -78,15 +78,14 @@ def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | 
     return folder
 
 
-def is_elsewhere(name: str, config: MimoConfig) -> bool:
-    """Whether a tensor of the model belongs to the adapter or to a frozen base, and so not into model.safetensors."""
-    if config.lora is not None and _of_adapter(name):
-        return True
-    return any(name.startswith(f"{PARTS[base]}.") for base in frozen_bases(config))
-
-
 def _of_adapter(name: str) -> bool:
+    """Whether a tensor of the model is one of its adapter."""
     return name.startswith("language_model.") and (".lora_" in name or ".trainable_tokens_delta" in name)
+
+
+def _of_base(name: str, config: MimoConfig) -> bool:
+    """Whether a tensor of the model is one of a frozen base."""
+    return not _of_adapter(name) and any(name.startswith(f"{PARTS[base]}.") for base in frozen_bases(config))
 
 
 def save_adapter(model: Mimo, state: Mapping[str, Tensor], folder: Path) -> None:
@@ -136,30 +135,24 @@ def load_weights(
     check_bases(config, bases, folder)
     model = Mimo(without_pretrained(config), PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER))
     model.config = config
-    if (folder / ADAPTER_WEIGHTS).exists():
+    adapter_apart = (folder / ADAPTER_WEIGHTS).exists()
+    if adapter_apart:
         adapter = read_state(folder / ADAPTER_WEIGHTS)
-        check_state(folder / ADAPTER_WEIGHTS, adapter, get_peft_model_state_dict(model.language_model.model))
+        expected = get_peft_model_state_dict(model.language_model.model, save_embedding_layers=False)
+        check_state(folder / ADAPTER_WEIGHTS, adapter, expected)
         set_peft_model_state_dict(model.language_model.model, adapter)
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     for name, tensor in state.items():
-        if name not in expected or expected[name] != tensor.shape:
-            shape = list(expected[name]) if name in expected else "no such tensor"
+        if name not in shapes or shapes[name] != tensor.shape:
+            shape = list(shapes[name]) if name in shapes else "no such tensor"
             raise WeightsError(folder / WEIGHTS, f"{name} {list(tensor.shape)}", f"{shape} for preset {config.preset}")
     missing = set(model.load_state_dict(state, strict=False).missing_keys)
     pointers = {t.data_ptr() for n, t in model.state_dict().items() if n not in missing}
-    elsewhere = is_elsewhere if (folder / ADAPTER_WEIGHTS).exists() or config.lora is None else _nowhere
-    missing = {
-        n
-        for n, t in model.state_dict().items()
-        if n in missing and t.data_ptr() not in pointers and not elsewhere(n, config)
-    }
+    missing = {n for n, t in model.state_dict().items() if n in missing and t.data_ptr() not in pointers}
+    missing = {n for n in missing if not _of_base(n, config) and not (adapter_apart and _of_adapter(n))}
     if missing:
         raise WeightsError(folder / WEIGHTS, f"no {sorted(missing)[0]}", f"all tensors of preset {config.preset}")
     return model.eval()
-
-
-def _nowhere(name: str, config: MimoConfig) -> bool:
-    return False
 
 
 def read_config(folder: Path) -> tuple[MimoConfig, dict[str, dict[str, str]]]:
