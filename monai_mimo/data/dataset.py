@@ -5,20 +5,22 @@ Questions about one image share its features, so the costly encoder runs once fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset as Rows
 from datasets import Image
-from monai.data import CacheDataset, DataLoader
+from monai.data import CacheDataset
 from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
 
 from ..mimoseg.rle import decode_rle
-from ..transforms.augment import RandMove, rand_intensity
+from ..transforms.augment import MIRRORS, RandMove, rand_color, rand_intensity
 from ..transforms.prompts import sample_box, sample_point
 from ..transforms.resize import SquareResize
 from .collate import QuestionBatch, collate_questions
@@ -26,6 +28,7 @@ from .conversation import Conversation, EncodedQuestion
 from .feature_cache import EncoderMaps, FeatureCache, image_key
 from .order import SET, Draw
 from .prompts import BOX_TOP_LEFT
+from .tokenizer import SEG
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Item:
     """One image [3, S, S] in 0..1 or what the encoders made of it, its distinct masks bool [K, S, S], and questions about it.
 
     `entities[q]` are the masks of question q's answer in order; `rows[q]` is its row in the built set.
+    `mirror` says whether the image may be mirrored left to right, and up to down.
     """
 
     image: Tensor | EncoderMaps
@@ -40,6 +44,7 @@ class Item:
     questions: list[EncodedQuestion]
     entities: list[list[int]]
     rows: list[int]
+    mirror: tuple[bool, bool] = (False, False)
 
 
 @dataclass
@@ -65,11 +70,12 @@ class LoadItem(Transform):
         image_size: int,
         *,
         with_answers: bool,
+        sentences: int = 0,
         features: FeatureCache | None = None,
     ) -> None:
         self.rows = rows if features is None else rows.cast_column("image", Image(decode=False))
         self.conversation, self.image_size = conversation, image_size
-        self.with_answers, self.features = with_answers, features
+        self.with_answers, self.sentences, self.features = with_answers, sentences, features
 
     def __call__(self, indices: Sequence[int]) -> Item:
         rows = [self.rows[i] for i in indices]
@@ -86,7 +92,7 @@ class LoadItem(Transform):
         masks: dict[str, dict] = {}
         questions, entities = [], []
         for row in rows:
-            answer = row["answer"] if self.with_answers else None
+            answer = first_sentences(row["answer"], self.sentences) if self.with_answers else None
             prompts = row["points"], row["boxes"]
             named = named_in((entity["phrase"] for entity in row["entities"]), row["absent"])
             questions.append(self.conversation.encode(row["question"], resize, *prompts, answer, named))
@@ -95,12 +101,25 @@ class LoadItem(Transform):
             entities.append([list(masks).index(e["mask"]["counts"]) for e in row["entities"]])
         decoded = [decode_rle(mask) for mask in masks.values()]
         stack = np.stack(decoded) if decoded else np.zeros((0, *shape), dtype=bool)
-        return Item(image, resize.masks(stack), questions, entities, list(indices))
+        return Item(image, resize.masks(stack), questions, entities, list(indices), mirror_of(rows))
 
 
 def named_in(phrases: Iterable[str], absent: Iterable[str]) -> dict[str, bool]:
     """The entities that a question may name, and whether each is there."""
     return {**dict.fromkeys(phrases, True), **dict.fromkeys(absent, False)}
+
+
+def first_sentences(answer: str, count: int) -> str:
+    """The first `count` sentences of an answer, and further ones up to its last mask; all of it for 0."""
+    sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", answer)
+    with_masks = [n for n, sentence in enumerate(sentences, start=1) if SEG in sentence]
+    return " ".join(sentences[: max([count, *with_masks])] if count else sentences)
+
+
+def mirror_of(rows: Sequence[Mapping[str, Any]]) -> tuple[bool, bool]:
+    """How the image of `rows` may be mirrored: as its modality allows, and not if left or right is said of it."""
+    sided = any(re.search(r"\b(left|right)\b", f"{row['question']} {row['answer']}", re.IGNORECASE) for row in rows)
+    return (False, False) if sided else MIRRORS.get(rows[0].get("modality", ""), (False, False))
 
 
 class Augment(Randomizable, Transform):
@@ -109,23 +128,30 @@ class Augment(Randomizable, Transform):
 
     Args:
         image: false only points anew, and leaves the image as the encoders saw it.
+        strong: change more, for long training.
     """
 
-    def __init__(self, *, image: bool = True) -> None:
+    def __init__(self, *, image: bool = True, strong: bool = False) -> None:
         self.image = image
-        self.move, self.intensity = RandMove(), rand_intensity()
+        self.move = RandMove(prob=0.9, degrees=20, shift=0.1, scale=0.25, bend=0.02) if strong else RandMove()
+        self.intensity = rand_intensity(strong)
+        self.color = rand_color() if strong else None
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Augment:
         super().set_random_state(seed, state)
         self.move.set_random_state(state=self.R)
         self.intensity.set_random_state(state=self.R)
+        if self.color is not None:
+            self.color.set_random_state(state=self.R)
         return self
 
     def __call__(self, item: Item) -> Item:
         image, masks = item.image, item.masks
         if self.image:
             assert isinstance(image, Tensor)
-            image, masks = self.move(image, masks)
+            image, masks = self.move(image, masks, item.mirror)
+            if self.color is not None and not torch.equal(image[0], image[1]):
+                image = self.color(image)
             image = torch.as_tensor(np.asarray(self.intensity(image))).clamp(0, 1)
         questions = [self._point_anew(q, e, masks.numpy()) for q, e in zip(item.questions, item.entities)]
         return replace(item, image=image, masks=masks, questions=questions)
@@ -189,6 +215,7 @@ class MimoSegDataset(CacheDataset):
         rows: from `load_mimoseg`.
         conversation: how texts become tokens.
         image_size: S of the model.
+        sentences: cut answers after so many (see `first_sentences`); 0 does not.
         with_answers: false for generation, where a question may then fill more of the context.
         cache: how many decoded images are kept in memory.
         augment: what `drawn` gives; see `Augment`.
@@ -201,12 +228,15 @@ class MimoSegDataset(CacheDataset):
         conversation: Conversation,
         image_size: int,
         *,
+        sentences: int = 0,
         with_answers: bool = True,
         cache: int = 0,
         augment: Augment | None = None,
         features: FeatureCache | None = None,
     ) -> None:
-        load = LoadItem(rows, conversation, image_size, with_answers=with_answers, features=features)
+        load = LoadItem(
+            rows, conversation, image_size, with_answers=with_answers, sentences=sentences, features=features
+        )
         super().__init__(
             rows_by_image(rows),
             Compose([load], map_items=False),
@@ -231,20 +261,3 @@ class MimoSegDataset(CacheDataset):
             return item
         self.augment.set_random_state(draw.seed)
         return self.augment(item)
-
-
-def make_loader(
-    dataset: MimoSegDataset, pad_id: int, images_per_batch: int, *, generate: bool = False, workers: int = 0
-) -> DataLoader:
-    """A loader of `Batch`es in the order of the set."""
-
-    def collate_items(items: Sequence[Item]) -> Batch:
-        return collate(items, pad_id, generate=generate)
-
-    return DataLoader(
-        dataset,
-        batch_size=images_per_batch,
-        num_workers=workers,
-        collate_fn=collate_items,
-        generator=torch.Generator(),  # of its own: an iterator takes a number from it, and training's draws stay as they are
-    )

@@ -56,6 +56,7 @@ class TrainingOrder:
         set_weights: how often questions of each set are drawn, relative to each other.
         perspective_weights: the same of perspectives (0 is VQA), within each set where sets are weighted; one that is not
             named is not drawn.
+        image_shares: how often images of a source are drawn relative to others, 1 where a source is not named.
         window: texts of similar length are batched together among those of so many steps. With 1 every step holds the same
             questions as without, and only its padding is smaller.
 
@@ -75,6 +76,7 @@ class TrainingOrder:
         balanced: bool = False,
         set_weights: Mapping[str, float] | None = None,
         perspective_weights: Mapping[int, float] | None = None,
+        image_shares: Mapping[str, float] | None = None,
         window: int = 1,
     ) -> None:
         self.images_per_batch, self.questions_per_image = images_per_batch, questions_per_image
@@ -85,8 +87,8 @@ class TrainingOrder:
         self._image = np.repeat(np.arange(len(groups)), counts)
         self._length = np.array([len(q) + len(a) for q, a in zip(rows["question"], rows["answer"])])[flat]
         self._weights: np.ndarray | None = None
-        if balanced or set_weights or perspective_weights:
-            self._weights = _weights(rows, balanced, set_weights, perspective_weights)[flat]
+        if balanced or set_weights or perspective_weights or image_shares:
+            self._weights = _weights(rows, balanced, set_weights, perspective_weights, image_shares)[flat]
             self._drawn = np.bincount(self._image, self._weights)
             self._draws = len(groups)
         else:
@@ -158,6 +160,7 @@ def _weights(
     balanced: bool,
     set_weights: Mapping[str, float] | None,
     perspective_weights: Mapping[int, float] | None,
+    image_shares: Mapping[str, float] | None,
 ) -> np.ndarray:
     """How often each row is drawn, relative to the others [n]."""
     count = len(rows["image_id"])
@@ -166,13 +169,16 @@ def _weights(
         images, kinds = _codes(rows["image_id"]), _codes(zip(rows["source"], rows["modality"]))
         weights /= np.bincount(images)[images]
         weights /= np.bincount(kinds, weights)[kinds]
+    if image_shares:
+        weights *= _wanted(image_shares, rows["source"], "image_shares", default=1)
     if set_weights and SET not in rows.column_names:
         raise InputError("set_weights", "one set", "`datasets` of several")
     sets = list(rows[SET]) if set_weights else [""] * count
     if perspective_weights:
-        wanted = _wanted(perspective_weights, rows["perspective"], "perspective_weights")
+        wanted = _wanted(perspective_weights, rows["perspective"], "perspective_weights", range(5))
         cells = _codes(zip(sets, rows["perspective"]))
-        weights *= wanted / np.bincount(cells, weights)[cells]
+        totals = np.bincount(cells, weights)[cells]
+        weights *= wanted / np.where(totals > 0, totals, 1)
     if set_weights:
         codes = _codes(sets)
         totals = np.bincount(codes, weights)[codes]
@@ -188,12 +194,14 @@ def _codes(values: Sequence | zip) -> np.ndarray:
     return np.array([known.setdefault(value, len(known)) for value in values])
 
 
-def _wanted(weights: Mapping, values: Sequence, where: str) -> np.ndarray:
-    """The weight [n] of each value, 0 where none is named."""
-    there = set(values)
+def _wanted(
+    weights: Mapping, values: Sequence, where: str, names: Sequence | None = None, default: float = 0
+) -> np.ndarray:
+    """The weight [n] of each value, `default` where it has none; `names` are those that may be there."""
+    known = set(values) if names is None else set(names)
     for name, weight in weights.items():
-        if name not in there:
-            raise InputError(where, repr(name), f"what the training rows hold: {sorted(there)}")
+        if name not in known:
+            raise InputError(where, repr(name), f"one of {', '.join(map(repr, sorted(known)))}")
         if not weight >= 0:
             raise InputError(where, f"{weight} for {name!r}", "a number of at least 0")
-    return np.array([float(weights.get(value, 0)) for value in values])
+    return np.array([float(weights.get(value, default)) for value in values])

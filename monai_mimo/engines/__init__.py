@@ -1,20 +1,23 @@
 """Training and evaluation by MONAI's Ignite engines; the bundle's configs name what is exported here."""
 
 from .checkpoints import Checkpoints
-from .distribute import WholeWeights, checkpoint_activations, distribute
+from .distribute import WholeWeights, distribute
+from .evaluation import about_run, evaluate, identity_of, join_processes, leave_processes
+from .evaluation_data import evaluation_loader
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .features import encode_once
 from .handlers import BestWeights, GradientClip, NanGuard, Progress
 from .history import History, TensorBoardOverlays
 from .language import read_texts
 from .report import EvaluationReport
+from .results import Results
 from .run import run_training
 from .setup import (
     adam,
-    evaluation_loader,
-    frozen,
     load_sets,
+    perspective_weights,
     prepare_batch,
+    prepare_model,
     rows_hash,
     rows_that_fit,
     some_images,
@@ -23,6 +26,8 @@ from .setup import (
     warmup_cosine,
 )
 from .state import RandomState, TrainedParts
+from .take_over import take_over
+from .time_budget import TimeBudget, timed
 from .trainer import MimoTrainer
 
 __all__ = [
@@ -36,23 +41,32 @@ __all__ = [
     "NanGuard",
     "Progress",
     "RandomState",
+    "Results",
     "TensorBoardOverlays",
+    "TimeBudget",
     "TrainedParts",
     "WholeWeights",
+    "about_run",
     "adam",
-    "checkpoint_activations",
     "distribute",
     "encode_once",
+    "evaluate",
     "evaluation_loader",
-    "frozen",
     "grounding_metrics",
+    "identity_of",
+    "join_processes",
+    "leave_processes",
     "load_sets",
+    "perspective_weights",
     "prepare_batch",
+    "prepare_model",
     "read_texts",
     "rows_hash",
     "rows_that_fit",
     "run_training",
     "some_images",
+    "take_over",
+    "timed",
     "tokenizer_for",
     "training_loader",
     "warmup_cosine",

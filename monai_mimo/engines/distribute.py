@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import ignite.distributed as idist
+import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -20,18 +21,24 @@ def distribute(model: Mimo, strategy: str = "ddp") -> nn.Module:
     """The model as the trainer calls it in a distributed run.
 
     Args:
-        model: on its device, the same in all processes.
+        model: on its device; all processes get the weights of the first.
         strategy: "ddp": each process holds the whole model, wrapped by `ignite.distributed`; "fsdp": each holds a part of
             every parameter, and the model itself is changed (`fully_shard`).
 
     Raises:
-        InputError: there is no such strategy.
+        InputError: there is no such strategy; a model in four bits is to be sharded.
     """
     if strategy not in STRATEGIES:
         raise InputError("strategy", repr(strategy), f"one of {', '.join(STRATEGIES)}")
+    if strategy == "ddp" and idist.get_world_size() == 1:
+        return model
     if strategy == "ddp":
         # Presets differ in which of SAM's parameters they read, so some may get no gradient.
         return idist.auto_model(model, find_unused_parameters=True)
+    if any(not p.dtype.is_floating_point for p in model.parameters()):
+        raise InputError("strategy", "fsdp with four_bit", "ddp, for every process holds the model in four bits")
+    for tensor in model.state_dict().values():  # as DDP does by itself
+        dist.broadcast(tensor, 0)
     mesh = init_device_mesh(idist.device().type, (idist.get_world_size(),))
     for block in large_blocks(model):
         fully_shard(block, mesh=mesh)
@@ -47,13 +54,6 @@ def large_blocks(model: Mimo) -> Iterator[nn.Module]:
             for name in lists:
                 if not any(name.startswith(f"{outer}.") for outer in lists):
                     yield from part.get_submodule(name)
-
-
-def checkpoint_activations(model: Mimo, enabled: bool = True) -> Mimo:
-    """The model, whose language model forgets the activations of its layers and computes them again in the backward pass."""
-    if enabled:
-        model.language_model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
-    return model
 
 
 class WholeWeights:

@@ -74,10 +74,17 @@ class Progress:
 
 
 class BestWeights:
-    """Write the weights folder whenever validation is at its best; attach it to the evaluator."""
+    """Write the weights folder whenever validation is at its best; attach it to the evaluator.
 
-    def __init__(self, network: Mimo, folder: str | Path) -> None:
-        self.network, self.folder, self.best = network, folder, -math.inf
+    Args:
+        network: whose weights.
+        folder: where to; what stands there is replaced.
+        latest: write it after each validation, not at the best alone: what was chosen on no images can be measured on
+            all of them.
+    """
+
+    def __init__(self, network: Mimo, folder: str | Path, latest: bool = False) -> None:
+        self.network, self.folder, self.best, self.latest = network, folder, -math.inf, latest
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.COMPLETED, self)
@@ -85,7 +92,7 @@ class BestWeights:
     def __call__(self, engine: Engine) -> None:
         name = engine.state.key_metric_name
         value = engine.state.metrics[name]
-        if value > self.best:
+        if self.latest or value > self.best:
             self.best = value
             state = gathered(self.network.state_dict())
             if idist.get_rank() == 0:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import ignite.distributed as idist
 import numpy as np
+import torch
 from datasets import Dataset as Rows
 from datasets import concatenate_datasets
-from monai.data import DataLoader
 from torch import device as Device
 from torch import nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase, get_cosine_schedule_with_warmup
 
-from ..data.dataset import Augment, Batch, MimoSegDataset, make_loader, rows_by_image
+from ..data.dataset import Augment, Batch, MimoSegDataset, rows_by_image
 from ..data.feature_cache import FeatureCache
 from ..data.order import SET, TrainingOrder
 from ..data.steps import StepLoader, Steps
@@ -26,8 +26,10 @@ from ..errors import InputError
 from ..losses import Targets
 from ..mimoseg import load_mimoseg
 from ..models import Mimo, MimoConfig
+from ..models.four_bit import in_four_bits
 from ..models.pretrained import pretrained_tokenizer
 from ..transforms.resize import SquareResize
+from .take_over import take_over
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ def training_loader(
     balanced: bool = False,
     set_weights: Mapping[str, float] | None = None,
     perspective_weights: Mapping[int, float] | None = None,
+    image_shares: Mapping[str, float] | None = None,
     length_window: int = 1,
     augment_images: bool = True,
     features: FeatureCache | None = None,
@@ -73,7 +76,7 @@ def training_loader(
     """The share of this process of each step.
 
     Args:
-        images_per_batch ... perspective_weights, length_window: see `TrainingOrder`.
+        images_per_batch ... image_shares, length_window: see `TrainingOrder`.
         augment_images: move images and change their intensity; prompts are drawn anew in any case.
         features: of the images, instead of the images (`encode_once`).
         memory_gb: of this process and its workers, for decoded images; those that have no place are decoded each time.
@@ -92,7 +95,8 @@ def training_loader(
         model.conversation(),
         side,
         cache=int(memory_gb * 1e9) // max(workers, 1) // (4 * 3 * side**2 + 4 * side**2),  # an image, and four masks
-        augment=Augment(image=augment_images),
+        augment=Augment(image=augment_images, strong=model.config.training.strong_augmentation),
+        sentences=model.config.training.answer_sentences,
         features=features,
     )
     order = TrainingOrder(
@@ -105,16 +109,11 @@ def training_loader(
         balanced=balanced,
         set_weights=set_weights,
         perspective_weights=perspective_weights,
+        image_shares=image_shares,
         window=length_window,
     )
     steps = Steps(dataset, order, model.tokenizer.pad_token_id, idist.get_rank(), idist.get_world_size())
     return StepLoader(steps, workers)
-
-
-def evaluation_loader(model: Mimo, rows: Rows, images_per_batch: int) -> DataLoader:
-    """All questions of all images in order, without answers."""
-    dataset = MimoSegDataset(rows, model.conversation(), model.config.image_size, with_answers=False)
-    return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, generate=True)
 
 
 def some_images(rows: Rows, count: int) -> Rows:
@@ -151,6 +150,12 @@ def rows_that_fit(rows: Rows, model: Mimo, *, with_answers: bool = True) -> Rows
     return rows.select(fitting)
 
 
+def perspective_weights(config: MimoConfig) -> dict[int, float] | None:
+    """Those of a preset, where it prefers some perspectives to others."""
+    shares = config.training.perspective_shares
+    return dict(enumerate(shares, start=1)) if len(set(shares)) > 1 else None
+
+
 def rows_hash(rows: Rows) -> str:
     """Names what a run learns from: the questions and answers, and what they are about."""
     digest = hashlib.sha256()
@@ -159,25 +164,44 @@ def rows_hash(rows: Rows) -> str:
     return digest.hexdigest()[:16]
 
 
-def frozen(model: Mimo, parts: Iterable[str]) -> Mimo:
-    """The model with some of its parts frozen, e.g. "mask_decoder".
+def prepare_model(
+    model: Mimo,
+    device: Device | str,
+    start_from: Mapping[str, Sequence[str]] | None = None,
+    frozen: Iterable[str] = (),
+    activation_checkpointing: bool = False,
+    four_bit: bool = False,
+) -> Mimo:
+    """The model as it is trained, on its device.
+
+    Args:
+        start_from: weights folders, and the parts to be taken over from each (`take_over`).
+        frozen: parts that get no gradient besides those that are frozen already, e.g. "mask_decoder".
+        activation_checkpointing: the language model forgets the activations of its layers and computes them again in the
+            backward pass.
+        four_bit: see `four_bit.in_four_bits`, also for the errors.
 
     Raises:
         InputError: it has no such part.
     """
-    for part in parts:
+    for folder, parts in (start_from or {}).items():
+        take_over(model, folder, parts)
+    for part in frozen:
         module = getattr(model, part, None)
         if not isinstance(module, nn.Module):
             raise InputError("frozen", repr(part), f"of {', '.join(name for name, _ in model.named_children())}")
         module.requires_grad_(False)
-    return model
+    if activation_checkpointing:
+        model.language_model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+    return (in_four_bits(model) if four_bit else model).to(device)
 
 
 def prepare_batch(batch: Batch, device: Device | str | None = None, non_blocking: bool = False, **_: object) -> tuple:
     """A batch as MONAI's trainer takes it: (inputs, targets, args, kwargs)."""
-    questions = batch.questions.to(device or "cpu", non_blocking)
+    device = device or "cpu"
+    questions = batch.questions.to(device, non_blocking)
     masks = batch.masks.to(device, non_blocking=non_blocking)
-    images = batch.images.to(device, non_blocking=non_blocking)
+    images = batch.images.to(device, torch.float32, non_blocking)
     return images, Targets(questions.labels, masks, questions.presence), (), {"questions": questions}
 
 

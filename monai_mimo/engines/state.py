@@ -38,22 +38,37 @@ class TrainedParts:
             tensor.copy_(_like(state[name], tensor))
 
 
+class GeneratorState:
+    """The state of one of numpy's generators."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.generator.bit_generator.state)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.generator.bit_generator.state = state
+
+
 class RandomState:
     """The states of all random generators."""
 
     def state_dict(self) -> dict[str, Any]:
-        name, keys, *rest = np.random.get_state()  # noqa: NPY002 - MONAI's transforms draw from it
+        numpy: dict[str, Any] = dict(np.random.get_state(legacy=False))  # type: ignore[call-overload]  # noqa: NPY002
+        key = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
         return {
             "python": random.getstate(),
-            "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+            "numpy": {**numpy, "state": {**numpy["state"], "key": key}},
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         random.setstate(state["python"])
-        name, keys, *rest = state["numpy"]
-        np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+        numpy = state["numpy"]
+        key = numpy["state"]["key"].numpy().astype(np.uint32)
+        np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})  # noqa: NPY002
         torch.set_rng_state(state["torch"])
         if state["cuda"] is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["cuda"])

@@ -96,8 +96,11 @@ class TrainingConfig:
         learning_rate, encoder_learning_rate: of Adam; the latter for an image encoder that is not frozen.
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
         phrase_weight, alignment_weight, presence_weight: of `losses.MimoLoss`.
-        language_steps: of `engines.read_texts`, for an LLM that starts from nothing.
+        language_steps, language_batch, language_knowledge: of `engines.read_texts`, its first reading of the texts alone.
         balanced: draw images at random, each modality of each source as often as any other, instead of each question once.
+        strong_augmentation: see `data.dataset.Augment`.
+        answer_sentences: answers are learned up to so many sentences (`data.dataset.first_sentences`); 0 for all of them.
+        perspective_shares: how often questions of perspectives I to IV are drawn relative to each other.
     """
 
     learning_rate: float = 3e-4
@@ -110,6 +113,11 @@ class TrainingConfig:
     presence_weight: float = 0.0
     language_steps: int = 0
     balanced: bool = False
+    language_batch: int = 64
+    language_knowledge: float = 0.0
+    strong_augmentation: bool = False
+    answer_sentences: int = 0
+    perspective_shares: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,7 @@ class MimoConfig:
             lora = LoraConfig(
                 **{**lora, "target_modules": tuple(lora.get("target_modules", LoraConfig.target_modules))}
             )
+        training = values.get("training", {})
         return cls(
             preset=values["preset"],
             image_size=values["image_size"],
@@ -150,7 +159,9 @@ class MimoConfig:
             if values.get("segmentation_encoder")
             else None,
             lora=lora,
-            training=TrainingConfig(**values.get("training", {})),
+            training=TrainingConfig(
+                **{**training, "perspective_shares": tuple(training.get("perspective_shares", (1.0,) * 4))}
+            ),
         )
 
     def to_dict(self) -> dict[str, Any]:

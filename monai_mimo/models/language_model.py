@@ -42,17 +42,18 @@ class LanguageModel(nn.Module):
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     def embed(self, ids: Tensor) -> Tensor:
-        """ids [Q, T] -> embeddings [Q, T, H]."""
-        return self.causal_lm.get_input_embeddings()(ids)
+        """ids [Q, T] -> embeddings [Q, T, H], float32 whatever the LLM's own type is, like all that goes in and out here."""
+        return self.causal_lm.get_input_embeddings()(ids).float()
 
     def states(self, embeddings: Tensor, attention_mask: Tensor) -> Tensor:
         """embeddings [Q, T, H] -> last hidden states [Q, T, H]; no logits are made of them."""
-        decoder = self.causal_lm.base_model
-        return decoder(inputs_embeds=embeddings, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        decoder, dtype = self.causal_lm.base_model, self.causal_lm.dtype
+        out = decoder(inputs_embeds=embeddings.to(dtype), attention_mask=attention_mask, use_cache=False)
+        return out.last_hidden_state.float()
 
     def logits(self, states: Tensor) -> Tensor:
         """states [n, H] -> logits [n, V]."""
-        return self.causal_lm.get_output_embeddings()(states)
+        return self.causal_lm.get_output_embeddings()(states.to(self.causal_lm.dtype)).float()
 
     @cached_property
     def grammar(self) -> PhraseGrammar:
@@ -70,16 +71,17 @@ class LanguageModel(nn.Module):
     ) -> Generated:
         """Write greedily after embeddings [Q, T, H], padded at the left; see `generation.write`. With `whole_phrases` every
         phrase that is opened is closed and gets its `<SEG>`."""
-        return write(
+        written = write(
             self.causal_lm,
             self.tokenizer,
-            embeddings,
+            embeddings.to(self.causal_lm.dtype),
             attention_mask,
             max_tokens,
             grammar=self.grammar.limited(max_tokens) if whole_phrases else None,
             on_tokens=on_tokens,
             compiled=self.compile_config,
         )
+        return written._replace(states=written.states.float())
 
 
 def make_causal_lm(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -93,7 +95,8 @@ def make_causal_lm(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerBa
     if config.source is None:
         architecture = {"model_type": "llama", **config.architecture}
         size = max(len(tokenizer), architecture.pop("vocab_size", 0))
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(**architecture, vocab_size=size, **ids))
+        sizes = AutoConfig.for_model(**architecture, vocab_size=size, **ids)
+        return AutoModelForCausalLM.from_config(sizes, dtype=getattr(torch, config.dtype))
     model = load_language_model(language_model_folder(config.source), getattr(torch, config.dtype))
     known = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > known:

@@ -74,7 +74,8 @@ class Prompted(NamedTuple):
 
     Attributes:
         prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
-        context, tokens: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves both.
+        context, tokens: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves both,
+            else each of its own size.
     """
 
     prompts: Tensor
@@ -235,11 +236,11 @@ class Mimo(nn.Module):
         selected, where = features.select(questions.image_index), (questions.coordinates, questions.prompt_labels)
         prompts = self.prompt_encoder(*where)
         seen = prompts + self.prompt_encoder.look(*where, (selected.context, *selected.high_resolution))
-        context = selected.context + self.prompt_encoder.dense(*where, selected.context.shape[2:])
+        context, tokens = selected.context, selected.tokens
+        context = context + self.prompt_encoder.dense(*where, context.shape[2:])
         if features.one_encoder:
             return Prompted(prompts, seen, context, context)
-        tokens = selected.tokens + self.prompt_encoder.dense(*where, selected.tokens.shape[2:])
-        return Prompted(prompts, seen, context, tokens)
+        return Prompted(prompts, seen, context, tokens + self.prompt_encoder.dense(*where, tokens.shape[2:]))
 
     def _embed(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and of the

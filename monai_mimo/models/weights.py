@@ -13,6 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,15 @@ from transformers import PreTrainedTokenizerFast
 
 from .. import __version__
 from ..errors import WeightsError
-from .bases import PARTS, check_bases, describe_bases, frozen_bases, home, with_places, with_source
+from .bases import PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
 from .checkpoint import check_state, read_state
 from .config import MimoConfig
+from .default_weights import default_weights_dir  # noqa: F401 - is looked for here
 from .mimo import Mimo
 
 CONFIG, WEIGHTS, ADAPTER, TOKENIZER = "config.json", "model.safetensors", "adapter", "tokenizer"
 ADAPTER_WEIGHTS = f"{ADAPTER}/adapter_model.safetensors"
 FORMAT = 2  # 1 had no adapter/: all tensors were in model.safetensors; it is read too
-
-
-def default_weights_dir() -> Path:
-    """The weights that are used when none are named."""
-    return home() / "weights"
 
 
 def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | None = None, **notes: Any) -> Path:
@@ -199,16 +196,17 @@ def without_pretrained(config: MimoConfig) -> MimoConfig:
 
 
 def merge_adapter(model: Mimo) -> Mimo:
-    """Put the LoRA layers and the rows of MIMO's tokens into the language model itself, in place; it then needs no base.
+    """Put the LoRA layers and the rows of MIMO's tokens into the language model itself, in place; it then needs no base, and is
+    in float32, since half-precision weights would round away part of what was added.
 
     Raises:
         WeightsError: the model has no adapter.
     """
     if model.config.lora is None:
         raise WeightsError(f"preset {model.config.preset}", "no adapter", "a model trained with LoRA")
-    model.language_model.model = model.language_model.model.merge_and_unload()
-    values = with_source(model.config, "llm", None).to_dict()
-    model.config = MimoConfig.from_dict({**values, "lora": None})
+    model.language_model.model = model.language_model.model.float().merge_and_unload()
+    language_model = replace(model.config.language_model, source=None, dtype="float32")
+    model.config = replace(model.config, language_model=language_model, lora=None)
     return model
 
 

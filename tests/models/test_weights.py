@@ -21,7 +21,7 @@ from monai_mimo.errors import InputError, WeightsError
 from monai_mimo.models import Mimo, load_preset
 from monai_mimo.models.bases import base_hash
 from monai_mimo.models.pretrained import pretrained_tokenizer
-from monai_mimo.models.weights import load_weights, save_weights
+from monai_mimo.models.weights import load_weights, merge_adapter, save_weights
 
 from ..conftest import make_nano, training_batch
 from . import upstream
@@ -44,9 +44,10 @@ def checkpoints(folder: Path, **llm: Any) -> dict[str, str]:
     return {"llm": str(folder / "llm"), "image_encoder": str(folder / "clip"), "seg_encoder": str(folder / "sam.pth")}
 
 
-def trained(bases: dict[str, str], **changes: Any) -> Mimo:
+def trained(bases: dict[str, Any], tokenizer_of: str | None = None, **changes: Any) -> Mimo:
     """A model on `bases` whose own parameters are not where they started."""
-    model = Mimo(load_preset("nano", **bases, **{"lora": {"rank": 2}, **changes}), pretrained_tokenizer(bases["llm"]))
+    config = load_preset("nano", **bases, **{"lora": {"rank": 2}, **changes})
+    model = Mimo(config, pretrained_tokenizer(tokenizer_of or bases["llm"]))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -112,6 +113,19 @@ def test_merged_weights_give_the_same_answers_without_the_llm(tmp_path: Path, ti
     assert merged.config.lora is None
     assert not (tmp_path / "merged" / "adapter").exists()
     for ours, expected in zip(outputs(merged), outputs(model)):
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
+
+
+def test_a_model_in_bfloat16_is_merged_in_float32(tmp_path: Path) -> None:
+    """Where what the adapter adds would be lost by rounding."""
+    bases = checkpoints(tmp_path)
+    sizes = {"source": bases["llm"], "dtype": "bfloat16", "architecture": {}}
+    model = trained({**bases, "llm": None}, tokenizer_of=bases["llm"], language_model=sizes)
+    exact = trained({**bases, "llm": None}, tokenizer_of=bases["llm"], language_model={**sizes, "dtype": "float32"})
+    exact.load_state_dict({name: value.float() for name, value in model.state_dict().items()})
+    merged = merge_adapter(load_weights(model.save_pretrained(tmp_path / "weights")))
+    assert merged.language_model.causal_lm.dtype == torch.float32
+    for ours, expected in zip(outputs(load_weights(save_weights(merged, tmp_path / "merged"))), outputs(exact)):
         torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
 
 
@@ -203,7 +217,7 @@ def test_adapter_that_does_not_fit(tmp_path: Path) -> None:
         assert name in str(error.value)
         file.write_bytes(kept)
     file.unlink()
-    with pytest.raises(WeightsError, match="lora_A|trainable_tokens"):
+    with pytest.raises(WeightsError, match=r"no language_model\..*(lora_A|trainable_tokens)"):
         load_weights(folder)
 
 
