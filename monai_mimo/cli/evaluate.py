@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, OutputError
+from ..errors import InputError, MimoError, OutputError, WeightsError
 from .common import NOTICE
 
 
@@ -64,11 +64,30 @@ def evaluate(options: argparse.Namespace) -> None:
             work(0, options)
         else:
             import ignite.distributed as idist
+            from torch.multiprocessing.spawn import ProcessExitedException
 
-            idist.spawn("gloo", work, (options,), nproc_per_node=options.processes)
+            try:
+                idist.spawn("gloo", one_of_several, (options,), nproc_per_node=options.processes)
+            except ProcessExitedException as error:
+                raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         raise
+
+
+def usable_device(name: str) -> Any:
+    """A `torch.device` on which something can be put.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    import torch
+
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        found = str(error).partition("\n")[0]
+        raise InputError("--device", f"{name!r} ({found})", "cpu, or a GPU of this machine such as cuda:0") from error
 
 
 def folders(options: argparse.Namespace) -> list[Path]:
@@ -96,6 +115,17 @@ def parse_temperature(text: str | None) -> float | None:
     return value
 
 
+def one_of_several(local_rank: int, options: argparse.Namespace) -> None:
+    """`work`, whose errors are one line, and for the parent an exit code."""
+    try:
+        work(local_rank, options)
+    except MimoError as error:
+        print(f"mimo evaluate: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 def work(local_rank: int, options: argparse.Namespace) -> None:
     """What each process does."""
     import logging
@@ -115,12 +145,14 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     join_processes()
     if options.processes > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
-    device = torch.device(options.device) if options.device else idist.device()
+    device = usable_device(options.device) if options.device else idist.device()
     weights = options.weights or default_weights_dir()
+    if not weights.exists():
+        raise WeightsError("weights", f"none in {weights}", "`make train` to have run, or --weights DIR")
     network = load_weights(weights).to(device)
     if idist.get_rank() == 0:
-        options.out.mkdir(parents=True, exist_ok=True)
         for spec in options.zero_shot:
+            (options.out / spec.name).mkdir(parents=True, exist_ok=True)
             build_zero_shot(spec, options.out / spec.name / "dataset", seed=options.seed)
     idist.barrier()
 
@@ -153,7 +185,7 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
             write_overview(held_out, options.out)
         print(f"written: {', '.join(str(folder / 'report.html') for folder in folders(options))}")
         print(NOTICE, file=sys.stderr)
-    if options.processes == 1:
+    if options.processes == 1:  # `idist.spawn` ends what it began
         leave_processes()
 
 
