@@ -134,7 +134,9 @@ def load_weights(
     model.config = config
     if (folder / ADAPTER_WEIGHTS).exists():
         adapter = read_state(folder / ADAPTER_WEIGHTS)
-        check_state(folder / ADAPTER_WEIGHTS, adapter, get_peft_model_state_dict(model.language_model.model))
+        # Without the embeddings, which `peft` counts in by itself where tokens were added.
+        expected_adapter = get_peft_model_state_dict(model.language_model.model, save_embedding_layers=False)
+        check_state(folder / ADAPTER_WEIGHTS, adapter, expected_adapter)
         set_peft_model_state_dict(model.language_model.model, adapter)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     for name, tensor in state.items():
@@ -175,6 +177,18 @@ def read_config(folder: Path) -> tuple[MimoConfig, dict[str, dict[str, str]]]:
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(file, f"{type(error).__name__}: {error}", "the configuration of a model") from error
     return config, bases
+
+
+def move_bases(folder: Path, **places: str | Path | None) -> None:
+    """Write into the config.json of `folder` where its frozen bases are now."""
+    config, bases = read_config(folder)
+    about = json.loads((folder / CONFIG).read_text())
+    config = with_places(config, places)
+    about["config"] = config.to_dict()
+    about["bases"] = {name: {**bases[name], "source": source} for name, source in frozen_bases(config).items()}
+    new = folder / f".{CONFIG}"
+    new.write_text(json.dumps(about, indent=2))
+    new.replace(folder / CONFIG)
 
 
 def without_pretrained(config: MimoConfig) -> MimoConfig:
