@@ -42,7 +42,6 @@ function onModeEnter({ servicesManager }) {
   const { panelService } = services;
   panel?.destroy();
   panel = new MimoPanel({ cornerstone: window.cornerstone, tools: window.cornerstoneTools, services });
-  useThisServer();
   // The mode sets its own panels after this, and OHIF forgets ours when it does.
   const add = () => {
     const shown = panelService.getPanels('right');
@@ -67,4 +66,4 @@ function useThisServer() {
   document.cookie = `MONAILABEL_SERVER_URL=${escape(`${window.location.origin}/`)}; SameSite=Lax`;
 }
 
-export default { id: ID, getPanelModule, onModeEnter, onModeExit };
+export default { id: ID, preRegistration: useThisServer, getPanelModule, onModeEnter, onModeExit };

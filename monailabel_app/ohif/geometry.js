@@ -76,9 +76,12 @@ export class Grid {
     return i >= 0 && j >= 0 && k >= 0 && i < this.columns && j < this.rows && k < this.slices;
   }
 
-  /** Whether a viewport that looks along `viewPlaneNormal` shows whole images of the series. */
+  /**
+   * Whether a viewport that looks along `viewPlaneNormal` shows about the planes of the series' own images. OHIF's three
+   * views are those of the patient; a series taken at a slant of up to 25 degrees still counts as seen in one of them.
+   */
   isOwnPlane(viewPlaneNormal) {
-    return Math.abs(dot(this.normal, viewPlaneNormal)) > 0.99;
+    return Math.abs(dot(this.normal, viewPlaneNormal)) > Math.cos((25 * Math.PI) / 180);
   }
 }
 

@@ -10,9 +10,9 @@ import { BOX, NEGATIVE, POSITIVE, Prompts } from './prompts.js';
 
 const EXAMPLES = ['What is in the box?', 'What is at the point?', 'Segment the liver.', 'Segment everything you see.'];
 const TOOLS = [
-  [POSITIVE, '＋ Point', 'Mark a point inside of what you mean'],
-  [NEGATIVE, '－ Point', 'Mark a point outside of what you mean'],
-  [BOX, '▭ Box', 'Draw a box around what you mean'],
+  [POSITIVE, '+ Point', 'Mark a point inside of what you mean'],
+  [NEGATIVE, '− Point', 'Mark a point outside of what you mean'],
+  [BOX, 'Box', 'Draw a box around what you mean'],
 ];
 const REVIEWER = 'mimo-reviewer';
 const MAX_SEGMENTS = 255;
@@ -171,8 +171,9 @@ export class MimoPanel {
       bbox && 'a box',
     ].filter(Boolean);
     const parts = [];
-    if (said.length) parts.push(`${said.join(', ')} on slice ${slice + 1} of ${view.grid.slices}.`);
-    if (left) parts.push(`${left} on other slices not used.`);
+    // No number of the slice: in its three views OHIF counts from the other end than the series does.
+    if (said.length) parts.push(`${said.join(', ')}${slice === view.slice ? '' : ', on another slice than the one in view'}.`);
+    if (left) parts.push(`${left} on other slices, not used.`);
     if (problem) parts.push(problem);
     fill(this.parts.prompts, parts.join(' '));
   }
@@ -277,7 +278,7 @@ export class MimoPanel {
       h('p', { class: 'mimo-text', 'data-mimo': 'text' }, words.length ? words : 'The model gave no answer.'),
       entities.map(entity => this.#entityRow(entity)),
       (reply.warnings ?? []).map(warning => h('p', { class: 'mimo-warning' }, warning)),
-      reply.notice && h('p', { class: 'mimo-small', 'data-mimo': 'notice' }, reply.notice)
+      [reply.notices ?? reply.notice ?? []].flat().map(notice => h('p', { class: 'mimo-small', 'data-mimo': 'notice' }, notice))
     );
   }
 
@@ -313,7 +314,7 @@ export class MimoPanel {
   }
 
   #entityRow(entity) {
-    const low = entity.status && entity.status !== 'ok';
+    const low = isLow(entity);
     const done = entity.state !== 'new';
     return h(
       'div',
@@ -550,8 +551,10 @@ export class MimoPanel {
 const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;
 
 function scoreText({ score, status, size }) {
-  if (status === 'withheld') return 'withheld';
   const number = typeof score === 'number' ? score.toFixed(2) : '';
-  if (status && status !== 'ok') return `${number} ${status}`;
-  return size ? number : `${number} no mask`;
+  if (!size) return `${number} no mask`;
+  return isLow({ status }) ? `${number} ${status}` : number;
 }
+
+/** Whether the server marked a phrase, as uncertain or withheld. */
+const isLow = ({ status }) => status === 'uncertain' || status === 'withheld';

@@ -131,7 +131,9 @@ export class Prompts {
         out.problem = 'Draw the box in the view in which the images were taken; here it would cut through many of them.';
         continue;
       }
-      found.push({ tool: metadata.toolName, corners, slice: corners[0][2] });
+      // Where the view is at a slant to the series, a box passes through several slices: its middle counts.
+      const middle = [0, 1, 2].map(axis => data.handles.points.reduce((sum, p) => sum + p[axis], 0) / data.handles.points.length);
+      found.push({ tool: metadata.toolName, corners, slice: grid.sliceAt(middle) });
     }
     if (!found.length) return out;
     out.slice = found.at(-1).slice;
