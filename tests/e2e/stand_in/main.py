@@ -30,7 +30,9 @@ class Ask(InferTask):
     """A box is painted as it is, a point as a 3 x 3 square; the words of the question can ask for trouble."""
 
     def __init__(self) -> None:
-        super().__init__("vqa", ["box", "point"], 2, "A stand-in that paints what it is pointed at", {"model": "stand-in"})
+        super().__init__(
+            "vqa", ["box", "point"], 2, "A stand-in that paints what it is pointed at", {"model": "stand-in"}
+        )
 
     def is_valid(self) -> bool:
         return True
@@ -56,7 +58,9 @@ class Ask(InferTask):
             start = len(answer)
             answer += phrase
             span = [start, len(answer)]
-            entities.append({"phrase": phrase, "span": span, "label": label, "score": score, "status": status, "slice": k})
+            entities.append(
+                {"phrase": phrase, "span": span, "label": label, "score": score, "status": status, "slice": k}
+            )
 
         if request.get("bbox"):
             i0, j0, i1, j1 = request["bbox"]
