@@ -93,6 +93,8 @@ def told(error: Exception, own: bool) -> tuple[int, str]:
         return 404, error.msg
     if isinstance(error, MONAILabelException):
         return 400, error.msg
+    if isinstance(error, requests.exceptions.MissingSchema):  # MONAI Label's proxy asks what the studies' folder is
+        return 404, "the studies of this server are a folder, not a DICOMweb server"
     if isinstance(error, requests.RequestException):
         return 503, "the DICOMweb server does not answer"
     if isinstance(error, FORM_ERRORS) and not own:

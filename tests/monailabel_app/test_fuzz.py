@@ -36,11 +36,36 @@ anything = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=6), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
     max_leaves=12,
 )
-voxels = st.lists(st.lists(numbers, min_size=2, max_size=3), max_size=6)
-NAMES = (
-    "foreground background roi bbox label labels slice question plane result_extension result_compress result_dtype "
-    "result_write_to_file save_label label_tag image model session device timeout"
-).split()
+inside = st.integers(0, 4)
+voxels = st.one_of(
+    st.lists(st.tuples(inside, inside, inside).map(list), max_size=3),
+    st.lists(st.lists(st.one_of(inside, numbers), min_size=2, max_size=3), max_size=6),
+)
+NAMES = [
+    *(
+        "foreground",
+        "background",
+        "roi",
+        "bbox",
+        "label",
+        "labels",
+        "slice",
+        "question",
+        "plane",
+        "model",
+        "image",
+        "session",
+    ),
+    *(
+        "result_extension",
+        "result_compress",
+        "result_dtype",
+        "result_write_to_file",
+        "save_label",
+        "label_tag",
+        "timeout",
+    ),
+]
 likely = st.fixed_dictionaries(
     {},
     optional={
@@ -48,12 +73,18 @@ likely = st.fixed_dictionaries(
         "background": voxels,
         "roi": st.lists(numbers, min_size=6, max_size=6),
         "bbox": st.lists(numbers, min_size=4, max_size=6),
-        "slice": numbers,
+        "slice": st.one_of(inside, numbers),
         "label": st.one_of(st.text(max_size=30), st.lists(st.text(max_size=10), max_size=4)),
         "question": st.text(max_size=1200),
     },
 )
-params = st.one_of(likely, st.dictionaries(st.sampled_from(NAMES), anything, max_size=6), anything).map(json.dumps)
+good = st.fixed_dictionaries(
+    {"foreground": st.lists(st.tuples(inside, inside, inside).map(list), min_size=1, max_size=4)},
+    optional={"slice": inside, "plane": st.sampled_from(["auto", "coronal"]), "question": st.text(max_size=60)},
+)
+params = st.one_of(good, likely, st.dictionaries(st.sampled_from(NAMES), anything, max_size=6), anything).map(
+    json.dumps
+)
 texts = st.one_of(params, params, params, st.text(max_size=60), st.just("[" * 5000))
 images = st.one_of(
     st.just("case"), st.just("case"), st.text(max_size=30), st.sampled_from(["../case", "/etc/passwd", ".", "\0", ""])
