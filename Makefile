@@ -1,6 +1,7 @@
 # make train            phantom data -> data set -> training -> evaluation; the weights become the default of `mimo ask`
 # make train DATA=DIR   the same on the labelled sets found in DIR
 # make train-small DATA=DIR   the shipped weights anew: `lite`, about an hour and a half, and with SMALL=1 `small` after it
+# make app              the MONAI Label app with phantom studies, for 3D Slicer and OHIF: http://127.0.0.1:PORT
 # make test / make lint / make docs
 # VENV=DIR uses another virtual environment than .venv.
 
@@ -15,6 +16,8 @@ EPOCHS ?= 7
 STEPS ?= 70
 SPLIT ?= 80:10:10
 PATIENTS ?= 48
+PORT ?= 8000
+STUDIES ?= runs/app/studies
 
 # Threads that wait must not take the cores from other work on the machine; alone, training is as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -26,7 +29,7 @@ TIMED := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/config
 SMALL_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/small.yaml']"
 VISION := image_encoder', 'neck', 'prompt_encoder', 'mask_decoder', 'input_aligner', 'presence
 
-.PHONY: train train-small test lint format docs clean
+.PHONY: train train-small app test lint format docs clean
 
 train: $(READY)
 	@mkdir -p $(RUN)
@@ -59,6 +62,11 @@ ifdef SMALL
 endif
 	$(BIN)/python benchmarks/real_quality.py --dataset $(RUN)-small/dataset --out $(RUN)-small/quality \
 		--weights $(RUN)-small/$(if $(SMALL),small,lite)/weights
+app: $(READY)
+	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q -e ".[label]"
+	@test -e $(STUDIES) || $(BIN)/python -c "from monai_mimo.phantom.studies import write_studies; write_studies('$(STUDIES)')"
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m monailabel.main start_server --app monailabel_app --studies $(STUDIES) \
+		--host 127.0.0.1 --port $(PORT) $(if $(WEIGHTS),--conf weights $(WEIGHTS))
 
 test: $(READY)
 	$(BIN)/python -m pytest

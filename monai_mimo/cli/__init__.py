@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import MimoError
-from . import ask, build, catalogue, evaluate, example, export, merge, phantom, plan, questions, review, stats, use
+from . import app, ask, build, catalogue, evaluate, example, export, merge, phantom, plan, questions, review, stats, use
 from .common import NOTICE
 
-COMMANDS = (ask, phantom, catalogue, questions, build, stats, review, export, plan, evaluate, merge, use, example)
+COMMANDS = (ask, app, phantom, catalogue, questions, build, stats, review, export, plan, evaluate, merge, use, example)
 
 
 class Parser(argparse.ArgumentParser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -16,6 +17,7 @@ from ..data.conversation import Point
 from ..errors import InputError, WeightsError
 from ..models import Mimo
 from ..models.default_weights import default_weights_dir
+from ..models.generation import OnTokens
 from ..models.image_encoder import ImageFeatures
 from ..models.weights import fingerprint, load_weights
 from ..transforms import MedicalImage
@@ -24,11 +26,31 @@ from .answer import Answer
 from .grounding import ground
 from .streaming import TextStream
 
+Question = tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]  # text, points and boxes, as of `ask`
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """The features of one image, and what is known of it; any number of questions can be asked about it, by any thread."""
+
+    features: ImageFeatures
+    resize: SquareResize
+    slice: int | None = None
+    modality: str | None = None
+    spacing_mm: tuple[float, float] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the features; one tensor under two names counts once."""
+        maps = {id(m): m.nbytes for m in (self.features.context, self.features.tokens, *self.features.high_resolution)}
+        return sum(maps.values())
 
 
 class MimoPredictor:
     """Answers questions about one image at a time, and keeps the image's features between questions.
+
+    `encode` and `ask_about` do the same without keeping anything here, for callers that hold many images.
 
     Args:
         model: in evaluation mode.
@@ -47,7 +69,7 @@ class MimoPredictor:
             model.language_model.compile_config = CompileConfig()
         self.model_info = {"preset": model.config.preset, "weights": weights}
         self.conversation = model.conversation()
-        self._features: ImageFeatures | None = None
+        self._image: EncodedImage | None = None
 
     @classmethod
     def from_pretrained(cls, folder: str | Path | None = None, device: str | torch.device = "cpu") -> MimoPredictor:
@@ -74,18 +96,25 @@ class MimoPredictor:
         Raises:
             InputError: it cannot be read, or `slice` is not one of it.
         """
+        self._image = self.encode(image, slice, modality)
+
+    def encode(
+        self, image: str | Path | np.ndarray | MedicalImage, slice: int | None = None, modality: str | None = None
+    ) -> EncodedImage:
+        """What `set_image` keeps; same arguments and errors."""
+        spacing = None
         if isinstance(image, str | Path):
             image = MedicalImage.open(image, modality=modality)
         if isinstance(image, MedicalImage):
             pixels = image.slice(slice)
-            self._modality, self._spacing = image.modality, image.spacing_mm
-            self._slice = slice if image.is_volume else None
+            modality, spacing = image.modality, image.spacing_mm
+            slice = slice if image.is_volume else None
         else:
-            pixels = _check_pixels(image)
-            self._modality, self._spacing, self._slice = modality, None, None
-        self._resize = SquareResize(*pixels.shape[:2], self.model.config.image_size)
+            pixels, slice = _check_pixels(image), None
+        resize = SquareResize(*pixels.shape[:2], self.model.config.image_size)
         with torch.no_grad():
-            self._features = self.model.encode(self._resize.image(pixels)[None].to(self.device))
+            features = self.model.encode(resize.image(pixels)[None].to(self.device))
+        return EncodedImage(features, resize, slice, modality, spacing)
 
     def ask(
         self,
@@ -108,25 +137,64 @@ class MimoPredictor:
         Raises:
             InputError: no image was set, the question is empty or too long, or a prompt lies outside the image.
         """
-        if self._features is None:
+        if self._image is None:
             raise InputError("image", "none", "set_image to be called before ask")
-        if not question.strip():
-            raise InputError("question", "an empty text", "a question in words")
-        h, w = self._resize.height, self._resize.width
-        labelled = [check_point(p, h, w) for p in points]
-        for box in boxes:
-            check_box(box, h, w)
-        encoded = self.conversation.encode(question.strip(), self._resize, labelled, boxes)
-        batch = collate_questions([encoded], [0], self.model.tokenizer.pad_token_id, generate=True).to(self.device)
+        return self.ask_about(self._image, question, points, boxes, max_tokens=max_tokens, on_text=on_text)
+
+    def ask_about(
+        self,
+        image: EncodedImage,
+        question: str,
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
+        *,
+        max_tokens: int = 64,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """`ask` about an image that `encode` gave; same arguments and errors."""
         stream = None if on_text is None else TextStream(self.model.tokenizer, on_text)
-        answers = self.model.answer(self._features, batch, max_tokens, on_tokens=stream)
+        [answer] = self.ask_many(image, [(question, points, boxes)], max_tokens=max_tokens, on_tokens=stream)
         if stream is not None:
             stream.finish()
-        [(text, entities)] = ground(self.model, answers, [self._resize])
-        warnings = [f"uncertain: {e.phrase} (score {e.score:.2f})" for e in entities if e.score < UNSURE]
-        return Answer(
-            text, entities, (h, w), self._slice, self._modality, self._spacing, warnings, dict(self.model_info)
-        )
+        return answer
+
+    def ask_many(
+        self,
+        image: EncodedImage,
+        questions: Sequence[Question],
+        *,
+        max_tokens: int = 64,
+        on_tokens: OnTokens | None = None,
+    ) -> list[Answer]:
+        """Several questions about one image in one batch; errors as of `ask`.
+
+        Args:
+            on_tokens: is given the next token [Q] of each question as soon as it is there.
+        """
+        h, w = image.resize.height, image.resize.width
+        encoded = []
+        for question, points, boxes in questions:
+            if not question.strip():
+                raise InputError("question", "an empty text", "a question in words")
+            labelled = [check_point(p, h, w) for p in points]
+            for box in boxes:
+                check_box(box, h, w)
+            encoded.append(self.conversation.encode(question.strip(), image.resize, labelled, boxes))
+        batch = collate_questions(encoded, [0] * len(encoded), self.model.tokenizer.pad_token_id, generate=True)
+        answers = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=on_tokens)
+        return [
+            Answer(
+                text,
+                entities,
+                (h, w),
+                image.slice,
+                image.modality,
+                image.spacing_mm,
+                [f"uncertain: {e.phrase} (score {e.score:.2f})" for e in entities if e.score < UNSURE],
+                dict(self.model_info),
+            )
+            for text, entities in ground(self.model, answers, [image.resize] * len(encoded))
+        ]
 
     def stream(
         self,
