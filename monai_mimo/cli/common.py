@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
+from .. import NOTICE
 from ..errors import InputError, OutputError
 
-NOTICE = "Research use only; not for diagnosis."
+__all__ = ["NOTICE", "add_thresholds", "check_output", "numbers"]
 
 
 def numbers(option: str, text: str, counts: tuple[int, ...]) -> tuple[float, ...]:
@@ -23,6 +25,14 @@ def numbers(option: str, text: str, counts: tuple[int, ...]) -> tuple[float, ...
         expected = " or ".join(str(count) for count in counts)
         raise InputError(option, repr(text), f"{expected} numbers with commas between")
     return values
+
+
+def add_thresholds(parser: argparse.ArgumentParser) -> None:
+    """The options of `inference.safeguards.Thresholds`, with its defaults; it is not imported, since --help answers at once."""
+    parser.add_argument(
+        "--uncertain", type=float, default=0.5, metavar="S", help="mark phrases that score below, default 0.5"
+    )
+    parser.add_argument("--withhold", type=float, default=0.2, metavar="S", help="leave out those below, default 0.2")
 
 
 def check_output(path: Path, force: bool) -> None:

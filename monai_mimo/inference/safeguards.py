@@ -11,15 +11,17 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .. import NOTICE
 from ..errors import InputError
 from .answer import Answer, Entity
 
-NOTICE = "Research use only; not for diagnosis."
 ADVICE = (
     "This question seems to ask for a diagnosis or for treatment advice. This is a research model: it cannot give either, "
     "and what it writes must not be used for them. Please ask a physician."
 )
 WITHHELD = "[withheld]"
+
+__all__ = ["ADVICE", "NOTICE", "WITHHELD", "Guarded", "Thresholds", "Withheld", "asks_for_advice", "guard"]
 
 Status = Literal["shown", "uncertain", "withheld"]
 
