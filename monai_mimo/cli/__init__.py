@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import MimoError
-from . import ask, build, catalogue, example, export, phantom, questions, review, stats, use
+from . import ask, build, catalogue, demo, example, export, phantom, questions, review, stats, use
 from .common import NOTICE
 
-COMMANDS = (ask, phantom, catalogue, questions, build, stats, review, export, use, example)
+COMMANDS = (ask, demo, phantom, catalogue, questions, build, stats, review, export, use, example)
 
 
 class Parser(argparse.ArgumentParser):

@@ -180,6 +180,7 @@ _ADVICE = re.compile(
             r"\bprescri\w*|\bpills?\b|\bantibiotic\w*|\bchemo\w*|\bradiotherap\w*|\bbiops\w*|\bcur(?:e|ed|able)\b|\bremedy\b",
             r"\bsurger(?:y|ies)\b|\bsurgical(?:ly)?\b|\boperat(?:e|ed|ion|ions)\b|\bmanage(?:d|ment)\b",
             rf"\b(?:should|must|shall|ought)\s+(?:not\s+)?{_SOMEONE}\b|\brecommend\w*|\badvi[cs]e\b",
+            r"\bwhat\b.*\b(?:should|can|must|shall|could)\b.*\b(?:do|done)\b",
             r"\b(?:see|call|consult|visit)\s+(?:a|the|my|your)\s+(?:doctor|physician|specialist|surgeon|oncologist)\b",
         )
     ),
