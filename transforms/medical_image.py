@@ -82,6 +82,11 @@ class MedicalImage:
         return "CT" if modality is None and self.is_volume and self._grid.values.min() < -300 else modality
 
     @property
+    def grid(self) -> Grid:
+        """What the file holds, for another view of it."""
+        return self._grid
+
+    @property
     def n_slices(self) -> int:
         return len(self.frames)
 
@@ -99,6 +104,20 @@ class MedicalImage:
     def shape(self) -> tuple[int, ...]:
         """Of the file's voxels [x, y, z], or of a picture's pixels [h, w]."""
         return self._grid.values.shape[:3] if self.is_volume else self._grid.values.shape[:2]
+
+    @property
+    def axes(self) -> tuple[tuple[int, bool], ...]:
+        """Which axis of the file runs along slices, rows and columns, and whether backwards.
+
+        Voxel v of a file's axis of length n is at v, or backwards at n - 1 - v. Of a picture, the slices' axis is -1 and
+        the file's axes are (rows, columns).
+        """
+        if not self.is_volume:
+            return ((-1, False), (0, False), (1, False))
+        order, flips = PLANES[self.plane]
+        to_lps = self._orientation()
+        axes = [int(np.flatnonzero(to_lps[:, 0] == lps)[0]) for lps in order]
+        return tuple((axis, bool(to_lps[axis, 1] < 0) != flip) for axis, flip in zip(axes, flips))
 
     def slice(self, number: int | None = None) -> np.ndarray:
         """One slice as it is shown: uint8 [h, w, 3], windowed by modality.

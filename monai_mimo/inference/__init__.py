@@ -2,6 +2,6 @@
 
 from .answer import Answer, Entity
 from .phrase_network import PhraseNetwork
-from .predictor import MimoPredictor
+from .predictor import EncodedImage, MimoPredictor
 
-__all__ = ["Answer", "Entity", "MimoPredictor", "PhraseNetwork"]
+__all__ = ["Answer", "EncodedImage", "Entity", "MimoPredictor", "PhraseNetwork"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,27 @@ from .grounding import ground
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
 
 
+@dataclass(frozen=True)
+class EncodedImage:
+    """The features of one image, and what is known of it; any number of questions can be asked about it, by any thread."""
+
+    features: ImageFeatures
+    resize: SquareResize
+    slice: int | None = None
+    modality: str | None = None
+    spacing_mm: tuple[float, float] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the features; one tensor under two names counts once."""
+        maps = {id(m): m.nbytes for m in (self.features.context, self.features.tokens, *self.features.high_resolution)}
+        return sum(maps.values())
+
+
 class MimoPredictor:
     """Answers questions about one image at a time, and keeps the image's features between questions.
+
+    `encode` and `ask_about` do the same without keeping anything here, for callers that hold many images.
 
     Args:
         model: in evaluation mode.
@@ -37,7 +57,7 @@ class MimoPredictor:
         self.model = model.to(self.device).eval()
         self.model_info = {"preset": model.config.preset, "weights": weights}
         self.conversation = model.conversation()
-        self._features: ImageFeatures | None = None
+        self._image: EncodedImage | None = None
 
     @classmethod
     def from_pretrained(cls, folder: str | Path | None = None, device: str | torch.device = "cpu") -> MimoPredictor:
@@ -64,18 +84,25 @@ class MimoPredictor:
         Raises:
             InputError: it cannot be read, or `slice` is not one of it.
         """
+        self._image = self.encode(image, slice, modality)
+
+    def encode(
+        self, image: str | Path | np.ndarray | MedicalImage, slice: int | None = None, modality: str | None = None
+    ) -> EncodedImage:
+        """What `set_image` keeps; same arguments and errors."""
+        spacing = None
         if isinstance(image, str | Path):
             image = MedicalImage.open(image, modality=modality)
         if isinstance(image, MedicalImage):
             pixels = image.slice(slice)
-            self._modality, self._spacing = image.modality, image.spacing_mm
-            self._slice = slice if image.is_volume else None
+            modality, spacing = image.modality, image.spacing_mm
+            slice = slice if image.is_volume else None
         else:
-            pixels = _check_pixels(image)
-            self._modality, self._spacing, self._slice = modality, None, None
-        self._resize = SquareResize(*pixels.shape[:2], self.model.config.image_size)
+            pixels, slice = _check_pixels(image), None
+        resize = SquareResize(*pixels.shape[:2], self.model.config.image_size)
         with torch.no_grad():
-            self._features = self.model.encode(self._resize.image(pixels)[None].to(self.device))
+            features = self.model.encode(resize.image(pixels)[None].to(self.device))
+        return EncodedImage(features, resize, slice, modality, spacing)
 
     def ask(
         self,
@@ -97,22 +124,57 @@ class MimoPredictor:
         Raises:
             InputError: no image was set, the question is empty or too long, or a prompt lies outside the image.
         """
-        if self._features is None:
+        if self._image is None:
             raise InputError("image", "none", "set_image to be called before ask")
-        if not question.strip():
-            raise InputError("question", "an empty text", "a question in words")
-        h, w = self._resize.height, self._resize.width
-        labelled = [check_point(p, h, w) for p in points]
-        for box in boxes:
-            check_box(box, h, w)
-        encoded = self.conversation.encode(question.strip(), self._resize, labelled, boxes)
-        batch = collate_questions([encoded], [0], self.model.tokenizer.pad_token_id, generate=True).to(self.device)
-        answers = self.model.answer(self._features, batch, max_tokens, streamer)
-        [(text, entities)] = ground(self.model, answers, [self._resize])
-        warnings = [f"uncertain: {e.phrase} (score {e.score:.2f})" for e in entities if e.score < UNSURE]
-        return Answer(
-            text, entities, (h, w), self._slice, self._modality, self._spacing, warnings, dict(self.model_info)
-        )
+        return self.ask_about(self._image, question, points, boxes, max_tokens=max_tokens, streamer=streamer)
+
+    def ask_about(
+        self,
+        image: EncodedImage,
+        question: str,
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
+        *,
+        max_tokens: int = 64,
+        streamer: BaseStreamer | None = None,
+    ) -> Answer:
+        """`ask` about an image that `encode` gave; same arguments and errors."""
+        [answer] = self.ask_many(image, [(question, points, boxes)], max_tokens=max_tokens, streamer=streamer)
+        return answer
+
+    def ask_many(
+        self,
+        image: EncodedImage,
+        questions: Sequence[tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]],
+        *,
+        max_tokens: int = 64,
+        streamer: BaseStreamer | None = None,
+    ) -> list[Answer]:
+        """Several questions about one image in one batch, each (question, points, boxes) as of `ask`; same errors."""
+        h, w = image.resize.height, image.resize.width
+        encoded = []
+        for question, points, boxes in questions:
+            if not question.strip():
+                raise InputError("question", "an empty text", "a question in words")
+            labelled = [check_point(p, h, w) for p in points]
+            for box in boxes:
+                check_box(box, h, w)
+            encoded.append(self.conversation.encode(question.strip(), image.resize, labelled, boxes))
+        batch = collate_questions(encoded, [0] * len(encoded), self.model.tokenizer.pad_token_id, generate=True)
+        answers = self.model.answer(image.features, batch.to(self.device), max_tokens, streamer)
+        return [
+            Answer(
+                text,
+                entities,
+                (h, w),
+                image.slice,
+                image.modality,
+                image.spacing_mm,
+                [f"uncertain: {e.phrase} (score {e.score:.2f})" for e in entities if e.score < UNSURE],
+                dict(self.model_info),
+            )
+            for text, entities in ground(self.model, answers, [image.resize] * len(encoded))
+        ]
 
 
 def check_point(point: Sequence[float], height: int, width: int) -> Point:

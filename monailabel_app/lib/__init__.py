@@ -1,0 +1,1 @@
+"""The parts of the MIMO app for MONAI Label."""

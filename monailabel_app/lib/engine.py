@@ -1,0 +1,136 @@
+"""Where all tasks get their answers: opened images, features that are kept, and the model, with one request at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_mimo.errors import MimoError
+from monai_mimo.inference import Answer, EncodedImage
+from monai_mimo.transforms import MedicalImage
+
+from .limits import Limits
+from .lru import LRUCache
+from .model import Model, ModelStore
+from .study_image import StudyImage, open_study_image
+from .turns import Turns
+
+logger = logging.getLogger(__name__)
+
+Question = tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
+MANY = 16  # questions in one batch
+
+
+@dataclass(frozen=True)
+class CacheSizes:
+    """Bounds of memory in bytes, and how many slices on each side of one that was asked about are prepared."""
+
+    features: int = 1 << 30
+    images: int = 1 << 30
+    neighbours: int = 2
+
+
+class Engine:
+    """Answers questions about slices of the study's images. All tasks share one, and so its caches.
+
+    Args:
+        models: the current weights.
+        sizes: of the caches.
+        limits: what may be opened.
+    """
+
+    def __init__(self, models: ModelStore, sizes: CacheSizes | None = None, limits: Limits | None = None) -> None:
+        self.models, self.sizes, self.limits = models, sizes or CacheSizes(), limits or Limits()
+        self.images: LRUCache[StudyImage] = LRUCache(self.sizes.images, lambda image: image.nbytes)
+        self.features: LRUCache[EncodedImage] = LRUCache(self.sizes.features, lambda encoded: encoded.nbytes)
+        self._turns = Turns()
+        self._wanted: queue.LifoQueue[tuple[Model, StudyImage, int]] = queue.LifoQueue()
+        self._stop = threading.Event()
+        self._helper: threading.Thread | None = None
+
+    def open(self, path: str | Path, plane: str = "auto") -> StudyImage:
+        """An image of the studies, kept while there is room.
+
+        Raises:
+            InputError: it cannot be read, or is larger than the limits allow.
+        """
+        path = Path(path)
+        return self.images.get((str(path), plane, _state(path)), lambda: open_study_image(path, plane, self.limits))
+
+    def ask(
+        self, model: Model, image: StudyImage, slice: int, questions: Sequence[Question], prefetch: bool = True
+    ) -> list[Answer]:
+        """Ask about one slice.
+
+        Args:
+            model: of `models.current()`.
+            slice: in the order of `MedicalImage`.
+            questions: each with points (x, y, label) and boxes (x0, y0, x1, y1) in pixels of the slice.
+            prefetch: prepare the neighbours of the slice when there is time.
+        """
+        answers: list[Answer] = []
+        with self._turns.take():
+            encoded = self._encode(model, image, slice)
+            for start in range(0, len(questions), MANY):
+                answers += model.predictor.ask_many(encoded, questions[start : start + MANY])
+        if prefetch:
+            self._prefetch(model, image, slice)
+        return answers
+
+    def close(self) -> None:
+        """Stop preparing slices."""
+        self._stop.set()
+        if self._helper is not None:
+            self._helper.join()
+
+    def _encode(self, model: Model, image: StudyImage, slice: int) -> EncodedImage:
+        return self.features.get(
+            (image.key, slice, model.hash), lambda: model.predictor.encode(image.shown, _number(image.shown, slice))
+        )
+
+    def _prefetch(self, model: Model, image: StudyImage, slice: int) -> None:
+        """Ask the helper for the neighbours; the nearest are put last, since it takes the last ones first."""
+        if self.sizes.features == 0:
+            return
+        for distance in range(self.sizes.neighbours, 0, -1):
+            for neighbour in (slice - distance, slice + distance):
+                if 0 <= neighbour < image.shown.n_slices:
+                    self._wanted.put((model, image, neighbour))
+        if self._helper is None and self.sizes.neighbours > 0:
+            self._helper = threading.Thread(target=self._prepare, name="mimo-prefetch", daemon=True)
+            self._helper.start()
+
+    def _prepare(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)  # of this thread alone, on Linux
+        while not self._stop.is_set():
+            try:
+                model, image, slice = self._wanted.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            while self._wanted.qsize() > 64:  # what was wanted long ago
+                with contextlib.suppress(queue.Empty):
+                    self._wanted.queue.pop(0)
+            if (image.key, slice, model.hash) in self.features:
+                continue
+            try:
+                with self._turns.take(background=True):
+                    self._encode(model, image, slice)
+            except (MimoError, RuntimeError, MemoryError) as error:
+                logger.warning("a slice could not be prepared: %s", error)
+
+
+def _number(image: MedicalImage, slice: int) -> int | None:
+    return slice if image.is_volume else None
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Changes when a file, or what is in a folder, is exchanged."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size

@@ -1,0 +1,187 @@
+"""The reply to a request: a label map on the voxels of the input file, and the JSON that explains it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import nrrd
+import numpy as np
+from nibabel.affines import voxel_sizes
+
+from monai_mimo.errors import InputError
+from monai_mimo.inference.safeguards import NOTICE
+
+from .model import Model
+from .study_image import StudyImage
+
+EXTENSIONS = (".nrrd", ".seg.nrrd", ".nii.gz", ".nii", ".png")
+
+
+@dataclass
+class Segment:
+    """A phrase with its masks: slice -> bool [h, w]. `span` points into the answer; none where the answer does not name it."""
+
+    phrase: str
+    masks: dict[int, np.ndarray]
+    score: float
+    status: str = "shown"
+    span: tuple[int, int] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Reply:
+    """What a task found. `withheld`, `notices`: see `monai_mimo.inference.safeguards`."""
+
+    answer: str
+    segments: list[Segment]
+    slice: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    withheld: list[dict[str, Any]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=lambda: [NOTICE])
+
+
+def label_map(image: StudyImage, segments: Sequence[Segment]) -> np.ndarray:
+    """uint8 [i, j, k]: segment n has value n + 1. Where two overlap, the one with the higher score stays."""
+    height, width = image.shown.size
+    slices: dict[int, np.ndarray] = {}
+    for number in sorted(range(len(segments)), key=lambda n: segments[n].score):
+        for slice, mask in segments[number].masks.items():
+            slices.setdefault(slice, np.zeros((height, width), dtype=np.uint8))[mask] = number + 1
+    if not slices:
+        return np.zeros(image.shape, dtype=np.uint8)
+    return image.to_voxels(slices)
+
+
+def to_json(reply: Reply, image: StudyImage, labels: np.ndarray, model: Model) -> dict[str, Any]:
+    """The JSON of a reply; see the app's README. Boxes are [i0, j0, k0, i1, j1, k1], the ends outside."""
+    names = unique_names([s.phrase for s in reply.segments])
+    entities = []
+    voxel_mm3 = None if image.affine is None else float(abs(np.linalg.det(image.affine[:3, :3])))
+    for value, segment in enumerate(reply.segments, start=1):
+        where = np.nonzero(labels == value)
+        count = len(where[0])
+        box = [int(w.min()) for w in where] + [int(w.max()) + 1 for w in where] if count else None
+        largest = int(np.bincount(where[image.slice_axis]).argmax()) if count else None
+        entities.append(
+            {
+                "phrase": segment.phrase,
+                "span": None if segment.span is None else list(segment.span),
+                "label": value,
+                "score": round(float(segment.score), 4),
+                "status": segment.status,
+                "slice": largest,
+                "box": box,
+                "voxels": count,
+                "volume_mm3": None if voxel_mm3 is None else round(count * voxel_mm3, 3),
+                **segment.extra,
+            }
+        )
+    return {
+        "answer": reply.answer,
+        "entities": entities,
+        "withheld": reply.withheld,
+        "image": {
+            "shape": list(image.shape),
+            "plane": image.shown.plane,
+            "axis": image.slice_axis,
+            "slice": None if reply.slice is None else image.index_of(reply.slice),
+            "modality": image.shown.modality,
+        },
+        "label_names": {name: value for value, name in enumerate(names, start=1)},
+        "warnings": reply.warnings,
+        "notice": " ".join(reply.notices),
+        "model": model.info(),
+    }
+
+
+def unique_names(phrases: Sequence[str]) -> list[str]:
+    """Names of segments: a phrase that comes again gets a number."""
+    seen: Counter[str] = Counter()
+    names = []
+    for phrase in phrases:
+        seen[phrase] += 1
+        names.append(phrase if seen[phrase] == 1 else f"{phrase} {seen[phrase]}")
+    return names
+
+
+def write(labels: np.ndarray, image: StudyImage, names: Mapping[str, int], request: Mapping[str, Any]) -> str:
+    """Write a label map to a new temporary file, in the form that the request asks for.
+
+    Args:
+        labels: uint8 [i, j, k].
+        request: `result_extension`; none: that of the input, or NRRD where that is DICOM. `result_compress`: not for PNG.
+
+    Raises:
+        InputError: another extension, or a PNG for a volume.
+    """
+    wanted = request.get("result_extension") or _extension_of(image)
+    if wanted not in EXTENSIONS or (wanted == ".png" and image.shown.is_volume):
+        raise InputError("result_extension", repr(wanted)[:80], f"one of {', '.join(EXTENSIONS)} (.png for a picture)")
+    handle, out = tempfile.mkstemp(prefix="mimo-", suffix=wanted)
+    os.close(handle)
+    if wanted == ".png":
+        image.shown.save_mask(labels[..., 0].T.copy(), out)
+    elif wanted.endswith("nrrd"):
+        compress = request.get("result_compress", True) not in (False, "false", 0)
+        _write_nrrd(labels, image, names, out, compress)
+    elif image.shown.is_volume:
+        image.shown.save_mask(labels, out)
+    else:
+        nib.save(nib.Nifti1Image(labels, affine_of(image)), out)
+    return out
+
+
+def affine_of(image: StudyImage) -> np.ndarray:
+    """Voxels to RAS millimetres; a picture lies in the axial plane, as ITK places one, with its spacing if that is known."""
+    if image.affine is not None:
+        return image.affine
+    row, column = image.shown.spacing_mm or (1.0, 1.0)
+    return np.diag([-column, -row, 1.0, 1.0])
+
+
+def _extension_of(image: StudyImage) -> str:
+    name = image.path.name.lower()
+    return next((e for e in (".nii.gz", ".nii", ".png") if name.endswith(e)), ".nrrd")
+
+
+def _write_nrrd(labels: np.ndarray, image: StudyImage, names: Mapping[str, int], out: str, compress: bool) -> None:
+    """NRRD in LPS, with the names of segments as 3D Slicer reads them."""
+    lps = np.diag([-1.0, -1, 1, 1]) @ affine_of(image)
+    header: dict[str, Any] = {
+        "space": "left-posterior-superior",
+        "kinds": ["domain", "domain", "domain"],
+        "space directions": lps[:3, :3].T,
+        "space origin": lps[:3, 3],
+        "encoding": "gzip" if compress else "raw",
+    }
+    if out.endswith(".seg.nrrd"):
+        extent = " ".join(f"0 {n - 1}" for n in labels.shape)
+        for number, (name, value) in enumerate(names.items()):
+            header |= {
+                f"Segment{number}_ID": f"Segment_{value}",
+                f"Segment{number}_Name": name,
+                f"Segment{number}_LabelValue": str(value),
+                f"Segment{number}_Layer": "0",
+                f"Segment{number}_Extent": extent,
+            }
+    nrrd.write(out, labels, header, compression_level=1, index_order="F")
+
+
+def spacing_of(image: StudyImage) -> tuple[float, float, float]:
+    """Millimetres along i, j, k."""
+    sizes = voxel_sizes(affine_of(image))
+    return float(sizes[0]), float(sizes[1]), float(sizes[2])
+
+
+def remove(path: str | None) -> None:
+    """Of a file that `write` made and nobody wants."""
+    if path:
+        Path(path).unlink(missing_ok=True)
