@@ -11,7 +11,6 @@ import numpy as np
 from ignite.engine import Engine, Events
 from torch.utils.tensorboard import SummaryWriter
 
-from ..losses import MimoLoss
 from ..visualize import curves, overlay, phrase_colors
 
 
@@ -20,12 +19,11 @@ class History:
 
     Args:
         folder: history.json and curves.png go there after each epoch.
-        loss: whose parts are kept.
         evaluator: whose `grounding` metric is kept.
     """
 
-    def __init__(self, folder: str | Path, loss: MimoLoss, evaluator: Engine) -> None:
-        self.folder, self.loss, self.evaluator = Path(folder), loss, evaluator
+    def __init__(self, folder: str | Path, evaluator: Engine) -> None:
+        self.folder, self.evaluator = Path(folder), evaluator
         self.values: dict[str, list[tuple[int, float]]] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -37,7 +35,7 @@ class History:
         self.values.setdefault(name, []).append((step, value))
 
     def step(self, engine: Engine) -> None:
-        for name, value in self.loss.parts.items():
+        for name, value in engine.state.output["parts"].items():
             self._add(f"{name} loss", engine.state.iteration, value)
 
     def validated(self, engine: Engine, evaluator: Engine) -> None:

@@ -42,7 +42,7 @@ def phrase_directions(labels: Tensor, embeddings: Tensor, phrase_ids: tuple[int,
     """
     starts, inside = labels == phrase_ids[0], inside_phrases(labels, phrase_ids)
     number = (starts.flatten().cumsum(0) - 1)[inside.flatten()]  # which phrase of the batch each word is of
-    words = embeddings.detach()[labels[inside]]
+    words = embeddings.detach()[labels[inside]].float()
     sums = words.new_zeros(int(starts.sum()), words.shape[1]).index_add(0, number, words)
     return F.normalize(sums, dim=1)
 
