@@ -4,6 +4,7 @@ from .checkpoints import Checkpoints
 from .distribute import WholeWeights, distribute
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .features import encode_once
+from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure
 from .handlers import BestWeights, GradientClip, NanGuard, Progress
 from .history import History, TensorBoardOverlays
 from .language import read_texts
@@ -32,23 +33,28 @@ __all__ = [
     "BestWeights",
     "Checkpoints",
     "EvaluationReport",
+    "FineTuned",
     "GradientClip",
     "GroundingEvaluator",
     "History",
     "MimoTrainer",
     "NanGuard",
     "Progress",
+    "Quality",
     "RandomState",
     "TensorBoardOverlays",
     "TimeBudget",
     "TrainedParts",
     "WholeWeights",
     "adam",
+    "build_labelled",
     "distribute",
     "encode_once",
     "evaluation_loader",
+    "fine_tune",
     "grounding_metrics",
     "load_sets",
+    "measure",
     "perspective_weights",
     "prepare_batch",
     "prepare_model",

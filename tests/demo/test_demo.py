@@ -45,12 +45,14 @@ def answering(monkeypatch: pytest.MonkeyPatch, text: str = "The liver.", phrase:
 
     def ask(self: MimoPredictor, question: str, points: list, boxes: list) -> Answer:
         asked.append((question, list(points), list(boxes)))
-        h, w = self._resize.height, self._resize.width
+        image = self._image
+        assert image is not None
+        h, w = image.resize.height, image.resize.width
         mask = np.zeros((h, w), dtype=bool)
         mask[2:5, 3:9] = True
         start = text.index(phrase)
         entity = Entity(phrase, (start, start + len(phrase)), mask, 0.4)
-        return Answer(text, [entity], (h, w), self._slice, self._modality, self._spacing, [], {"preset": "nano"})
+        return Answer(text, [entity], (h, w), image.slice, image.modality, image.spacing_mm, [], {"preset": "nano"})
 
     monkeypatch.setattr(MimoPredictor, "ask", ask)
     return asked
