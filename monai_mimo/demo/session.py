@@ -16,11 +16,12 @@ from ..inference import MimoPredictor
 from ..inference.safeguards import Guarded, Thresholds, guard
 from ..models import Mimo
 from ..transforms import MedicalImage
-from ..visualize import enlargement, overlay, phrase_colors, save_picture
+from ..visualize import overlay, phrase_colors, save_picture
 
 INSIDE, OUTSIDE, BOX = TOOLS = ("point inside", "point outside", "box (two clicks)")
 LONGEST_QUESTION = 500  # letters
 MOST_PROMPTS = 20
+SHOWN = 640, 540  # (width, height) that a smaller picture is enlarged to, since Gradio shows it no larger than it is
 
 
 class Session:
@@ -107,8 +108,7 @@ class Session:
         with self._lock:
             image = self._opened()
             h, w = image.size
-            factor = enlargement((h, w))
-            at = min(max(int(x // factor), 0), w - 1), min(max(int(y // factor), 0), h - 1)
+            at = min(max(int(x / self._scale), 0), w - 1), min(max(int(y / self._scale), 0), h - 1)
             if len(self.points) + len(self.boxes) >= MOST_PROMPTS:
                 raise InputError("prompts", f"more than {MOST_PROMPTS}", f"at most {MOST_PROMPTS} points and boxes")
             if tool == BOX and self.corner is None:
@@ -144,7 +144,7 @@ class Session:
             self.guarded = guard(self._predictor.ask(question, self.points, self.boxes), question, self._thresholds)
 
     def picture(self) -> np.ndarray:
-        """The slice with prompts and masks, uint8 [H, W, 3], enlarged if it is small."""
+        """The slice with prompts and masks, uint8 [H, W, 3], enlarged to `SHOWN` if it is smaller."""
         with self._lock:
             image = self._opened()
             masks = [] if self.guarded is None else [e.mask for e in self.guarded.answer.entities]
@@ -153,7 +153,15 @@ class Session:
                 (x, y), r = self.corner, max(1, max(image.size) // 100)
                 pending.append((x - r, y - r, x + r + 1, y + r + 1))
             pixels = image.slice(self.number if image.is_volume else None)
-            return overlay(pixels, masks, phrase_colors(len(masks)), self.points, [*self.boxes, *pending])
+            drawn = overlay(pixels, masks, phrase_colors(len(masks)), self.points, [*self.boxes, *pending])
+            size = tuple(round(v * self._scale) for v in image.size[::-1])
+            return np.asarray(Image.fromarray(drawn).resize(size))
+
+    @property
+    def _scale(self) -> float:
+        """Of the picture that is shown."""
+        h, w = self._opened().size
+        return max(1.0, min(SHOWN[0] / w, SHOWN[1] / h))
 
     def files(self) -> list[Path]:
         """The answer as files: answer.json, overlay.png, labels.png (1 for the first phrase, 2 for the second, ..., in the

@@ -61,7 +61,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, text: str = "The liver.", phrase:
 def test_says_what_the_predictor_says(session: Session, volume: Path, nano_weights: Path) -> None:
     session.open([volume])
     session.go(4)
-    session.click(10 * 19 + 3, 8 * 19 + 3, INSIDE)  # shown 19 times as large
+    session.click(10 * 32 + 3, 8 * 32 + 3, INSIDE)  # shown 32 times as large
     assert session.points == [(10, 8, 1)]
     session.ask("What is at <point>?")
     predictor = MimoPredictor(load_weights(nano_weights), "nano")
@@ -75,12 +75,12 @@ def test_clicks(session: Session, volume: Path, monkeypatch: pytest.MonkeyPatch)
     asked = answering(monkeypatch)
     session.open([volume])
     assert session.number == 3
-    assert session.picture().shape == (16 * 19, 20 * 19, 3)
-    session.click(15 * 19, 9 * 19 + 18, BOX)
+    assert session.picture().shape == (16 * 32, 20 * 32, 3)
+    session.click(15 * 32, 9 * 32 + 31, BOX)
     assert session.corner == (15, 9)
-    session.click(4 * 19 + 2, 2 * 19, BOX)
+    session.click(4 * 32 + 2, 2 * 32, BOX)
     session.click(0, 0, OUTSIDE)
-    session.click(20 * 19, 16 * 19, INSIDE)  # at the rim of the picture
+    session.click(20 * 32, 16 * 32, INSIDE)  # at the rim of the picture
     session.ask("What?")
     assert asked == [("What?", [(0, 0, 0), (19, 15, 1)], [(4, 2, 16, 10)])]
     session.go(2)
@@ -253,10 +253,10 @@ def test_page_in_a_browser(tmp_path: Path, nano_weights: Path, volume: Path, mon
             page.locator("#upload input[type=file]").set_input_files(str(upload))
             page.wait_for_selector("#slice", state="hidden")
             page.wait_for_selector("#answer .empty")
-            page.wait_for_function("document.querySelector('#picture img').naturalWidth == 300")
+            page.wait_for_function("document.querySelector('#picture img').naturalWidth == 405")
             box = page.locator("#picture img").bounding_box()
-            scale = min(box["width"] / 300, box["height"] / 400)  # the picture is fitted into its frame
-            left, top = box["x"] + (box["width"] - 300 * scale) / 2, box["y"] + (box["height"] - 400 * scale) / 2
+            scale = 540 / 400  # the picture is shown as large as it is, in the middle of its frame
+            left, top = box["x"] + (box["width"] - 405) / 2, box["y"] + (box["height"] - 540) / 2
 
             def click(x: float, y: float) -> None:
                 before = page.locator("#picture img").get_attribute("src")
