@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -179,7 +180,8 @@ def measure(model: Mimo, rows: Rows) -> Quality:
     )
     evaluator.run()
     overall = evaluator.state.metrics["grounding"]["overall"]
-    return Quality(float(overall["f1"]), float(overall["dice"]))
+    f1, dice = (float(overall[name]) for name in ("f1", "dice"))
+    return Quality(f1, 0.0 if math.isnan(dice) else dice)  # where no phrase was found there is no Dice
 
 
 class adapted:

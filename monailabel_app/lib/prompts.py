@@ -92,7 +92,8 @@ def on_slice(wanted: Wanted, image: StudyImage) -> OnSlice | None:
     """Everything of the request that lies on its slice; none where nothing says which slice of a volume that is.
 
     The slice is that of the last positive point, else `slice`, else that of the last negative point, else the middle of the box.
-    With a box of 3D Slicer, `slice` is a rounded position in millimetres; outside of the box it is not used. What lies on other slices is left out, and a warning says so.
+    With a box of 3D Slicer, `slice` is a rounded position in millimetres; outside of the box it is not used. What lies on other
+    slices is left out, and a warning says so.
 
     Raises:
         InputError: a prompt or the slice lies outside the image.
@@ -110,7 +111,7 @@ def on_slice(wanted: Wanted, image: StudyImage) -> OnSlice | None:
         box = image.box(low, high)
 
     if wanted.roi and box is not None and fixed is not None:
-        first, last = sorted((image.index_of(n) for n in box[0]))
+        first, last = sorted(image.index_of(n) for n in box[0])
         fixed = fixed if first <= fixed <= last else None
 
     positive = [number for number, _, _, label in placed if label == 1]

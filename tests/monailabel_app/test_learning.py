@@ -224,7 +224,7 @@ def sample(client: TestClient, strategy: str) -> dict[str, Any]:
 def test_which_image_is_next(start: Callable[..., TestClient], tmp_path: Path) -> None:
     studies = tmp_path / "studies"
     studies.mkdir()
-    sides = {"a": 28, "b": 12, "c": 20}
+    sides = {"a": 28, "b": 12, "c": 16}
     for name, side in sides.items():
         values = np.zeros((40, 40), np.uint8)
         values[4 : 4 + side, 4 : 4 + side] = 255
