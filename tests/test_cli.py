@@ -140,7 +140,7 @@ def test_json_is_one_object_with_the_documented_keys(folder: Path, nano_weights:
     )
     assert result.returncode == 0, result.stderr
     out = json.loads(result.stdout)
-    assert set(out) == {"answer", "entities", "image", "warnings", "model"}
+    assert set(out) == {"answer", "entities", "image", "warnings", "model", "withheld", "notices"}
     assert out["image"] == {"size": [10, 12], "slice": 3, "modality": None}
     for token in ("<p>", "</p>", "<SEG>", "<s>", "</s>", "<pad>"):
         assert token not in out["answer"]
@@ -162,6 +162,18 @@ class TestWithAnAnswer:
             )
 
         monkeypatch.setattr(MimoPredictor, "ask", ask)
+
+    def test_what_scores_low_is_withheld(self, folder: Path, nano_weights: Path, capsys: pytest.CaptureFixture) -> None:
+        arguments = ["ask", str(folder / "good.nii.gz"), "--slice", "3", *Q, "--weights", str(nano_weights)]
+        assert main([*arguments, "--uncertain", "0.95", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["entities"][0]["status"] == "uncertain"
+        out = folder / "withheld.nii.gz"
+        assert main([*arguments, "--uncertain", "0.95", "--withhold", "0.91", "--mask", str(out)]) == 0
+        printed = capsys.readouterr()
+        assert "liver" not in printed.out + printed.err
+        assert "withheld: a phrase and its mask (score 0.90, below 0.91)" in printed.err
+        assert not np.asarray(nib.load(out).dataobj).any()
+        assert main([*arguments, "--withhold", "0.6"]) == 2  # above --uncertain
 
     def test_mask_of_a_volume(self, folder: Path, nano_weights: Path) -> None:
         out = folder / "mask.nii.gz"

@@ -9,10 +9,42 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import MimoError
-from . import app, ask, build, catalogue, evaluate, example, export, merge, phantom, plan, questions, review, stats, use
+from . import (
+    app,
+    ask,
+    build,
+    catalogue,
+    demo,
+    evaluate,
+    example,
+    export,
+    merge,
+    phantom,
+    plan,
+    questions,
+    review,
+    stats,
+    use,
+)
 from .common import NOTICE
 
-COMMANDS = (ask, app, phantom, catalogue, questions, build, stats, review, export, plan, evaluate, merge, use, example)
+COMMANDS = (
+    ask,
+    demo,
+    app,
+    phantom,
+    catalogue,
+    questions,
+    build,
+    stats,
+    review,
+    export,
+    plan,
+    evaluate,
+    merge,
+    use,
+    example,
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -17,7 +17,6 @@ from ..data.conversation import Point
 from ..errors import InputError, WeightsError
 from ..models import Mimo
 from ..models.default_weights import default_weights_dir
-from ..models.generation import OnTokens
 from ..models.image_encoder import ImageFeatures
 from ..models.weights import fingerprint, load_weights
 from ..transforms import MedicalImage
@@ -152,10 +151,7 @@ class MimoPredictor:
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """`ask` about an image that `encode` gave; same arguments and errors."""
-        stream = None if on_text is None else TextStream(self.model.tokenizer, on_text)
-        [answer] = self.ask_many(image, [(question, points, boxes)], max_tokens=max_tokens, on_tokens=stream)
-        if stream is not None:
-            stream.finish()
+        [answer] = self.ask_many(image, [(question, points, boxes)], max_tokens=max_tokens, on_text=on_text)
         return answer
 
     def ask_many(
@@ -164,13 +160,10 @@ class MimoPredictor:
         questions: Sequence[Question],
         *,
         max_tokens: int = 64,
-        on_tokens: OnTokens | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> list[Answer]:
-        """Several questions about one image in one batch; errors as of `ask`.
-
-        Args:
-            on_tokens: is given the next token [Q] of each question as soon as it is there.
-        """
+        """Several questions about one image in one batch, each (question, points, boxes) as of `ask`; same errors. Only
+        of a single one the text can be read as it is written."""
         h, w = image.resize.height, image.resize.width
         encoded = []
         for question, points, boxes in questions:
@@ -181,7 +174,10 @@ class MimoPredictor:
                 check_box(box, h, w)
             encoded.append(self.conversation.encode(question.strip(), image.resize, labelled, boxes))
         batch = collate_questions(encoded, [0] * len(encoded), self.model.tokenizer.pad_token_id, generate=True)
-        answers = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=on_tokens)
+        stream = None if on_text is None else TextStream(self.model.tokenizer, on_text)
+        answers = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
+        if stream is not None:
+            stream.finish()
         return [
             Answer(
                 text,
