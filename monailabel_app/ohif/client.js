@@ -25,9 +25,8 @@ export async function sentenceOf(response) {
   const known = SENTENCES[response.status];
   // A traceback or a path is of no use to the reader.
   const plain = detail && detail.length <= 300 && !/Traceback|\n/.test(detail);
-  if (plain && response.status < 500) return detail;
+  if (plain && (response.status < 500 || response.status === 503)) return detail;
   if (known) return known;
-  if (plain && detail !== 'Internal Server Error') return detail;
   return `The server failed on this request (error ${response.status}). Its log says why.`;
 }
 

@@ -27,7 +27,6 @@ export class MimoPanel {
     this.answer = null; // {reply, voxels, entities: [{phrase, color, state, ...}], series}
     this.kept = null; // {series, voxels, segments: [{name, color, source}]}
     this.request = null; // the AbortController of the question under way
-    this.model = null;
     this.#build();
     const { viewportGridService } = viewer.services;
     const { EVENTS } = viewportGridService;
@@ -98,11 +97,10 @@ export class MimoPanel {
   async #askForModel() {
     try {
       const info = await client.info();
-      const task = info.models?.mimo_ask;
-      if (!task) throw new client.ServerError('This server has no MIMO model.');
-      this.model = task;
-      const about = task.config?.model ?? task.description ?? '';
-      fill(this.parts.model, h('span', { class: 'mimo-ready' }, '● '), `Ready. ${about}`);
+      if (!info.models?.mimo_ask) throw new client.ServerError('This server has no MIMO model.');
+      if (!info.model) throw new client.ServerError('The server has no weights yet: it can show images, but not answer.');
+      const { name, weights, hash } = info.model;
+      fill(this.parts.model, h('span', { class: 'mimo-ready' }, '● '), `Ready: ${name}, weights ${weights} (${hash})`);
     } catch (error) {
       fill(
         this.parts.model,

@@ -30,7 +30,7 @@ class Ask(InferTask):
     """A box is painted as it is, a point as a 3 x 3 square; the words of the question can ask for trouble."""
 
     def __init__(self) -> None:
-        super().__init__("vqa", ["box", "point"], 2, "A stand-in that paints what it is pointed at", {"model": "stand-in"})
+        super().__init__("vqa", ["box", "point"], 2, "A stand-in that paints what it is pointed at")
 
     def is_valid(self) -> bool:
         return True
@@ -88,6 +88,10 @@ class App(MONAILabelApp):
 
     def _download_dcmqi_tools(self) -> None:
         """Not needed here, and not to be had without a network."""
+
+    def info(self) -> dict[str, Any]:
+        """With a model, as the real app has it."""
+        return {**super().info(), "model": {"name": "stand-in", "weights": "none", "hash": "0"}}
 
     def init_infers(self) -> dict[str, InferTask]:
         return {"mimo_ask": Ask()}
