@@ -78,3 +78,10 @@ export async function save(image, label, params) {
   const query = new URLSearchParams({ image, tag: 'final' });
   return (await call(`/datastore/label?${query}`, { method: 'PUT', body })).json();
 }
+
+/** Tell the server's audit log what a person decided about a phrase; the work goes on whether or not it hears. */
+export function decided(image, { phrase, score }, decision, reviewer) {
+  const body = JSON.stringify({ image, phrase, score, decision, reviewer });
+  const headers = { 'Content-Type': 'application/json' };
+  fetch('/decision', { method: 'POST', headers, body }).catch(() => {});
+}

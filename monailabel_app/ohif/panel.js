@@ -368,14 +368,16 @@ export class MimoPanel {
     kept.unsaved = true;
     entity.state = 'accepted';
     entity.keptAs = index;
+    client.decided(view.series, entity, 'accept', localStorage.getItem(REVIEWER));
     await this.#afterDecision();
   }
 
   async #reject(entity) {
     if (entity.state !== 'new') return;
-    const { voxels } = this.answer;
+    const { view, voxels } = this.answer;
     for (let n = 0; n < voxels.length; n++) if (voxels[n] === entity.label) voxels[n] = 0;
     entity.state = 'rejected';
+    client.decided(view.series, entity, 'reject', localStorage.getItem(REVIEWER));
     await this.#afterDecision();
   }
 

@@ -134,7 +134,16 @@ class LabelServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
         folder.mkdir(parents=True, exist_ok=True)
-        self.command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", studies]
+        self.command = [
+            sys.executable,
+            "-m",
+            "monailabel.main",
+            "start_server",
+            "--app",
+            str(app),
+            "--studies",
+            studies,
+        ]
         self.command += ["--host", "127.0.0.1", "--port", str(self.port)]
         for key, value in (conf or {}).items():
             self.command += ["--conf", key, value]

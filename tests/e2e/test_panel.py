@@ -65,10 +65,14 @@ def test_box_is_asked_answered_shown_and_decided(viewer: Viewer, series: Series)
     page.mouse.move(700, 600)
 
     viewer.go_to(series.world(64, 48, 12))
-    away = page.evaluate("services.cornerstoneViewportService.getCornerstoneViewport('mpr-axial').getCamera().focalPoint")
+    away = page.evaluate(
+        "services.cornerstoneViewportService.getCornerstoneViewport('mpr-axial').getCamera().focalPoint"
+    )
     page.click(".mimo-phrase")
     page.wait_for_timeout(500)
-    back = page.evaluate("services.cornerstoneViewportService.getCornerstoneViewport('mpr-axial').getCamera().focalPoint")
+    back = page.evaluate(
+        "services.cornerstoneViewportService.getCornerstoneViewport('mpr-axial').getCamera().focalPoint"
+    )
     distance = abs(float(series.normal @ (series.world(0, 0, SLICE) - back)))
     assert abs(float(series.normal @ (series.world(0, 0, 12) - away))) < 0.5
     assert distance < 0.5, "a click on the phrase goes to its slice"

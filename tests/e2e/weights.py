@@ -35,8 +35,24 @@ def weights(phantom: Path, work: Path) -> Path:
     build = [*mimo, "build", "--source", f"phantom={phantom}", "--perspectives", "1,2", "--split", "100:0:0"]
     run([*build, "--out", str(work / "dataset")], work)
     train = [sys.executable, "-m", "monai.bundle", "run", "training", "--bundle_root", str(ROOT / "bundles/mimo")]
-    train += ["--config_file", str(ROOT / "bundles/mimo/configs/train.yaml"), "--preset", "nano", "--output_dir", str(work)]
-    train += ["--dataset_dir", str(work / "dataset"), "--epochs", "3", "--steps_per_epoch", "100", "--validate_every", "3"]
+    train += [
+        "--config_file",
+        str(ROOT / "bundles/mimo/configs/train.yaml"),
+        "--preset",
+        "nano",
+        "--output_dir",
+        str(work),
+    ]
+    train += [
+        "--dataset_dir",
+        str(work / "dataset"),
+        "--epochs",
+        "3",
+        "--steps_per_epoch",
+        "100",
+        "--validate_every",
+        "3",
+    ]
     train += ["--all_validation_rows", "@all_train_rows", "--validation_images", "4"]
     run(train, work)
     return work / "weights"

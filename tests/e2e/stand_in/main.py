@@ -56,7 +56,9 @@ class Ask(InferTask):
             start = len(answer)
             answer += phrase
             span = [start, len(answer)]
-            entities.append({"phrase": phrase, "span": span, "label": label, "score": score, "status": status, "slice": k})
+            entities.append(
+                {"phrase": phrase, "span": span, "label": label, "score": score, "status": status, "slice": k}
+            )
 
         if request.get("bbox"):
             i0, j0, i1, j1 = request["bbox"]
