@@ -25,7 +25,10 @@ export function pieces(text, entities) {
   const points = Array.from(text);
   const spans = entities
     .map((entity, number) => ({ number, start: entity.span?.[0], end: entity.span?.[1] }))
-    .filter(({ start, end }) => Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= points.length)
+    .filter(
+      ({ start, end }) =>
+        Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= points.length
+    )
     .sort((a, b) => a.start - b.start);
   const out = [];
   let at = 0;

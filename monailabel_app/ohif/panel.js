@@ -59,25 +59,43 @@ export class MimoPanel {
       progress: h('div', { class: 'mimo-progress', hidden: true, 'aria-hidden': 'true' }, h('div')),
       prompts: h('div', { class: 'mimo-small', 'data-mimo': 'prompts', 'aria-live': 'polite' }),
       message: h('div', { class: 'mimo-message', role: 'alert', 'data-mimo': 'message', hidden: true }),
-      answer: h('section', { class: 'mimo-answer', 'aria-label': 'Answer', 'aria-live': 'polite', 'data-mimo': 'answer' }),
+      answer: h('section', {
+        class: 'mimo-answer',
+        'aria-label': 'Answer',
+        'aria-live': 'polite',
+        'data-mimo': 'answer',
+      }),
       kept: h('section', { 'aria-label': 'Accepted', 'data-mimo': 'kept' }),
       history: h('section', { 'aria-label': 'Questions asked', 'data-mimo': 'history' }),
     };
     this.toolButtons = TOOLS.map(([tool, text, title]) =>
-      h('button', { title, 'aria-pressed': 'false', 'data-mimo-tool': tool, on: { click: () => this.#tool(tool) } }, text)
+      h(
+        'button',
+        { title, 'aria-pressed': 'false', 'data-mimo-tool': tool, on: { click: () => this.#tool(tool) } },
+        text
+      )
     );
-    const clear = h('button', { title: 'Remove all points and boxes', 'data-mimo': 'clear', on: { click: () => this.#clear() } }, 'Clear');
+    const clear = h(
+      'button',
+      { title: 'Remove all points and boxes', 'data-mimo': 'clear', on: { click: () => this.#clear() } },
+      'Clear'
+    );
     const examples = h(
       'select',
-      { 'aria-label': 'Example questions', 'data-mimo': 'examples', on: { change: event => this.#example(event.target) } },
+      {
+        'aria-label': 'Example questions',
+        'data-mimo': 'examples',
+        on: { change: event => this.#example(event.target) },
+      },
       h('option', { value: '' }, 'Examples ...'),
       EXAMPLES.map(text => h('option', { value: text }, text))
     );
     const { model, question, ask, cancel, progress, prompts, message, answer, kept, history } = this.parts;
+    // OHIF's own keys (r turns the image, and so on) must not act while a key is meant for the panel.
+    const mine = event => event.stopPropagation();
     this.root = h(
       'div',
-      // OHIF's own keys (r turns the image, and so on) must not act while a key is meant for the panel.
-      { class: 'mimo', on: { keydown: event => event.stopPropagation(), keyup: event => event.stopPropagation() } },
+      { class: 'mimo', on: { keydown: mine, keypress: mine, keyup: mine } },
       model,
       h('div', { class: 'mimo-row', role: 'toolbar', 'aria-label': 'Prompts' }, this.toolButtons, clear),
       prompts,
@@ -98,7 +116,8 @@ export class MimoPanel {
     try {
       const info = await client.info();
       if (!info.models?.mimo_ask) throw new client.ServerError('This server has no MIMO model.');
-      if (!info.model) throw new client.ServerError('The server has no weights yet: it can show images, but not answer.');
+      if (!info.model)
+        throw new client.ServerError('The server has no weights yet: it can show images, but not answer.');
       const { name, weights, hash } = info.model;
       fill(this.parts.model, h('span', { class: 'mimo-ready' }, '● '), `Ready: ${name}, weights ${weights} (${hash})`);
     } catch (error) {
@@ -123,12 +142,22 @@ export class MimoPanel {
     if (!displaySet?.imageIds?.length || !viewport?.getCamera) return null;
     if (this.grid?.of !== uid) {
       const { metaData } = this.viewer.cornerstone;
-      this.grid = { of: uid, grid: new Grid(displaySet.imageIds, imageId => metaData.get('imagePlaneModule', imageId)) };
+      this.grid = {
+        of: uid,
+        grid: new Grid(displaySet.imageIds, imageId => metaData.get('imagePlaneModule', imageId)),
+      };
     }
     const { grid } = this.grid;
     const shown = viewport.getCurrentImageId?.();
     const slice = grid.sliceOf(shown) ?? grid.sliceAt(viewport.getCamera().focalPoint);
-    return { displaySet, viewport, grid, slice, series: displaySet.SeriesInstanceUID, study: displaySet.StudyInstanceUID };
+    return {
+      displaySet,
+      viewport,
+      grid,
+      slice,
+      series: displaySet.SeriesInstanceUID,
+      study: displaySet.StudyInstanceUID,
+    };
   }
 
   #viewChanged() {
@@ -170,7 +199,8 @@ export class MimoPanel {
     ].filter(Boolean);
     const parts = [];
     // No number of the slice: in its three views OHIF counts from the other end than the series does.
-    if (said.length) parts.push(`${said.join(', ')}${slice === view.slice ? '' : ', on another slice than the one in view'}.`);
+    if (said.length)
+      parts.push(`${said.join(', ')}${slice === view.slice ? '' : ', on another slice than the one in view'}.`);
     if (left) parts.push(`${left} on other slices, not used.`);
     if (problem) parts.push(problem);
     fill(this.parts.prompts, parts.join(' '));
@@ -202,7 +232,8 @@ export class MimoPanel {
     if (!view) return this.#say('Open a series in a view first.', true);
     const { foreground, background, bbox, slice, problem } = this.#promptsOf(view);
     if (problem) return this.#say(problem, true);
-    if (!question && !foreground.length && !bbox) return this.#say('Type a question, or mark something on the image.', true);
+    if (!question && !foreground.length && !bbox)
+      return this.#say('Type a question, or mark something on the image.', true);
     const params = { question, foreground, background, slice: slice ?? view.slice };
     if (bbox) params.bbox = bbox;
     this.request = new AbortController();
@@ -276,7 +307,9 @@ export class MimoPanel {
       h('p', { class: 'mimo-text', 'data-mimo': 'text' }, words.length ? words : 'The model gave no answer.'),
       entities.map(entity => this.#entityRow(entity)),
       (reply.warnings ?? []).map(warning => h('p', { class: 'mimo-warning' }, warning)),
-      [reply.notices ?? reply.notice ?? []].flat().map(notice => h('p', { class: 'mimo-small', 'data-mimo': 'notice' }, notice))
+      [reply.notices ?? reply.notice ?? []]
+        .flat()
+        .map(notice => h('p', { class: 'mimo-small', 'data-mimo': 'notice' }, notice))
     );
   }
 
@@ -318,10 +351,38 @@ export class MimoPanel {
       'div',
       { class: `mimo-entity mimo-${entity.state}`, 'data-mimo-entity': entity.label },
       h('span', { class: 'mimo-chip', style: { '--mimo-color': css(entity.color) } }),
-      h('button', { class: 'mimo-link mimo-name', title: 'Go to its slice', on: this.#handlers(entity) }, entity.phrase),
-      h('span', { class: low ? 'mimo-score mimo-low' : 'mimo-score', title: 'How sure the model is of this mask' }, scoreText(entity)),
-      h('button', { title: 'Accept (a)', 'aria-label': `Accept ${entity.phrase}`, disabled: done || !entity.size, 'data-mimo': 'accept', on: { click: () => this.#accept(entity) } }, '✓'),
-      h('button', { title: 'Reject (r)', 'aria-label': `Reject ${entity.phrase}`, disabled: done, 'data-mimo': 'reject', on: { click: () => this.#reject(entity) } }, '✗')
+      h(
+        'button',
+        { class: 'mimo-link mimo-name', title: 'Go to its slice', on: this.#handlers(entity) },
+        entity.phrase
+      ),
+      h(
+        'span',
+        { class: low ? 'mimo-score mimo-low' : 'mimo-score', title: 'How sure the model is of this mask' },
+        scoreText(entity)
+      ),
+      h(
+        'button',
+        {
+          title: 'Accept (a)',
+          'aria-label': `Accept ${entity.phrase}`,
+          disabled: done || !entity.size,
+          'data-mimo': 'accept',
+          on: { click: () => this.#accept(entity) },
+        },
+        '✓'
+      ),
+      h(
+        'button',
+        {
+          title: 'Reject (r)',
+          'aria-label': `Reject ${entity.phrase}`,
+          disabled: done,
+          'data-mimo': 'reject',
+          on: { click: () => this.#reject(entity) },
+        },
+        '✗'
+      )
     );
   }
 
@@ -351,7 +412,8 @@ export class MimoPanel {
     if (entity.state !== 'new' || !entity.size) return;
     const { view, voxels } = this.answer;
     if (this.kept?.view.series !== view.series) {
-      if (this.kept?.unsaved && !window.confirm('The accepted masks of the other series are not saved. Drop them?')) return;
+      if (this.kept?.unsaved && !window.confirm('The accepted masks of the other series are not saved. Drop them?'))
+        return;
       this.kept = { view, voxels: new Uint8Array(voxels.length), segments: [], unsaved: false };
       this.keptMasks.hidden.clear();
     }
@@ -366,6 +428,7 @@ export class MimoPanel {
       voxels[n] = 0;
     }
     kept.unsaved = true;
+    kept.model = this.answer.reply.model;
     entity.state = 'accepted';
     entity.keptAs = index;
     client.decided(view.series, entity, 'accept', localStorage.getItem(REVIEWER));
@@ -411,7 +474,17 @@ export class MimoPanel {
       h('h3', {}, 'Accepted'),
       kept.segments.map((segment, number) => this.#keptRow(segment, number + 1)),
       h('label', { class: 'mimo-row' }, 'Opacity', opacity),
-      this.reviewerForm ?? h('div', { class: 'mimo-row' }, h('button', { class: 'mimo-ask', 'data-mimo': 'save', disabled: !kept.unsaved, on: { click: () => this.save() } }, kept.unsaved ? 'Save' : 'Saved'), h('span', { class: 'mimo-small' }, this.#reviewerLine()))
+      this.reviewerForm ??
+        h(
+          'div',
+          { class: 'mimo-row' },
+          h(
+            'button',
+            { class: 'mimo-ask', 'data-mimo': 'save', disabled: !kept.unsaved, on: { click: () => this.save() } },
+            kept.unsaved ? 'Save' : 'Saved'
+          ),
+          h('span', { class: 'mimo-small' }, this.#reviewerLine())
+        )
     );
   }
 
@@ -421,9 +494,39 @@ export class MimoPanel {
       'div',
       { class: 'mimo-entity', 'data-mimo-kept': index },
       h('span', { class: 'mimo-chip', style: { '--mimo-color': css(color) } }),
-      h('button', { class: 'mimo-link mimo-name', title: 'Go to its slice', on: { click: () => this.#jumpKept(index), mouseenter: () => this.keptMasks.highlight(index), mouseleave: () => this.keptMasks.highlight(0) } }, name),
-      h('button', { 'aria-pressed': String(!hidden), 'data-mimo': 'toggle', title: 'Show or hide', on: { click: () => this.#toggle(index) } }, hidden ? 'Show' : 'Hide'),
-      h('button', { title: 'Take it out again', 'aria-label': `Remove ${name}`, 'data-mimo': 'remove', on: { click: () => this.#removeKept(index) } }, '✗')
+      h(
+        'button',
+        {
+          class: 'mimo-link mimo-name',
+          title: 'Go to its slice',
+          on: {
+            click: () => this.#jumpKept(index),
+            mouseenter: () => this.keptMasks.highlight(index),
+            mouseleave: () => this.keptMasks.highlight(0),
+          },
+        },
+        name
+      ),
+      h(
+        'button',
+        {
+          'aria-pressed': String(!hidden),
+          'data-mimo': 'toggle',
+          title: 'Show or hide',
+          on: { click: () => this.#toggle(index) },
+        },
+        hidden ? 'Show' : 'Hide'
+      ),
+      h(
+        'button',
+        {
+          title: 'Take it out again',
+          'aria-label': `Remove ${name}`,
+          'data-mimo': 'remove',
+          on: { click: () => this.#removeKept(index) },
+        },
+        '✗'
+      )
     );
   }
 
@@ -471,7 +574,8 @@ export class MimoPanel {
   async save() {
     const reviewer = localStorage.getItem(REVIEWER);
     if (!reviewer) return this.#askForReviewer();
-    const { view, voxels, segments } = this.kept;
+    const { kept } = this;
+    const { view, voxels, segments } = kept;
     this.#busy(true);
     this.#say('Saving ...');
     try {
@@ -479,10 +583,17 @@ export class MimoPanel {
       const label_info = segments
         .map(({ name, color }, number) => ({ name, idx: number + 1, color }))
         .filter(({ idx }) => present[idx] > 0);
-      const params = { label_info, label_names: Object.fromEntries(label_info.map(({ name, idx }) => [name, idx])), reviewer };
+      const params = {
+        label_info,
+        label_names: Object.fromEntries(label_info.map(({ name, idx }) => [name, idx])),
+        reviewer,
+        model: kept.model,
+      };
       await client.save(view.series, await writeNrrd(voxels, view.grid), params);
-      this.kept.unsaved = false;
-      this.#say(`Saved ${label_info.length === 1 ? 'one segment' : `${label_info.length} segments`}, reviewed by ${reviewer}.`);
+      kept.unsaved = false;
+      this.#say(
+        `Saved ${label_info.length === 1 ? 'one segment' : `${label_info.length} segments`}, reviewed by ${reviewer}.`
+      );
     } catch (error) {
       this.#say(`Not saved. ${error.message}`, true);
     } finally {
@@ -492,7 +603,14 @@ export class MimoPanel {
   }
 
   #askForReviewer() {
-    const name = h('input', { type: 'text', maxlength: 64, required: true, placeholder: 'Your name', 'aria-label': 'Your name', 'data-mimo': 'reviewer' });
+    const name = h('input', {
+      type: 'text',
+      maxlength: 64,
+      required: true,
+      placeholder: 'Your name',
+      'aria-label': 'Your name',
+      'data-mimo': 'reviewer',
+    });
     const submit = event => {
       event.preventDefault();
       if (!name.value.trim()) return;
@@ -500,7 +618,12 @@ export class MimoPanel {
       this.reviewerForm = null;
       this.save();
     };
-    this.reviewerForm = h('form', { class: 'mimo-row', on: { submit } }, name, h('button', { class: 'mimo-ask', type: 'submit', 'data-mimo': 'reviewer-ok' }, 'Save'));
+    this.reviewerForm = h(
+      'form',
+      { class: 'mimo-row', on: { submit } },
+      name,
+      h('button', { class: 'mimo-ask', type: 'submit', 'data-mimo': 'reviewer-ok' }, 'Save')
+    );
     this.#showKept();
     name.focus();
   }
@@ -540,7 +663,11 @@ export class MimoPanel {
         h(
           'div',
           { class: 'mimo-asked' },
-          h('button', { class: 'mimo-link', title: 'Ask this again', on: { click: () => again(question) } }, question || '(only marks)'),
+          h(
+            'button',
+            { class: 'mimo-link', title: 'Ask this again', on: { click: () => again(question) } },
+            question || '(only marks)'
+          ),
           h('div', { class: 'mimo-small' }, answer)
         )
       )

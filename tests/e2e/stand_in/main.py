@@ -6,6 +6,7 @@ app's `mimo_ask` and answers in the same form.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -66,9 +67,10 @@ class Ask(InferTask):
         for i, j, _ in request.get("foreground") or []:
             paint("pointed spot", (slice(i - 1, i + 2), slice(j - 1, j + 2)), 0.31)
         if not entities:
-            answer = f"Nothing was pointed at on slice {k}."
+            answer = f"Nothing was pointed at on slice {k}"
         answer += "."
-        path = tempfile.NamedTemporaryFile(suffix=".nrrd", delete=False).name
+        handle, path = tempfile.mkstemp(suffix=".nrrd")
+        os.close(handle)
         directions = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
         header = {
             "space": "left-posterior-superior",
