@@ -59,8 +59,9 @@ export class Prompts {
     this.listener = event => {
       const annotation = event.detail?.annotation;
       if (!ALL.includes(annotation?.metadata?.toolName)) return;
-      if (event.type === Events.ANNOTATION_COMPLETED && annotation.metadata.toolName === BOX)
+      if (event.type === Events.ANNOTATION_COMPLETED && annotation.metadata.toolName === BOX) {
         this.#keepOnly(annotation);
+      }
       onChange();
     };
     for (const event of this.events) cornerstone.eventTarget.addEventListener(event, this.listener);
@@ -92,8 +93,9 @@ export class Prompts {
 
   /** Remove all prompts. */
   clear() {
-    for (const annotation of this.#annotations())
+    for (const annotation of this.#annotations()) {
       this.tools.annotation.state.removeAnnotation(annotation.annotationUID);
+    }
     this.render();
   }
 

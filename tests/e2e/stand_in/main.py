@@ -7,10 +7,8 @@ app's `mimo_ask` and answers in the same form.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import nrrd
@@ -21,8 +19,7 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-from monailabel_app.lib.ohif_routes import add_panel
+from monailabel_app.lib.ohif_routes import add_panel  # of the repository, which PYTHONPATH names
 
 HTML = "<img src=x onerror='window.pwned=1'><script>window.pwned=2</script>"
 
