@@ -183,8 +183,7 @@ def _read_dicom(path: Path) -> Grid:
     header = _check_dicom(path)
     values, affine = _read_itk(path)
     modality = DICOM_MODALITIES.get(str(header.get("Modality", "")))
-    if header.get("PhotometricInterpretation") == "MONOCHROME1":
-        values = values.max() - values + values.min()
+    # ITK has turned a MONOCHROME1 image over already, so that high values are bright.
     colour = int(header.get("SamplesPerPixel", 1)) == 3
     if values.ndim == (4 if colour else 3) and values.shape[2] > 1:
         if colour:

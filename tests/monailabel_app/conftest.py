@@ -1,0 +1,116 @@
+"""The app behind MONAI Label's real server, with a stand-in for the model where geometry or limits are under test."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("monailabel")
+
+APP = Path(__file__).parents[2] / "monailabel_app"
+sys.path.insert(0, str(APP))
+
+from fastapi.testclient import TestClient  # noqa: E402
+from monailabel.config import settings  # noqa: E402
+from requests_toolbelt import MultipartDecoder  # noqa: E402
+
+from monai_mimo.inference import Answer, Entity  # noqa: E402
+from monai_mimo.transforms import MedicalImage  # noqa: E402
+
+
+class Pixels:
+    """What the stand-in keeps of an image: its pixels."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels, self.nbytes = pixels, pixels.nbytes
+
+
+class BrightSpot:
+    """A model that finds the brightest pixels, if a prompt lies on one of them; without prompts it finds them always."""
+
+    model_info: dict[str, str] = {}
+
+    def __init__(self) -> None:
+        self.encoded: list[int | None] = []
+        self.score = 0.9
+
+    def encode(self, image: MedicalImage, slice: int | None = None) -> Pixels:
+        self.encoded.append(slice)
+        return Pixels(image.slice(slice))
+
+    def ask_many(self, image: Pixels, questions: Sequence[tuple[str, Any, Any]], **options: Any) -> list[Answer]:
+        bright = image.pixels[..., 0] == 255
+        answers = []
+        for _, points, boxes in questions:
+            touched = not points and not boxes
+            touched |= any(bright[y, x] for x, y, label in points if label == 1)
+            touched |= any(bright[y0:y1, x0:x1].any() for x0, y0, x1, y1 in boxes)
+            text, entities = "There is nothing.", []
+            if touched and bright.any():
+                text, entities = "That is the liver.", [Entity("liver", (12, 17), bright, self.score)]
+            answers.append(Answer(text, entities, bright.shape))
+        return answers
+
+
+class StandInStore:
+    """In place of `ModelStore`."""
+
+    def __init__(self, predictor: Any) -> None:
+        from lib.model import Model
+
+        self.model = Model(predictor, Path("stand-in"), "0" * 12, ("liver", "spleen"))
+        predictor.model = type("Config", (), {"config": type("Preset", (), {"preset": "stand-in"})})
+
+    def current(self) -> Any:
+        return self.model
+
+    peek = current
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
+    """start(studies, predictor=..., **conf) -> a client of the server; without a predictor, `conf` has the weights."""
+    from monailabel.interfaces.utils.app import app_instance, clear_cache
+
+    apps: list[Any] = []
+
+    def begin(studies: Path | str, predictor: Any = None, **conf: str) -> TestClient:
+        clear_cache()
+        monkeypatch.setattr(settings, "MONAI_LABEL_APP_DIR", str(APP))
+        monkeypatch.setattr(settings, "MONAI_LABEL_STUDIES", str(studies))
+        monkeypatch.setattr(settings, "MONAI_LABEL_SESSION_PATH", str(tmp_path / "sessions"))
+        monkeypatch.setattr(settings, "MONAI_LABEL_DATASTORE_AUTO_RELOAD", False)
+        monkeypatch.setattr(settings, "MONAI_LABEL_APP_CONF", {"audit": str(tmp_path / "audit.jsonl"), **conf})
+        monkeypatch.setattr(sys, "argv", ["monailabel", "start_server", "--host", "127.0.0.1"])
+        app = app_instance()
+        apps.append(app)
+        if predictor is not None:
+            app.models = app.engine.models = StandInStore(predictor)
+        from monailabel.app import app as server
+
+        client = TestClient(server, raise_server_exceptions=False)
+        client.mimo = app  # type: ignore[attr-defined]
+        return client
+
+    yield begin
+    for app in apps:
+        app.engine.close()
+    clear_cache()
+
+
+def infer(client: TestClient, task: str, image: str, output: str = "json", **params: Any) -> Any:
+    """The reply of a task that must work: JSON, the bytes of the label map, or both."""
+    response = client.post(
+        f"/infer/{task}", params={"image": image, "output": output}, data={"params": json.dumps(params)}
+    )
+    assert response.status_code == 200, response.text
+    if output == "all":
+        said, label = MultipartDecoder(response.content, response.headers["content-type"]).parts
+        return json.loads(said.content), label.content
+    return response.json() if output == "json" else response.content
