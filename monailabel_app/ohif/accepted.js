@@ -95,7 +95,7 @@ export class Accepted {
       mouseenter: () => this.masks.highlight(index),
       mouseleave: () => this.masks.highlight(0),
     };
-    const toggle = { 'aria-pressed': String(!hidden), 'data-mimo': 'toggle', on: { click: () => this.#toggle(index) } };
+    const toggle = { 'aria-label': `${hidden ? 'Show' : 'Hide'} ${name}`, 'data-mimo': 'toggle', on: { click: () => this.#toggle(index) } };
     const remove = { title: 'Take it out again', 'aria-label': `Remove ${name}`, 'data-mimo': 'remove' };
     return h(
       'div',

@@ -112,7 +112,7 @@ export class AnswerView {
         },
         sign
       );
-    const score = isLow(entity) ? 'mimo-score mimo-low' : 'mimo-score';
+    const score = isLow(entity) && !done ? 'mimo-score mimo-low' : 'mimo-score';
     return h(
       'div',
       { class: `mimo-entity mimo-${entity.state}`, 'data-mimo-entity': entity.label },

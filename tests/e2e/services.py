@@ -133,14 +133,16 @@ class LabelServer:
         self.port, self.folder = free_port(), folder
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
-        copy = shutil.copytree(app, folder / "app", ignore=shutil.ignore_patterns("__pycache__", "logs"))  # it writes there
+        copy = shutil.copytree(
+            app, folder / "app", ignore=shutil.ignore_patterns("__pycache__", "logs")
+        )  # it writes there
         self.command = [
             sys.executable,
             "-m",
             "monailabel.main",
             "start_server",
             "--app",
-            str(app),
+            str(copy),
             "--studies",
             studies,
         ]
