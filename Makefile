@@ -1,6 +1,7 @@
 # make train            phantom data -> data set -> training -> evaluation; the weights become the default of `mimo ask`
 # make train DATA=DIR   the same on the labelled sets found in DIR
 # make test / make lint / make docs
+# make e2e              Orthanc, the MONAI Label server with OHIF, and a Chromium, all real; says why if it cannot
 # VENV=DIR uses another virtual environment than .venv.
 
 PYTHON ?= python3
@@ -15,10 +16,13 @@ STEPS ?= 70
 SPLIT ?= 80:10:10
 PATIENTS ?= 48
 
+# The panel's JavaScript is linted where eslint can be had; npm keeps it in its own cache.
+ESLINT := if npx --yes eslint@9 --version >/dev/null 2>&1; then npx --yes eslint@9 monailabel_app/ohif tests/ohif/*.mjs; else echo "eslint: not to be had here, the panel is not linted"; fi
+
 # Threads that wait must not take the cores from other work on the machine; alone, training is as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: train test lint format docs clean
+.PHONY: train test e2e lint format docs clean
 
 train: $(READY)
 	@mkdir -p $(RUN)
@@ -39,10 +43,14 @@ endif
 test: $(READY)
 	$(BIN)/python -m pytest
 
+e2e: $(READY)
+	MIMO_E2E=1 $(BIN)/python -m pytest tests/e2e
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy monai_mimo transforms
+	@$(ESLINT)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -103,6 +103,7 @@ def test_box_to_saved_segmentation(
     seg = pydicom.dcmread(io.BytesIO(orthanc.file_of(saved)))
     name = viewer.page.locator("[data-mimo-kept='1'] .mimo-name").inner_text()
     assert [str(segment.SegmentLabel) for segment in seg.SegmentSequence] == [name]
+    assert seg.SegmentSequence[0].RecommendedDisplayCIELabValue
     assert str(seg.StudyInstanceUID) == series.study
     assert stored_pixels(seg) == {(uid, i, j) for uid, i, j, _ in accepted}
 
