@@ -16,7 +16,6 @@ import pytest
 from .conftest import ROOT, Series
 from .services import LabelServer, Orthanc, wait_until
 from .viewer import BOX, POSITIVE, Viewer
-from .weights import phantom_ct, weights
 
 LIVER = 1  # in the phantom's label map
 DATA = ROOT.parent / "shared" / "data" / "dicom_brain_mr"
@@ -41,11 +40,6 @@ class Phantom:
 
 
 @pytest.fixture(scope="module")
-def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return phantom_ct(tmp_path_factory.mktemp("phantom") / "phantom")
-
-
-@pytest.fixture(scope="module")
 def phantom(phantom_folder: Path, orthanc: Orthanc) -> Phantom:
     phantom = Phantom(phantom_folder)
     orthanc.store(phantom.series.folder)
@@ -54,10 +48,10 @@ def phantom(phantom_folder: Path, orthanc: Orthanc) -> Phantom:
 
 @pytest.fixture(scope="module")
 def server(
-    phantom_folder: Path, phantom: Phantom, orthanc: Orthanc, tmp_path_factory: pytest.TempPathFactory
+    small_weights: Path, phantom: Phantom, orthanc: Orthanc, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LabelServer]:
     """The real app, with small weights whose low scores are shown, not withheld."""
-    conf = {"weights": str(weights(phantom_folder, tmp_path_factory.mktemp("training"))), "withhold": "0"}
+    conf = {"weights": str(small_weights), "withhold": "0"}
     with LabelServer(
         ROOT / "monailabel_app", orthanc.dicomweb, tmp_path_factory.mktemp("server"), conf
     ).run() as server:
