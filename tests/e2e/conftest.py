@@ -6,6 +6,7 @@ They run with `make e2e` only, which sets MIMO_E2E; a plain `pytest` passes them
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from .weights import phantom_ct, weights
 
 WANTED = bool(os.environ.get("MIMO_E2E"))
 collect_ignore_glob = [] if WANTED else ["test_*.py"]
+if WANTED:  # also a run that is stopped by a signal stops what it started
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 

@@ -140,6 +140,8 @@ def test_point_reaches_the_model(page: Any, server: LabelServer, phantom: Phanto
     assert viewer.ask("What is at the point?")
     assert sent[0]["foreground"] == [[i, j, k]]
     assert sent[0]["slice"] == k
+    viewer.go_to(phantom.series.world(i, j, k), half_height_mm=400)
+    viewer.picture("real-points")
     assert not page.locator(".mimo-error:not([hidden])").count()
 
 
