@@ -120,10 +120,12 @@ class Viewer:
     def click(self, world: Sequence[float]) -> None:
         """Look at a point of the patient, and click on it."""
         self.go_to(world)
-        self.page.mouse.move(*self.screen(world))
+        x, y = self.screen(world)
+        self.page.mouse.move(x - 40, y - 40)  # a hand comes from somewhere
+        self.page.mouse.move(x, y, steps=4)
         self.page.mouse.down()
         self.page.mouse.up()
-        self.page.wait_for_timeout(300)
+        self.page.wait_for_timeout(800)  # two clicks at one place within less are a double click
 
     def ask(self, question: str) -> str:
         """Type a question, press Enter, and wait for the answer's text."""
