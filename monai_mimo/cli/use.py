@@ -18,10 +18,11 @@ def use(options: argparse.Namespace) -> None:
     import shutil
     import tempfile
 
-    from ..models.weights import default_weights_dir, load_weights, replace_folder
+    from ..models.default_weights import chosen_weights_dir
+    from ..models.weights import load_weights, replace_folder
 
     load_weights(options.weights)  # refuse a damaged one
-    target = default_weights_dir()
+    target = chosen_weights_dir()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         new = Path(folder) / target.name

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Thread
 
 import numpy as np
 import torch
-from transformers.generation.streamers import BaseStreamer
+from transformers import CompileConfig
 
 from ..data.collate import collate_questions
 from ..data.conversation import Point
 from ..errors import InputError, WeightsError
 from ..models import Mimo
+from ..models.default_weights import default_weights_dir
 from ..models.image_encoder import ImageFeatures
-from ..models.weights import default_weights_dir, fingerprint, load_weights
+from ..models.weights import fingerprint, load_weights
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer
 from .grounding import ground
+from .streaming import TextStream
 
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
 
@@ -30,11 +34,17 @@ class MimoPredictor:
         model: in evaluation mode.
         weights: what to call its weights in results.
         device: where it runs.
+        compiled: write answers by `torch.compile` where the device is one that gains by it (CUDA); the first answer then
+            takes long.
     """
 
-    def __init__(self, model: Mimo, weights: str = "", device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, model: Mimo, weights: str = "", device: str | torch.device = "cpu", *, compiled: bool = False
+    ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
+        if compiled:
+            model.language_model.compile_config = CompileConfig()
         self.model_info = {"preset": model.config.preset, "weights": weights}
         self.conversation = model.conversation()
         self._features: ImageFeatures | None = None
@@ -84,7 +94,7 @@ class MimoPredictor:
         boxes: Sequence[Sequence[float]] = (),
         *,
         max_tokens: int = 64,
-        streamer: BaseStreamer | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """Ask about the image that was set.
 
@@ -92,7 +102,8 @@ class MimoPredictor:
             question: may refer to prompts by `<point>` and `<box>`; others are appended.
             points: (x, y) or (x, y, label), label 1 for inside and 0 for outside, in pixels of the image.
             boxes: (x0, y0, x1, y1) in pixels, inclusive-exclusive.
-            streamer: receives tokens as they are written (`transformers`).
+            max_tokens: the longest answer.
+            on_text: is called with each piece of the text as it is written; what it raises ends the writing and is raised.
 
         Raises:
             InputError: no image was set, the question is empty or too long, or a prompt lies outside the image.
@@ -107,12 +118,59 @@ class MimoPredictor:
             check_box(box, h, w)
         encoded = self.conversation.encode(question.strip(), self._resize, labelled, boxes)
         batch = collate_questions([encoded], [0], self.model.tokenizer.pad_token_id, generate=True).to(self.device)
-        answers = self.model.answer(self._features, batch, max_tokens, streamer)
+        stream = None if on_text is None else TextStream(self.model.tokenizer, on_text)
+        answers = self.model.answer(self._features, batch, max_tokens, on_tokens=stream)
+        if stream is not None:
+            stream.finish()
         [(text, entities)] = ground(self.model, answers, [self._resize])
         warnings = [f"uncertain: {e.phrase} (score {e.score:.2f})" for e in entities if e.score < UNSURE]
         return Answer(
             text, entities, (h, w), self._slice, self._modality, self._spacing, warnings, dict(self.model_info)
         )
+
+    def stream(
+        self,
+        question: str,
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
+        *,
+        max_tokens: int = 64,
+    ) -> Iterator[str | Answer]:
+        """Like `ask`, but give the pieces of the text as they are written, and last the answer, whose text they make.
+
+        Closing the iterator before its end ends the writing.
+        """
+        pieces: SimpleQueue[str | Answer | BaseException] = SimpleQueue()
+        closed = Event()
+
+        def on_text(piece: str) -> None:
+            if closed.is_set():
+                raise _Closed
+            pieces.put(piece)
+
+        def work() -> None:
+            try:
+                pieces.put(self.ask(question, points, boxes, max_tokens=max_tokens, on_text=on_text))
+            except BaseException as error:  # is raised where the iterator is read
+                pieces.put(error)
+
+        writer = Thread(target=work, name="mimo-writer", daemon=True)
+        writer.start()
+        try:
+            while True:
+                piece = pieces.get()
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
+                if isinstance(piece, Answer):
+                    return
+        finally:
+            closed.set()
+            writer.join()
+
+
+class _Closed(Exception):
+    """Nobody reads what is being written."""
 
 
 def check_point(point: Sequence[float], height: int, width: int) -> Point:

@@ -8,7 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_mimo.transforms import RandMove, WindowByModalityd, sample_box, sample_point, select_slices, window
+from monai_mimo.transforms import (
+    PromptTarget,
+    RandMove,
+    WindowByModalityd,
+    sample_box,
+    sample_point,
+    select_slices,
+    window,
+)
 
 
 def test_ct_window_is_the_soft_tissue_one() -> None:
@@ -65,6 +73,34 @@ def test_points_prefer_the_middle() -> None:
     distance = np.abs(points - 10).max(axis=1)
     assert distance.mean() < 5  # of a uniform draw it would be 7
     assert sample_point(mask, rng, avoid=mask) is not None  # nothing else to hit
+
+
+@given(st.integers(0, 1000))
+def test_points_of_large_masks_are_inside_too(seed: int) -> None:
+    """Large masks are looked at on a coarser grid, which a thin one may miss."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((300, 260), dtype=bool)
+    if seed % 2:
+        mask[np.arange(1, 200), np.arange(1, 200) + rng.integers(0, 2)] = True
+    else:
+        mask[20:280, 30:220] = rng.random((260, 190)) < 0.5
+    avoid = np.zeros_like(mask)
+    avoid[: rng.integers(0, 200)] = True
+    target = PromptTarget(mask, avoid)
+    for _ in range(5):
+        x, y = target.point(rng)
+        assert mask[y, x]
+        assert not avoid[y, x]
+    rows, columns = np.nonzero(mask)
+    assert target.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+def test_points_of_a_large_disc_are_drawn_by_distance_squared() -> None:
+    """For weights (R - r)^2 on a disc the mean of r is 2 R / 5."""
+    y, x = np.mgrid[-150:151, -150:151]
+    target, rng = PromptTarget(np.hypot(x, y) < 150), np.random.default_rng(0)
+    radii = [np.hypot(px - 150, py - 150) for px, py in (target.point(rng) for _ in range(2000))]
+    assert np.mean(radii) == pytest.approx(60, rel=0.05)
 
 
 def test_move_takes_masks_along() -> None:
