@@ -138,7 +138,8 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     from ..engines import evaluate as evaluate_rows
     from ..mimoseg import load_mimoseg
     from ..mimoseg.zero_shot import build_zero_shot, load_zero_shot, published_as
-    from ..models.weights import default_weights_dir, load_weights
+    from ..models.default_weights import default_weights_dir
+    from ..models.weights import load_weights
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("ignite").setLevel(logging.WARNING)
