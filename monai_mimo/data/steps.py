@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -57,6 +58,7 @@ class StepLoader(DataLoader):
             sampler=self.numbers,
             num_workers=workers,
             collate_fn=as_it_is,
+            worker_init_fn=ignore_sigterm,
             generator=torch.Generator(),  # of its own, for an iterator takes a number from it
         )
 
@@ -66,6 +68,11 @@ class StepLoader(DataLoader):
     def start_at(self, step: int) -> None:
         """The next iteration begins with this step."""
         self.numbers.start = step
+
+
+def ignore_sigterm(_: int) -> None:
+    """A cluster sends SIGTERM to workers too, and the run needs them until it has saved; they end with it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def as_it_is(batches: list[Batch]) -> list[Batch]:

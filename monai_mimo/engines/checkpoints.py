@@ -11,7 +11,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +84,18 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self.folder / f"{stage}-{step:08d}-{_digest(new)}.pt")
-        for old in self._files()[:-KEEP]:
+        files = self._files()
+        later = [file for file in files if _place(file) > (STAGES.index(stage), step)]  # damaged: this run did without
+        for old in [*later, *[file for file in files if file not in later][:-KEEP]]:
             old.unlink()
 
     def _files(self) -> list[Path]:
         """From old to new."""
-        return sorted(self.folder.glob("*-*-*.pt"), key=lambda f: (STAGES.index(f.name.split("-")[0]), f.name))
+        return sorted((file for stage in STAGES for file in self.folder.glob(f"{stage}-*-*.pt")), key=_place)
 
     def watch(self, engine: Engine, stage: str, parts: Mapping[str, Any]) -> None:
-        """Save `parts` and the engine's step as the engine runs, and stop it after a step when SIGTERM came. Call it after
-        all other handlers were attached, for what they do at the end of an epoch belongs to it."""
+        """Save `parts` and the engine's step as the engine runs, and stop it after a step when SIGTERM came (see `obeying`).
+        Call it after all other handlers were attached, for what they do at the end of an epoch belongs to it."""
         parts = {**parts, "engine": engine}
 
         def after_step(engine: Engine) -> None:
@@ -112,8 +115,18 @@ class Checkpoints:
 
         engine.add_event_handler(Events.ITERATION_COMPLETED, after_step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, after_epoch)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._on_signal)
+
+    @contextmanager
+    def obeying(self) -> Iterator[None]:
+        """While the block runs, SIGTERM asks the engine to stop instead of ending the process."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     def go_on(self, engine: Engine, stage: str, parts: Mapping[str, Any]) -> int:
         """Bring `parts` and the engine to where the last checkpoint of this stage was, and say so.
@@ -127,7 +140,7 @@ class Checkpoints:
         for name, part in {**parts, "engine": engine}.items():
             place(part, state["parts"][name])
         RandomState.restore(state["random"])
-        logger.info("%s goes on after step %d, from %s", stage, state["step"], self.folder)
+        say("%s goes on after step %d, from %s", stage, state["step"], self.folder)
         return state["step"]
 
     def end(self) -> None:
@@ -137,9 +150,7 @@ class Checkpoints:
 
     def _stop(self, engine: Engine) -> None:
         self.stopped = True
-        logger.info(
-            "stopped by SIGTERM after step %d; the same command goes on from %s", engine.state.iteration, self.folder
-        )
+        say("stopped by SIGTERM after step %d; the same command goes on from %s", engine.state.iteration, self.folder)
         engine.terminate(skip_completed=True)
 
     def _on_signal(self, *_: object) -> None:
@@ -148,6 +159,18 @@ class Checkpoints:
     def _stop_everywhere(self) -> bool:
         """Whether any process was asked to stop."""
         return bool(idist.all_reduce(int(self.asked_to_stop)))
+
+
+def say(message: str, *values: object) -> None:
+    """Log it once, not from every process."""
+    if idist.get_rank() == 0:
+        logger.info(message, *values)
+
+
+def _place(file: Path) -> tuple[int, int]:
+    """Stage and step, as numbers that grow as the run goes on."""
+    stage, step, _ = file.stem.split("-")
+    return STAGES.index(stage), int(step)
 
 
 def _digest(file: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import ignite.distributed as idist
+import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -20,7 +21,7 @@ def distribute(model: Mimo, strategy: str = "ddp") -> nn.Module:
     """The model as the trainer calls it in a distributed run.
 
     Args:
-        model: on its device, the same in all processes.
+        model: on its device; all processes get the weights of the first.
         strategy: "ddp": each process holds the whole model, wrapped by `ignite.distributed`; "fsdp": each holds a part of
             every parameter, and the model itself is changed (`fully_shard`).
 
@@ -29,11 +30,15 @@ def distribute(model: Mimo, strategy: str = "ddp") -> nn.Module:
     """
     if strategy not in STRATEGIES:
         raise InputError("strategy", repr(strategy), f"one of {', '.join(STRATEGIES)}")
+    if strategy == "ddp" and idist.get_world_size() == 1:
+        return model
     if strategy == "ddp":
         # Presets differ in which of SAM's parameters they read, so some may get no gradient.
         return idist.auto_model(model, find_unused_parameters=True)
     if any(not p.dtype.is_floating_point for p in model.parameters()):
         raise InputError("strategy", "fsdp with four_bit", "ddp, for every process holds the model in four bits")
+    for tensor in model.state_dict().values():  # as DDP does by itself
+        dist.broadcast(tensor, 0)
     mesh = init_device_mesh(idist.device().type, (idist.get_world_size(),))
     for block in large_blocks(model):
         fully_shard(block, mesh=mesh)

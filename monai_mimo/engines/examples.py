@@ -50,22 +50,23 @@ def quality(record: Record) -> float | None:
 
 
 def best_median_worst(records: Sequence[Record]) -> dict[str, list[tuple[str, Record]]]:
-    """Of each modality the best, the median and the worst question; of equal ones, the first. Each is shown once."""
+    """Of each modality, and apart from that of its questions without masks, the best, the median and the worst question; of equal
+    ones, the first. Each is shown once."""
     groups: dict[str, list[tuple[float, int, Record]]] = {}
     for record in records:
         value = quality(record)
         if value is not None:
-            modality = record["modality"] or "unknown modality"
-            groups.setdefault(modality, []).append((-value, record["row"], record))
+            group = (record["modality"] or "unknown modality") + (", VQA" if record["vqa"] is not None else "")
+            groups.setdefault(group, []).append((-value, record["row"], record))
     chosen = {}
-    for modality, group in sorted(groups.items()):
-        order = [record for _, _, record in sorted(group, key=lambda entry: entry[:2])]
+    for name, entries in sorted(groups.items()):
+        order = [record for _, _, record in sorted(entries, key=lambda entry: entry[:2])]
         worst = next(record for record in order if quality(record) == quality(order[-1]))
         picks = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": worst}
         unique: dict[int, tuple[str, Record]] = {}
         for rank, record in picks.items():
             unique.setdefault(record["row"], (rank, record))
-        chosen[modality] = list(unique.values())
+        chosen[name] = list(unique.values())
     return chosen
 
 

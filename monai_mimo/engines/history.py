@@ -66,14 +66,12 @@ class TensorBoardOverlays:
 
     def __init__(self, log_dir: str | Path, count: int = 8) -> None:
         self.log_dir, self.count = str(log_dir), count
-        self.validations = 0
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.ITERATION_COMPLETED(once=1), self)
 
     def __call__(self, engine: Engine) -> None:
-        self.validations += 1
-        out = engine.state.output
+        out, epoch = engine.state.output, engine.state.epoch
         with SummaryWriter(self.log_dir) as writer:
             for number, (row, text, entities) in enumerate(zip(out["rows"], out["texts"], out["entities"])):
                 if number == self.count:
@@ -86,5 +84,5 @@ class TensorBoardOverlays:
                     row["boxes"],
                 )
                 tag = f"validation/{number}"
-                writer.add_image(tag, picture, self.validations, dataformats="HWC")
-                writer.add_text(tag, f"{row['question']} -> {text}", self.validations)
+                writer.add_image(tag, picture, epoch, dataformats="HWC")
+                writer.add_text(tag, f"{row['question']} -> {text}", epoch)

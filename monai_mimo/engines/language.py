@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -118,7 +119,8 @@ def read_texts(
         if checkpoints.go_on(reader, "reading", parts) == steps:
             return
         checkpoints.watch(reader, "reading", parts)
-    reader.run(range(steps), max_epochs=1)
+    with checkpoints.obeying() if checkpoints is not None else nullcontext():
+        reader.run(range(steps), max_epochs=1)
 
 
 Text = tuple[

@@ -67,6 +67,7 @@ class Costs:
         fixed: bytes that are kept for the backward pass whatever the number of samples, such as weights in another type.
         checkpointed: bytes of a sample's activations in a language model that computes them again.
         backward: operations of the backward pass of a sample.
+        cached, four_bit: see `costs_of`.
     """
 
     config: MimoConfig
@@ -77,6 +78,7 @@ class Costs:
     fixed: int
     checkpointed: int
     backward: int
+    cached: bool
     four_bit: bool
 
     def activations(self, checkpointing: bool) -> int:
@@ -107,9 +109,9 @@ class Plan:
 
     @property
     def best(self) -> Fit | None:
-        """The way that fits with the fewest operations and rounds; none: nothing fits."""
+        """The way that fits with the fewest operations, and of those the fewest rounds; none: nothing fits."""
         fitting = [fit for fit in self.fits if fit.micro_batch]
-        return min(fitting, key=lambda fit: (fit.accumulation, fit.checkpointing), default=None)
+        return min(fitting, key=lambda fit: (fit.checkpointing, fit.accumulation), default=None)
 
     def days(self, *, utilisation: float | None = None, gpus: int | None = None, checkpointing: bool = False) -> float:
         """How long the run takes."""
@@ -168,6 +170,7 @@ def costs_of(
         fixed=sum(max(0, 2 * one.saved.get(name, 0) - two.saved.get(name, 0)) for name in two.saved),
         checkpointed=inputs + per_sample["language_model"] // language.num_hidden_layers,
         backward=two.backward - one.backward,
+        cached=cached,
         four_bit=four_bit,
     )
 

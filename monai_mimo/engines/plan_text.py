@@ -10,8 +10,8 @@ def describe(plan: Plan) -> str:
     s, lines = plan.costs.sample, []
     lines.append(
         f"preset {plan.costs.config.preset}: {plan.gpus} GPU{'s' * (plan.gpus > 1)} of {plan.memory / GB:.0f} GB, global batch "
-        f"{plan.batch}; a sample is {s.question} tokens of question, {s.answer} of answer, {s.points} points, {s.masks} masks: "
-        f"{plan.costs.tokens} tokens with the image's"
+        f"{plan.batch}; a sample: question of {s.question} tokens, answer of {s.answer} with {s.masks} masks, a point, an image: "
+        f"{plan.costs.tokens} tokens"
     )
     lines += ["", _table(_part_rows(plan))]
     lines += [
@@ -36,18 +36,18 @@ def describe(plan: Plan) -> str:
         )
     else:
         lines.append(
-            f"best: {_name(used)}, {used.micro_batch} samples at a time on each GPU, {used.accumulation} times for each step"
+            f"best: {_name(used)}, {used.micro_batch} samples at a time on each GPU, {used.accumulation} x for each step"
         )
     checkpointing = used is not None and used.checkpointing
     flops = plan.costs.flops(checkpointing)
     lines += [
         f"operations   = {flops / 1e12:.2f} TFLOP a sample, forward and backward{' and again forward' * checkpointing}",
-        f"days         = {plan.samples:,} samples x {plan.epochs} epochs x {flops / 1e12:.2f} TFLOP / ({plan.gpus} GPUs x "
+        f"days         = {plan.samples:,} samples x {plan.epochs} epochs x {flops / 1e12:.2f} TFLOP / ({plan.gpus} GPU x "
         f"{plan.peak / 1e12:.0f} TFLOP/s x {plan.utilisation:.0%}) / 86400 = {plan.days(checkpointing=checkpointing):.2f}",
         "             The share of the peak is a guess: it is what large matrix products reach when nothing waits. Measure the "
         "time of a step, and divide.",
     ]
-    if plan.samples == SAMPLES and plan.epochs == EPOCHS and plan.costs.config.preset == "7b":
+    if (plan.samples, plan.epochs, plan.costs.config.preset) == (SAMPLES, EPOCHS, "7b") and not plan.costs.cached:
         shares = [
             plan.days(utilisation=1, gpus=PUBLISHED_GPUS, checkpointing=checkpointing) / d for d in PUBLISHED_DAYS
         ]

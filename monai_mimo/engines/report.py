@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..errors import DataError, OutputError
 from ..metrics.bootstrap import LEVEL
-from ..metrics.table import TextTable, grounding_text_table, shown, vqa_text_table
+from ..metrics.table import TextTable, escaped, grounding_text_table, shown, vqa_text_table
 from ..metrics.text import EXTRA
 from ..visualize import panel
 from .examples import best_median_worst, panel_rows, picture_example
@@ -165,11 +165,11 @@ def all_tables(summary: Mapping[str, Any]) -> list[TextTable]:
 
 def markdown(about: Mapping[str, str], tables: list[TextTable], failed: list[dict[str, str]]) -> str:
     """All tables, and the questions that could not be answered."""
-    parts = ["# MIMO evaluation", *(f"- {name}: {value}" for name, value in about.items()), ""]
+    parts = ["# MIMO evaluation\n", *(f"- {escaped(name)}: {escaped(value)}" for name, value in about.items()), ""]
     parts += [f"{table.markdown()}\n" for table in tables]
     if failed:
         parts.append(f"## Not answered ({len(failed)})\n")
-        parts += [f"- `{f['id']}` ({f['source']}): {f['error'].replace('<', '&lt;')}" for f in failed[:MOST_FAILED]]
+        parts += [f"- {escaped(f['id'])} ({escaped(f['source'])}): {escaped(f['error'])}" for f in failed[:MOST_FAILED]]
         if len(failed) > MOST_FAILED:
             parts.append(f"- and {len(failed) - MOST_FAILED} more, in {METRICS}")
     return "\n".join(parts) + "\n"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, say
 from .trainer import MimoTrainer
-
-logger = logging.getLogger(__name__)
 
 
 def run_training(trainer: MimoTrainer, checkpoints: Checkpoints, parts: Mapping[str, Any]) -> None:
@@ -22,10 +19,12 @@ def run_training(trainer: MimoTrainer, checkpoints: Checkpoints, parts: Mapping[
         return
     step = checkpoints.go_on(trainer, "training", parts)
     if step == trainer.state.max_epochs * trainer.state.epoch_length:
-        logger.info("training ended at step %d before; remove %s to train anew", step, checkpoints.folder)
+        checkpoints.end()
+        say("training ended at step %d before; remove %s to train anew", step, checkpoints.folder)
         return
     trainer.data_loader.start_at(step)
     checkpoints.watch(trainer, "training", parts)
-    trainer.run()
+    with checkpoints.obeying():
+        trainer.run()
     if not checkpoints.stopped:
         checkpoints.end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import ignite.distributed as idist
 import numpy as np
@@ -29,6 +29,7 @@ from ..models import Mimo, MimoConfig
 from ..models.four_bit import in_four_bits
 from ..models.pretrained import pretrained_tokenizer
 from ..transforms.resize import SquareResize
+from .take_over import take_over
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +167,7 @@ def rows_hash(rows: Rows) -> str:
 def prepare_model(
     model: Mimo,
     device: Device | str,
+    start_from: Mapping[str, Sequence[str]] | None = None,
     frozen: Iterable[str] = (),
     activation_checkpointing: bool = False,
     four_bit: bool = False,
@@ -173,6 +175,7 @@ def prepare_model(
     """The model as it is trained, on its device.
 
     Args:
+        start_from: weights folders, and the parts to be taken over from each (`take_over`).
         frozen: parts that get no gradient besides those that are frozen already, e.g. "mask_decoder".
         activation_checkpointing: the language model forgets the activations of its layers and computes them again in the
             backward pass.
@@ -181,6 +184,8 @@ def prepare_model(
     Raises:
         InputError: it has no such part.
     """
+    for folder, parts in (start_from or {}).items():
+        take_over(model, folder, parts)
     for part in frozen:
         module = getattr(model, part, None)
         if not isinstance(module, nn.Module):

@@ -15,8 +15,9 @@ from ..data.collate import collate_questions
 from ..data.conversation import Point
 from ..errors import InputError, WeightsError
 from ..models import Mimo
+from ..models.default_weights import default_weights_dir
 from ..models.image_encoder import ImageFeatures
-from ..models.weights import default_weights_dir, fingerprint, load_weights
+from ..models.weights import fingerprint, load_weights
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer

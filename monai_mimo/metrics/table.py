@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from rich.console import Console
@@ -47,11 +48,16 @@ class TextTable:
         """With its title as a heading."""
 
         def line(cells: list[str]) -> str:
-            return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
+            return "| " + " | ".join(escaped(cell).replace("|", "\\|") for cell in cells) + " |"
 
         rule = "|" + "|".join("---" if not n else "---:" for n in range(len(self.columns))) + "|"
         rows = [line(row) for group in self.groups for row in group]
         return "\n".join([f"## {self.title}", "", line(self.columns), rule, *rows])
+
+
+def escaped(text: str) -> str:
+    """Text of the data set for Markdown, in which tags would be tags and line ends would be line ends."""
+    return " ".join(escape(text, quote=False).split())
 
 
 def grounding_text_table(result: Mapping[str, Any]) -> TextTable:

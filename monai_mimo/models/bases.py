@@ -48,7 +48,7 @@ def with_places(config: MimoConfig, places: dict[str, str | Path | None]) -> Mim
             continue
         if name not in frozen_bases(config):
             raise InputError(name, f"{place}", f"none: the weights hold that part of {config.preset} themselves")
-        config = with_source(config, name, str(place))
+        config = with_source(config, name, str(place) if place in PACKAGED else str(Path(place).resolve()))
     return config
 
 

@@ -204,6 +204,9 @@ def load_preset(
     if isinstance(image_encoder, dict):
         changes["image_encoder"], image_encoder = image_encoder, None
     config = MimoConfig.from_dict({"preset": name, **yaml.safe_load(text), **changes})
+    encoder = config.image_encoder
+    if encoder.source is not None and encoder.architecture is None:
+        image_encoder = encoder.source
     if llm or image_encoder or seg_encoder:
         from .sources import with_sources  # reads checkpoints, which a plain preset needs not
 

@@ -32,10 +32,10 @@ def replace_linear(model: Mimo) -> Mimo:
     from bitsandbytes.nn import Linear4bit, Params4bit
 
     causal_lm = model.language_model.causal_lm
-    output = causal_lm.get_output_embeddings()
+    kept = set(causal_lm.get_output_embeddings().modules())  # with what `peft` wraps around them
     for parent in list(causal_lm.modules()):
         for name, layer in list(parent.named_children()):
-            if type(layer) is nn.Linear and layer is not output and not layer.weight.requires_grad:
+            if type(layer) is nn.Linear and layer not in kept and not layer.weight.requires_grad:
                 new = Linear4bit(
                     layer.in_features,
                     layer.out_features,

@@ -212,4 +212,6 @@ def write(
     # The first state read the question.
     read = [*states[1:], torch.zeros_like(states[0])]
     length = min(ids.shape[1], max_tokens)
-    return Generated(ids[:, :length], torch.stack(notes.probabilities, 1)[:, :length], torch.stack(read, 1)[:, :length])
+    return Generated(
+        ids[:, :length], torch.stack(notes.probabilities, 1)[:, :length], torch.stack(read, 1)[:, :length].float()
+    )

@@ -7,7 +7,9 @@ the prompts of `MaskDecoder`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -27,6 +29,7 @@ from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
 from .phrase_alignment import Alignment, align, pair, phrase_directions
 from .presence import Presence
+from .pretrained import architecture
 from .prompt_encoder import PromptEncoder
 from .sam import read_sam
 
@@ -103,6 +106,9 @@ class Mimo(nn.Module):
         fine_maps = isinstance(self.segmentation_neck or self.neck, Neck)
         self.prompt_encoder = PromptEncoder(width, config.image_size, fine_maps)
         self.language_model = LanguageModel(config.language_model, config.lora, tokenizer)
+        if config.language_model.source is not None:
+            sizes = architecture(self.language_model.causal_lm.config)
+            self.config = replace(config, language_model=replace(config.language_model, architecture=sizes))
         self.input_aligner = InputAligner(config.aligner, width, self.language_model.width)
         self.presence = (
             Presence(config.aligner.width, width, self.language_model.width) if config.aligner.presence else None
@@ -116,6 +122,36 @@ class Mimo(nn.Module):
         segmentation = config.segmentation_encoder
         if segmentation is not None and segmentation.name == "sam" and segmentation.source is not None:
             read_sam(segmentation.source).start(self.prompt_encoder, self.mask_decoder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **bases: str | Path | None) -> Mimo:
+        """Read what `save_pretrained` wrote: a folder, or a repository OWNER/NAME on the Hugging Face Hub.
+
+        Args:
+            bases: `llm`, `image_encoder`, `seg_encoder`: where the frozen models are now that it was trained on.
+
+        Raises:
+            WeightsError: see `weights.load_weights`.
+        """
+        from .hub import download  # these import this module
+        from .weights import load_weights
+
+        if not Path(folder).exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder)):
+            folder = download(str(folder))
+        return load_weights(folder, **bases)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a weights folder (`weights`): what is trained, a plain PEFT adapter with LoRA, the tokenizer, and by hash the
+        frozen models that it stands on."""
+        from .weights import save_weights
+
+        return save_weights(self, folder)
+
+    def push_to_hub(self, repository: str, *, private: bool = True, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to OWNER/NAME on the Hugging Face Hub; see `hub.push_to_hub`."""
+        from .hub import push_to_hub
+
+        return push_to_hub(self, repository, private=private, token=token)
 
     def conversation(self) -> Conversation:
         """How questions for this model become tokens."""

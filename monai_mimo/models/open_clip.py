@@ -64,7 +64,7 @@ def vision_architecture(source: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         "hidden_size": width,
         "intermediate_size": state["transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
         "num_hidden_layers": sum(name.endswith(".mlp.c_fc.weight") for name in state),
-        "num_attention_heads": width // head,
+        "num_attention_heads": max(1, width // head),
         "image_size": patch * round((len(state["positional_embedding"]) - 1) ** 0.5),
         "patch_size": patch,
         "projection_dim": state["proj"].shape[1],

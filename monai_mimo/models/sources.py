@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from .config import ImageEncoderConfig, MimoConfig
-from .pretrained import language_model_architecture
+from .pretrained import PACKAGED, language_model_architecture
 from .sam import read_sam
 from .vision_tower import tower_config
 
@@ -19,19 +21,25 @@ def with_sources(
         WeightsError: a checkpoint is missing or of a kind that is not supported.
     """
     if llm:
-        language_model = replace(config.language_model, source=str(llm), architecture=language_model_architecture(llm))
+        llm = llm if llm in PACKAGED else str(Path(llm).resolve())  # to be found again from elsewhere
+        language_model = replace(config.language_model, source=llm, architecture=language_model_architecture(llm))
         config = replace(config, language_model=language_model)
     if image_encoder:
-        config = replace(config, image_encoder=tower_config(image_encoder, config.image_encoder.frozen))
+        tower = tower_config(str(Path(image_encoder).resolve()))
+        config = replace(config, image_encoder=replace(tower, **_kept(config.image_encoder, tower)))
     if seg_encoder:
-        sam, old = read_sam(seg_encoder), config.segmentation_encoder
-        frozen = True if old is None else old.frozen
+        seg_encoder = str(Path(seg_encoder).resolve())
+        sam = read_sam(seg_encoder)
+        encoder = ImageEncoderConfig("sam", source=seg_encoder, architecture=sam.architecture)
         config = replace(
             config,
             image_size=sam.architecture["image_size"],
-            segmentation_encoder=ImageEncoderConfig(
-                "sam", frozen, source=str(seg_encoder), architecture=sam.architecture
-            ),
+            segmentation_encoder=replace(encoder, **_kept(config.segmentation_encoder, encoder)),
             mask_decoder=sam.mask_decoder,
         )
     return config
+
+
+def _kept(old: ImageEncoderConfig | None, new: ImageEncoderConfig) -> dict[str, Any]:
+    """What a preset says of an encoder holds for the checkpoint of one of the same kind; of another kind it is frozen."""
+    return {"frozen": old.frozen, "layer": old.layer} if old is not None and old.name == new.name else {}

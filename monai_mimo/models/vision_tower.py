@@ -13,9 +13,9 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from ..errors import WeightsError
 from . import open_clip
-from .checkpoint import fill, names_in, report
+from .checkpoint import fill
 from .config import ImageEncoderConfig
-from .pretrained import architecture
+from .pretrained import architecture, load_checked, read_hugging_face_config
 
 # The pixels that models were trained with, where their folder does not tell.
 OPENAI = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
@@ -55,48 +55,24 @@ def load_tower(source: str, sizes: PreTrainedConfig) -> nn.Module:
     """
     path = Path(source)
     if open_clip.is_open_clip(path):
-        with torch.device("meta"):
-            tower = AutoModel.from_config(sizes)
+        tower = AutoModel.from_config(sizes)
         fill(tower, path, open_clip.vision_state(path, tower.state_dict()))
         return tower
-    names_in(path)  # damaged files are told as such
-    tower, info = AutoModel.from_pretrained(
-        path,
-        config=sizes,
-        dtype=torch.float32,
-        local_files_only=True,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,
-    )
-    unexpected = (
-        n for n in info["unexpected_keys"] if not n.startswith(OTHER_PARTS) and not n.endswith("position_ids")
-    )
-    report(path, info["missing_keys"], unexpected)
-    for name, found, expected in info["mismatched_keys"]:
-        raise WeightsError(path, f"{name} {list(found)}", f"{list(expected)}")
-    return tower
+    return load_checked(AutoModel, path, torch.float32, OTHER_PARTS, config=sizes)
 
 
-def tower_config(source: str, frozen: bool = True) -> ImageEncoderConfig:
+def tower_config(source: str) -> ImageEncoderConfig:
     """How the image encoder at `source` is configured: a `transformers` folder of a vision model or of a model with one (CLIP,
     SigLIP), an OpenCLIP folder, or its open_clip_pytorch_model.bin.
 
     Raises:
         WeightsError: it is none of them.
     """
-    path, base = Path(source), ImageEncoderConfig("vision-tower", frozen, source=str(source))
+    path, base = Path(source), ImageEncoderConfig("vision-tower", source=str(source))
     if open_clip.is_open_clip(path):
         sizes, pixels = open_clip.vision_architecture(path)
         return replace(base, architecture=sizes, **{**OPENAI, **pixels})
-    if not (path / "config.json").is_file():
-        found = "no config.json" if path.is_dir() else "no such folder"
-        raise WeightsError(path, found, "a vision model of transformers, or OpenCLIP's open_clip_pytorch_model.bin")
-    try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
-    except (ValueError, KeyError) as error:
-        raise WeightsError(
-            path / "config.json", str(error).splitlines()[0], "a model that transformers knows"
-        ) from error
+    config = read_hugging_face_config(path)
     config = getattr(config, "vision_config", config)
     missing = [
         name for name in ("image_size", "patch_size", "hidden_size") if not isinstance(getattr(config, name, None), int)

@@ -13,6 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,15 @@ from transformers import PreTrainedTokenizerFast
 
 from .. import __version__
 from ..errors import WeightsError
-from .bases import PARTS, check_bases, describe_bases, frozen_bases, home, with_places, with_source
+from .bases import PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
 from .checkpoint import check_state, read_state
 from .config import MimoConfig
+from .default_weights import default_weights_dir  # noqa: F401 - is looked for here
 from .mimo import Mimo
 
 CONFIG, WEIGHTS, ADAPTER, TOKENIZER = "config.json", "model.safetensors", "adapter", "tokenizer"
 ADAPTER_WEIGHTS = f"{ADAPTER}/adapter_model.safetensors"
 FORMAT = 2  # 1 had no adapter/: all tensors were in model.safetensors; it is read too
-
-
-def default_weights_dir() -> Path:
-    """The weights that are used when none are named."""
-    return home() / "weights"
 
 
 def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | None = None, **notes: Any) -> Path:
@@ -65,7 +62,7 @@ def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | 
         # Tied tensors are stored once, under the first of their names.
         own, seen = {}, set()
         for name, tensor in state.items():
-            if is_elsewhere(name, model.config):
+            if _of_adapter(name) or _of_base(name, model.config):
                 continue
             if tensor.data_ptr() not in seen or tensor.numel() == 0:
                 seen.add(tensor.data_ptr())
@@ -78,15 +75,14 @@ def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | 
     return folder
 
 
-def is_elsewhere(name: str, config: MimoConfig) -> bool:
-    """Whether a tensor of the model belongs to the adapter or to a frozen base, and so not into model.safetensors."""
-    if config.lora is not None and _of_adapter(name):
-        return True
-    return any(name.startswith(f"{PARTS[base]}.") for base in frozen_bases(config))
-
-
 def _of_adapter(name: str) -> bool:
+    """Whether a tensor of the model is one of its adapter."""
     return name.startswith("language_model.") and (".lora_" in name or ".trainable_tokens_delta" in name)
+
+
+def _of_base(name: str, config: MimoConfig) -> bool:
+    """Whether a tensor of the model is one of a frozen base."""
+    return not _of_adapter(name) and any(name.startswith(f"{PARTS[base]}.") for base in frozen_bases(config))
 
 
 def save_adapter(model: Mimo, state: Mapping[str, Tensor], folder: Path) -> None:
@@ -136,30 +132,24 @@ def load_weights(
     check_bases(config, bases, folder)
     model = Mimo(without_pretrained(config), PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER))
     model.config = config
-    if (folder / ADAPTER_WEIGHTS).exists():
+    adapter_apart = (folder / ADAPTER_WEIGHTS).exists()
+    if adapter_apart:
         adapter = read_state(folder / ADAPTER_WEIGHTS)
-        check_state(folder / ADAPTER_WEIGHTS, adapter, get_peft_model_state_dict(model.language_model.model))
+        expected = get_peft_model_state_dict(model.language_model.model, save_embedding_layers=False)
+        check_state(folder / ADAPTER_WEIGHTS, adapter, expected)
         set_peft_model_state_dict(model.language_model.model, adapter)
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     for name, tensor in state.items():
-        if name not in expected or expected[name] != tensor.shape:
-            shape = list(expected[name]) if name in expected else "no such tensor"
+        if name not in shapes or shapes[name] != tensor.shape:
+            shape = list(shapes[name]) if name in shapes else "no such tensor"
             raise WeightsError(folder / WEIGHTS, f"{name} {list(tensor.shape)}", f"{shape} for preset {config.preset}")
     missing = set(model.load_state_dict(state, strict=False).missing_keys)
     pointers = {t.data_ptr() for n, t in model.state_dict().items() if n not in missing}
-    elsewhere = is_elsewhere if (folder / ADAPTER_WEIGHTS).exists() or config.lora is None else _nowhere
-    missing = {
-        n
-        for n, t in model.state_dict().items()
-        if n in missing and t.data_ptr() not in pointers and not elsewhere(n, config)
-    }
+    missing = {n for n, t in model.state_dict().items() if n in missing and t.data_ptr() not in pointers}
+    missing = {n for n in missing if not _of_base(n, config) and not (adapter_apart and _of_adapter(n))}
     if missing:
         raise WeightsError(folder / WEIGHTS, f"no {sorted(missing)[0]}", f"all tensors of preset {config.preset}")
     return model.eval()
-
-
-def _nowhere(name: str, config: MimoConfig) -> bool:
-    return False
 
 
 def read_config(folder: Path) -> tuple[MimoConfig, dict[str, dict[str, str]]]:
@@ -181,6 +171,18 @@ def read_config(folder: Path) -> tuple[MimoConfig, dict[str, dict[str, str]]]:
     return config, bases
 
 
+def move_bases(folder: Path, **places: str | Path | None) -> None:
+    """Write into the config.json of `folder` where its frozen bases are now."""
+    config, bases = read_config(folder)
+    about = json.loads((folder / CONFIG).read_text())
+    config = with_places(config, places)
+    about["config"] = config.to_dict()
+    about["bases"] = {name: {**bases[name], "source": source} for name, source in frozen_bases(config).items()}
+    new = folder / f".{CONFIG}"
+    new.write_text(json.dumps(about, indent=2))
+    new.replace(folder / CONFIG)
+
+
 def without_pretrained(config: MimoConfig) -> MimoConfig:
     """The same sizes, but nothing read from checkpoints except the frozen bases: the weights folder holds the rest."""
     for name, part in PARTS.items():
@@ -194,16 +196,17 @@ def without_pretrained(config: MimoConfig) -> MimoConfig:
 
 
 def merge_adapter(model: Mimo) -> Mimo:
-    """Put the LoRA layers and the rows of MIMO's tokens into the language model itself, in place; it then needs no base.
+    """Put the LoRA layers and the rows of MIMO's tokens into the language model itself, in place; it then needs no base, and is
+    in float32, since half-precision weights would round away part of what was added.
 
     Raises:
         WeightsError: the model has no adapter.
     """
     if model.config.lora is None:
         raise WeightsError(f"preset {model.config.preset}", "no adapter", "a model trained with LoRA")
-    model.language_model.model = model.language_model.model.merge_and_unload()
-    values = with_source(model.config, "llm", None).to_dict()
-    model.config = MimoConfig.from_dict({**values, "lora": None})
+    model.language_model.model = model.language_model.model.float().merge_and_unload()
+    language_model = replace(model.config.language_model, source=None, dtype="float32")
+    model.config = replace(model.config, language_model=language_model, lora=None)
     return model
 
 

@@ -123,11 +123,18 @@ def test_sets_and_perspectives_are_mixed_by_weight() -> None:
     assert not any(perspective == 2 for _, perspective in shares)
 
 
+def test_a_source_has_its_share_beside_others_of_its_kind() -> None:
+    rows = make_rows().map(lambda row: {"source": "a" if int(row["image_id"]) % 2 else "b"})
+    order = order_of(rows, balanced=True, questions_per_image=1, image_shares={"a": 3})
+    assert shares_of(rows, order, 300, lambda row: row["source"])["a"] == pytest.approx(0.75, abs=0.04)
+
+
 @pytest.mark.parametrize(
     "weights",
     [
         {"set_weights": {"none": 1}},
         {"perspective_weights": {4: 1}},
+        {"perspective_weights": {7: 1}},
         {"perspective_weights": {1: -1}},
         {"perspective_weights": {1: 0}},
     ],

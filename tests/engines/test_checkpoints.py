@@ -44,7 +44,10 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.WARNING):
         assert weight(checkpoints) == 10
     assert f"{files[1]} is damaged" in caplog.text
-    files[0].write_bytes(damage(files[0].read_bytes()))
+    checkpoints.save("training", 12, parts(12))
+    assert [int(f.name.split("-")[1]) for f in sorted((tmp_path / "checkpoints").iterdir())] == [10, 12]
+    for file in (tmp_path / "checkpoints").iterdir():
+        file.write_bytes(damage(file.read_bytes()))
     assert checkpoints.latest() is None
 
 

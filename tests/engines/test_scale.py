@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import socket
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ OPTIONS: dict[str, Any] = {
     "loss_weights#alignment": 0.5,
     "loss_weights#presence": 1.0,
 }
+PARTS = (
+    "image_encoder", "neck", "prompt_encoder", "input_aligner", "presence", "language_model", "phrase_of_seg", "mask_decoder"
+)  # fmt: skip
 
 forkserver = multiprocessing.get_context("forkserver")
 forkserver.set_forkserver_preload(["monai_mimo.engines", "monai.bundle", "tests.engines.test_scale"])
@@ -75,10 +79,9 @@ def work(rank: int, processes: int, port: int, configs: list[str], options: dict
 
         MimoTrainer.run = run  # type: ignore[method-assign]
     files = [str(CONFIGS / name) for name in configs]
-    workflow = ConfigWorkflow(
-        files, logging_file=False, init_id="initialize", run_id="training", final_id="finalize", workflow_type="train",
-        bundle_root=str(CONFIGS.parent), **options,
-    )  # fmt: skip
+    ids = {"init_id": "initialize", "run_id": "training", "final_id": "finalize", "workflow_type": "train"}
+    logging = str(CONFIGS / "logging.conf")
+    workflow = ConfigWorkflow(files, logging_file=logging, bundle_root=str(CONFIGS.parent), **ids, **options)
     workflow.initialize()
     workflow.run()
     workflow.finalize()
@@ -92,15 +95,21 @@ def train(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     names = ["train.yaml", *configs, *(["multi_gpu_train.yaml"] if processes > 1 else [])]
-    options = {**OPTIONS, "dataset_dir": str(dataset), "output_dir": str(out), **options}
+    start_from = {str(dataset.parent / "before" / "weights"): PARTS}
+    options = {**OPTIONS, "dataset_dir": str(dataset), "output_dir": str(out), "start_from": start_from, **options}
     started = [
         forkserver.Process(target=work, args=(rank, processes, port, names, options, stop)) for rank in range(processes)
     ]
     for process in started:
         process.start()
-    for process in started:
-        process.join(240)
-        process.kill()
+    waiting = {process.sentinel: process for process in started}
+    while waiting:
+        done = connection.wait(list(waiting), timeout=240)
+        for sentinel in done:
+            waiting.pop(sentinel).join()  # type: ignore[call-overload]
+        if not done or any(process.exitcode for process in started):  # as torchrun does: one takes the others with it
+            for process in waiting.values():
+                process.kill()
     return [process.exitcode for process in started]
 
 
@@ -122,12 +131,13 @@ def assert_same_run(out: Path, other: Path) -> None:
     """Bit for bit: every loss of every step, every weight, what the optimizer remembers, and the best weights."""
     a, b = curves(out), curves(other)
     assert a.keys() == b.keys()
-    assert all(np.array_equal(a[name], b[name]) for name in a)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     first, second = last(out), last(other)
     assert first["step"] == second["step"] == 8
     for part in ("model", "optimizer"):
-        tensors = [torch.utils._pytree.tree_leaves(state["parts"][part]) for state in (first, second)]
-        assert all(torch.equal(torch.as_tensor(x), torch.as_tensor(y)) for x, y in zip(*tensors, strict=True))
+        leaves = [torch.utils._pytree.tree_leaves(state["parts"][part]) for state in (first, second)]
+        assert all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in zip(*leaves, strict=True))
     assert first["parts"]["scheduler"] == second["parts"]["scheduler"]
     assert first["parts"]["best"] == second["parts"]["best"]
     assert (out / "weights/model.safetensors").read_bytes() == (other / "weights/model.safetensors").read_bytes()
@@ -135,7 +145,12 @@ def assert_same_run(out: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_set(tmp_path_factory.mktemp("set") / "set")
+    """The folder of a set. Beside it are weights that answer some of its questions, so that there is something to measure; all
+    runs start from them."""
+    folder = write_set(tmp_path_factory.mktemp("set") / "set")
+    longer = {"epochs": 1, "steps_per_epoch": 75, "language_steps": 60, "global_batch": 8, "images_per_batch": 8}
+    assert train(folder.parent / "before", folder, **longer, start_from={}) == [0]
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +169,7 @@ def test_two_processes_train_what_one_trains(whole: dict[int, Path]) -> None:
     for name in one:
         np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-6)
     assert np.array_equal(one["validation f1"], two["validation f1"])
+    assert 0 < one["validation f1"][0, 1] < 1
 
 
 @pytest.mark.parametrize(
@@ -167,8 +183,7 @@ def test_two_processes_train_what_one_trains(whole: dict[int, Path]) -> None:
 def test_a_killed_run_goes_on_to_the_same_end(
     whole: dict[int, Path], dataset: Path, tmp_path: Path, processes: int, event: str, step: int
 ) -> None:
-    killed = train(tmp_path, dataset, processes, (event, step, signal.SIGKILL))
-    assert killed == [-signal.SIGKILL] * processes
+    assert 0 not in train(tmp_path, dataset, processes, (event, step, signal.SIGKILL))
     assert train(tmp_path, dataset, processes) == [0] * processes
     assert_same_run(tmp_path, whole[processes])
 
@@ -190,7 +205,7 @@ def test_sigterm_saves_and_ends_well(whole: dict[int, Path], dataset: Path, tmp_
 def test_a_sharded_model_trains_the_same(whole: dict[int, Path], dataset: Path, tmp_path: Path) -> None:
     """FSDP, killed and gone on with, against one process."""
     stop = ("BACKWARD_COMPLETED", 6, signal.SIGKILL)
-    assert train(tmp_path, dataset, 2, stop, strategy="fsdp") == [-signal.SIGKILL] * 2
+    assert 0 not in train(tmp_path, dataset, 2, stop, strategy="fsdp")
     assert train(tmp_path, dataset, 2, strategy="fsdp") == [0, 0]
     one, sharded = curves(whole[1]), curves(tmp_path)
     for name in one:
@@ -198,3 +213,18 @@ def test_a_sharded_model_trains_the_same(whole: dict[int, Path], dataset: Path, 
     weights = load_file(tmp_path / "weights/model.safetensors")
     for name, expected in load_file(whole[1] / "weights/model.safetensors").items():
         torch.testing.assert_close(weights[name], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_processes_share_a_feature_cache(dataset: Path, tmp_path: Path) -> None:
+    """Two fill it, each its part; one more uses it as it is, and trains the same."""
+    encoder = {"name": "convolutions", "frozen": True}
+    store = tmp_path / "features"
+    options = {"preset_changes": {"image_encoder": encoder}, "augment_images": False, "feature_cache": str(store)}
+    assert train(tmp_path / "two", dataset, 2, epochs=1, **options) == [0, 0]
+    files = {file: file.stat().st_mtime_ns for file in store.rglob("*.safetensors")}
+    assert len(files) == 2
+    assert train(tmp_path / "one", dataset, 1, epochs=1, **options) == [0]
+    assert {file: file.stat().st_mtime_ns for file in store.rglob("*.safetensors")} == files
+    two, one = curves(tmp_path / "two"), curves(tmp_path / "one")
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-6)
