@@ -210,6 +210,7 @@ def first(config: MimoConfig, repeats: int) -> None:
             predictor.set_image(file, slice=30, modality="CT")
             question()
 
+        predictor.set_image(pixels)
         times = compare({"seen": question, "encoded": anew, "file": from_file}, repeats)
     shown = ("encoded", "seen")
     show(
@@ -343,7 +344,7 @@ def _process(rank: int, world: int, config: MimoConfig, repeats: int, folder: st
     dist.init_process_group("gloo", rank=rank, world_size=world)
     training = Training(config, count=4)
     if world > 1:
-        training.model = DistributedDataParallel(training.model, find_unused_parameters=True)  # type: ignore[assignment]
+        training.model = DistributedDataParallel(training.model)  # type: ignore[assignment]
     time_of = compare({"step": training.step}, repeats)["step"]
     torch.save((time_of, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss), Path(folder) / f"{world}-{rank}")
     dist.destroy_process_group()
