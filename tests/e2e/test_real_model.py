@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from .services import LabelServer, Orthanc, wait_until
 from .viewer import BOX, POSITIVE, Viewer
 
 LIVER = 1  # in the phantom's label map
-DATA = ROOT.parent / "shared" / "data" / "dicom_brain_mr"
+DATA = Path(os.environ.get("MIMO_REAL_DATA", ROOT.parent / "shared" / "data")) / "dicom_brain_mr"
 
 
 class Phantom:
