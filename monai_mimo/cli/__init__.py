@@ -9,17 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import MimoError
-<<<<<<< HEAD
-from . import ask, build, catalogue, demo, example, export, phantom, questions, review, stats, use
+from . import app, ask, build, catalogue, demo, example, export, phantom, questions, review, stats, use
 from .common import NOTICE
 
-COMMANDS = (ask, demo, phantom, catalogue, questions, build, stats, review, export, use, example)
-=======
-from . import app, ask, build, catalogue, example, export, phantom, questions, review, stats, use
-from .common import NOTICE
-
-COMMANDS = (ask, phantom, catalogue, questions, build, stats, review, export, use, example, app)
->>>>>>> wt-app
+COMMANDS = (ask, demo, phantom, catalogue, questions, build, stats, review, export, use, example, app)
 
 
 class Parser(argparse.ArgumentParser):
