@@ -100,7 +100,7 @@ def slicer(start: Callable[..., TestClient], tmp_path: Path) -> Iterator[Slicer]
     affine = np.eye(4)
     affine[:3, :3] = around_x @ around_z @ np.diag([-1.5, 1.2, 4.0])
     affine[:3, 3] = (40, -30, 55)
-    values = np.zeros((24, 20, 9), np.int16)
+    values = np.random.default_rng(0).integers(0, 100, (24, 20, 9)).astype(np.int16)
     i, j, k = SPOT
     values[i : i + 4, j : j + 4, k : k + 2] = 900
     (tmp_path / "studies").mkdir()
