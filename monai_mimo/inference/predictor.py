@@ -22,6 +22,7 @@ from ..models.weights import fingerprint, load_weights
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer
+from .domain import Domain, summary
 from .grounding import ground
 from .streaming import TextStream
 
@@ -38,6 +39,7 @@ class EncodedImage:
     slice: int | None = None
     modality: str | None = None
     spacing_mm: tuple[float, float] | None = None
+    unlike: float | None = None  # distance from the images of training, of which 1 is the limit (see `Domain`)
 
     @property
     def nbytes(self) -> int:
@@ -68,6 +70,7 @@ class MimoPredictor:
             model.language_model.compile_config = CompileConfig()
         self.model_info = {"preset": model.config.preset, "weights": weights}
         self.conversation = model.conversation()
+        self.domain: Domain | None = None  # what the images of training were like
         self._image: EncodedImage | None = None
 
     @classmethod
@@ -81,7 +84,9 @@ class MimoPredictor:
             folder = default_weights_dir()
             if not folder.exists():
                 raise WeightsError("weights", f"none in {folder}", "`make train` to have run, or --weights DIR")
-        return cls(load_weights(folder), f"{Path(folder).name}@{fingerprint(folder)}", device)
+        predictor = cls(load_weights(folder), f"{Path(folder).name}@{fingerprint(folder)}", device)
+        predictor.domain = Domain.load(Path(folder))
+        return predictor
 
     def set_image(
         self, image: str | Path | np.ndarray | MedicalImage, slice: int | None = None, modality: str | None = None
@@ -113,7 +118,8 @@ class MimoPredictor:
         resize = SquareResize(*pixels.shape[:2], self.model.config.image_size)
         with torch.no_grad():
             features = self.model.encode(resize.image(pixels)[None].to(self.device))
-        return EncodedImage(features, resize, slice, modality, spacing)
+        unlike = None if self.domain is None else self.domain.distance(summary(features)).item()
+        return EncodedImage(features, resize, slice, modality, spacing, unlike)
 
     def ask(
         self,
@@ -178,6 +184,9 @@ class MimoPredictor:
         answers = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
         if stream is not None:
             stream.finish()
+        unlike = []
+        if image.unlike is not None and image.unlike > 1:
+            unlike = [f"this image is unlike those of training ({image.unlike:.1f} times the limit)"]
         return [
             Answer(
                 text,
@@ -186,7 +195,7 @@ class MimoPredictor:
                 image.slice,
                 image.modality,
                 image.spacing_mm,
-                [f"uncertain: {e.phrase} (score {e.score:.2f})" for e in entities if e.score < UNSURE],
+                [f"uncertain: {e.phrase} (score {e.score:.2f})" for e in entities if e.score < UNSURE] + unlike,
                 dict(self.model_info),
             )
             for text, entities in ground(self.model, answers, [image.resize] * len(encoded))
