@@ -206,6 +206,7 @@ def write(
                 **fixed,
             ),
             streamer=None if on_tokens is None else _Streamer(on_tokens, max_tokens),
+            synced_gpus=False,  # of a sharded model too: while it answers it is whole (`engines.WholeWeights`)
         )
     finally:
         hook.remove()
