@@ -30,10 +30,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--utilisation", type=float, default=0.4, help="the share of the peak that a run gets (default: 0.4)"
     )
-    parser.set_defaults(run=plan)
+    parser.set_defaults(run=run)
 
 
-def plan(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Print the plan."""
     if options.masks < 0 or options.question_tokens < 1 or options.answer_tokens < 4 * options.masks + 1:
         found = f"{options.question_tokens}, {options.answer_tokens}"
@@ -41,25 +41,26 @@ def plan(options: argparse.Namespace) -> None:
             "question and answer tokens", found, f"at least 1 and {4 * options.masks + 1}, for each mask takes 4"
         )
 
-    from ..engines.plan import GB, describe, make_plan
+    from ..engines.plan import GB, costs_of, make_plan
+    from ..engines.plan_text import describe
     from ..engines.trace import Sample
     from ..models import load_preset
 
-    print(
-        describe(
-            make_plan(
-                load_preset(options.preset),
-                options.gpus,
-                int(options.gpu_memory * GB),
-                options.batch,
-                Sample(options.question_tokens, options.answer_tokens, masks=options.masks),
-                bfloat16=options.precision == "bf16",
-                cached=options.feature_cache,
-                four_bit=options.four_bit,
-                peak=options.peak * 1e12,
-                utilisation=options.utilisation,
-                samples=options.samples,
-                epochs=options.epochs,
-            )
-        )
+    costs = costs_of(
+        load_preset(options.preset),
+        Sample(options.question_tokens, options.answer_tokens, masks=options.masks),
+        bfloat16=options.precision == "bf16",
+        cached=options.feature_cache,
+        four_bit=options.four_bit,
     )
+    plan = make_plan(
+        costs,
+        options.gpus,
+        int(options.gpu_memory * GB),
+        options.batch,
+        peak=options.peak * 1e12,
+        utilisation=options.utilisation,
+        samples=options.samples,
+        epochs=options.epochs,
+    )
+    print(describe(plan))

@@ -32,7 +32,7 @@ class Generated(NamedTuple):
 
     Attributes:
         ids: [Q, L]; probabilities: [Q, L], what the model gave each token, whatever the grammar left it to choose from.
-        states: [Q, L, H], the last hidden state at each token, those of `<SEG>` above all.
+        states: [Q, L, H], the last hidden state at each token; zero at a last one that is no `<SEG>`, since no token follows it.
     """
 
     ids: Tensor
@@ -210,7 +210,7 @@ def write(
         )
     finally:
         hook.remove()
-    # The first state read the question, and the state at the end token, the last, is never asked for.
+    # The first state read the question.
     read = [*states[1:], torch.zeros_like(states[0])]
     length = min(ids.shape[1], max_tokens)
     return Generated(

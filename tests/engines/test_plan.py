@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -12,7 +9,8 @@ from torch.profiler import ProfilerActivity, profile
 from monai_mimo.cli import main
 from monai_mimo.data.collate import collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
-from monai_mimo.engines.plan import ADAM, GB, GRADIENT, Plan, _cut, describe, make_plan
+from monai_mimo.engines.plan import ADAM, GB, GRADIENT, Costs, Plan, _cut, costs_of, make_plan
+from monai_mimo.engines.plan_text import describe
 from monai_mimo.engines.trace import Sample, encode, measure, meta_model, parts_of, trace_step
 from monai_mimo.errors import InputError
 from monai_mimo.losses import MimoLoss, Targets
@@ -66,15 +64,15 @@ def test_a_traced_step_keeps_and_computes_what_a_real_one_does(frozen: bool, lor
 def test_memory_is_within_15_percent_of_what_the_profiler_measures(lora: dict | None) -> None:
     """Weights, gradients and Adam's moments by their bytes; the peak of a step by what torch's allocator gives and takes."""
     count, config = 16, small(True, lora)
-    plan = make_plan(config, 1, GB, count, SAMPLE, bfloat16=False)
+    plan = make_plan(costs_of(config, SAMPLE, bfloat16=False), 1, GB, count)
     step = RealStep(config, count)
     step.run()  # Adam makes its moments in the first step
     tensors = {id(t): t for t in (*step.model.parameters(), *step.model.buffers())}.values()
     gradients = sum(p.grad.nbytes for p in step.model.parameters() if p.grad is not None)
     moments = sum(t.nbytes for state in step.optimizer.state.values() for t in state.values())
-    assert sum(p.weights for p in plan.parts) == pytest.approx(sum(t.nbytes for t in tensors), rel=0.01)
-    assert sum(p.trainable for p in plan.parts) * GRADIENT == pytest.approx(gradients, rel=0.01)
-    assert sum(p.trainable for p in plan.parts) * ADAM == pytest.approx(moments, rel=0.01)
+    assert sum(p.weights for p in plan.costs.parts) == pytest.approx(sum(t.nbytes for t in tensors), rel=0.01)
+    assert sum(p.trainable for p in plan.costs.parts) * GRADIENT == pytest.approx(gradients, rel=0.01)
+    assert sum(p.trainable for p in plan.costs.parts) * ADAM == pytest.approx(moments, rel=0.01)
 
     step.optimizer.zero_grad()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
@@ -107,17 +105,17 @@ def test_operations_are_those_of_the_closed_form() -> None:
 
 @pytest.fixture(scope="module")
 def published() -> Plan:
-    return make_plan(load_preset("7b"), 4, 80 * GB, 40)
+    return make_plan(costs_of(load_preset("7b")), 4, 80 * GB, 40)
 
 
 def test_published_sizes(published: Plan) -> None:
-    millions = {part.name: part.parameters / 1e6 for part in published.parts}
+    millions = {part.name: part.parameters / 1e6 for part in published.costs.parts}
     assert millions["image_encoder"] == pytest.approx(632, rel=0.01)
     assert millions["segmentation_encoder"] == pytest.approx(637, rel=0.01)
     assert millions["language_model"] == pytest.approx(6738, rel=0.01)  # Llama-2-7B, which Vicuna-7B is
-    forward = {part.name: part.forward for part in published.parts}
+    forward = {part.name: part.forward for part in published.costs.parts}
     matrices = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
-    assert forward["language_model"] == pytest.approx(2 * published.tokens * matrices, rel=0.03)
+    assert forward["language_model"] == pytest.approx(2 * published.costs.tokens * matrices, rel=0.03)
     # SAM counts 2973 billion multiply-adds for ViT-H at 1024 pixels (Kirillov et al. 2023, model card of fvcore)
     assert forward["segmentation_encoder"] == pytest.approx(2 * 2.973e12, rel=0.05)
 
@@ -135,9 +133,13 @@ def test_the_published_run_is_within_what_its_gpus_can_do(published: Plan) -> No
     assert "10 to 12 days on 4 A800" in text
 
 
-def test_sharding_divides_what_it_should() -> None:
-    plans = [make_plan(small(True, LORA), gpus, GB, 16, SAMPLE, bfloat16=False) for gpus in (1, 4)]
-    (ddp1, _, fsdp1, _), (ddp4, _, fsdp4, _) = (plan.fits for plan in plans)
+@pytest.fixture(scope="module")
+def costs() -> Costs:
+    return costs_of(small(True, LORA), SAMPLE, bfloat16=False)
+
+
+def test_sharding_divides_what_it_should(costs: Costs) -> None:
+    (ddp1, _, fsdp1, _), (ddp4, _, fsdp4, _) = (make_plan(costs, gpus, GB, 16).fits for gpus in (1, 4))
     assert ddp1.weights == ddp4.weights == fsdp1.weights
     assert ddp1.gathered == 0
     assert ddp4.gathered == ddp4.gradients
@@ -146,22 +148,21 @@ def test_sharding_divides_what_it_should() -> None:
     assert 0 < fsdp4.gathered < ddp4.weights
 
 
-def test_what_a_cache_and_four_bits_save() -> None:
-    config = small(True, LORA)
-    plain, cached, four = (
-        make_plan(config, 1, GB, 16, SAMPLE, bfloat16=False, **options)
-        for options in ({}, {"cached": True}, {"four_bit": True})
+def test_what_a_cache_and_four_bits_save(costs: Costs) -> None:
+    config = costs.config
+    cached, four_bit = (
+        costs_of(config, SAMPLE, bfloat16=False, **option) for option in ({"cached": True}, {"four_bit": True})
     )
-    encoder = next(p for p in plain.parts if p.name == "image_encoder")
-    assert plain.flops - cached.flops == encoder.forward > 0
+    encoder = next(part for part in costs.parts if part.name == "image_encoder")
+    assert costs.flops() - cached.flops() == encoder.forward > 0
     matrices = sum(
         p.numel()
         for name, p in meta_model(config).language_model.named_parameters()
         if p.ndim == 2 and "layers" in name and not p.requires_grad
     )
-    saving = plain.fits[0].weights - four.fits[0].weights
+    saving = sum(p.weights for p in costs.parts) - sum(p.weights for p in four_bit.parts)
     assert saving == pytest.approx(matrices * (4 - 0.5625), rel=0.001)
-    assert {fit.strategy for fit in four.fits} == {"ddp"}
+    assert {fit.strategy for fit in make_plan(four_bit, 4, GB, 16).fits} == {"ddp"}
 
 
 @pytest.mark.parametrize(
@@ -182,9 +183,10 @@ def test_micro_batches(fitting: int, batch: int, gpus: int, expected: tuple[int,
     assert fitting == 0 or micro * accumulation * gpus >= batch
 
 
-def test_what_does_not_fit_is_said() -> None:
-    plan = make_plan(small(True, None), 1, 2**20, 4, SAMPLE)
+def test_what_does_not_fit_is_said(costs: Costs) -> None:
+    plan = make_plan(costs, 1, 2**20, 4)
     assert all(fit.micro_batch == 0 for fit in plan.fits)
+    assert plan.best is None
     assert "nothing fits" in describe(plan)
 
 
@@ -192,18 +194,22 @@ def test_what_does_not_fit_is_said() -> None:
     ("options", "named"),
     [({"gpus": 0}, "gpus"), ({"memory": -1}, "memory"), ({"batch": 0}, "batch"), ({"utilisation": 0}, "utilisation")],
 )
-def test_bad_numbers(options: dict, named: str) -> None:
+def test_bad_numbers(costs: Costs, options: dict, named: str) -> None:
     with pytest.raises(InputError, match=named):
-        make_plan(small(True, None), **{"gpus": 1, "memory": GB, "batch": 4, **options})
+        make_plan(costs, **{"gpus": 1, "memory": GB, "batch": 4, **options})
 
 
 def test_a_cache_or_four_bits_of_what_is_trained() -> None:
     for options in ({"cached": True}, {"four_bit": True}):
         with pytest.raises(InputError):
-            make_plan(small(False, None), 1, GB, 4, **options)
+            costs_of(small(False, None), **options)
 
 
-def test_command(capsys: pytest.CaptureFixture) -> None:
+def test_command(capsys: pytest.CaptureFixture, costs: Costs, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "monai_mimo.engines.plan.costs_of", lambda *given, **options: asked.append((given, options)) or costs
+    )
     arguments = [
         "plan",
         "--preset",
@@ -217,7 +223,10 @@ def test_command(capsys: pytest.CaptureFixture) -> None:
         "--answer-tokens",
         "20",
     ]
-    assert main(arguments) == 0
+    assert main([*arguments, "--precision", "fp32"]) == 0
+    [((config, sample), options)] = asked
+    assert (config.preset, sample) == ("nano", Sample(answer=20))
+    assert options == {"bfloat16": False, "cached": False, "four_bit": False}
     out = capsys.readouterr().out
     for word in ("language model", "FSDP, checkpointed", "micro-batch", "days", "TFLOP"):
         assert word in out
@@ -231,4 +240,3 @@ def test_parts_hold_every_parameter() -> None:
     model = meta_model(small(False, LORA))
     counted = sum(p.numel() for part in parts_of(model).values() for p in part.parameters())
     assert counted == sum(p.numel() for p in model.parameters())
-    assert json.dumps(replace(SAMPLE, masks=0).__dict__)
