@@ -34,7 +34,7 @@ OUTSIDE = (
 
 
 def is_open_clip(source: Path) -> bool:
-    """Whether the file or folder holds a model of OpenCLIP; a folder that also holds it as `transformers` has it does not count."""
+    """Whether the file or folder holds a model of OpenCLIP; a folder that also has it in the form of `transformers` does not."""
     if source.is_dir() and not any(source.glob("open_clip_*")):
         return False
     return source.exists() and any(name.startswith("visual.") for name in names_in(source))
