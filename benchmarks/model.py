@@ -1,9 +1,10 @@
 """How fast is the model? Seven questions, each a ratio of two ways taken in turn in one process; random weights.
 
-    python benchmarks/model.py [--sizes small|twin] [--layers 30] [--rows first,cache,masks,generate,batch,peer,scaling]
+    python benchmarks/model.py [--sizes small|twin] [--layers 30] [--rows first,cache,masks,generate,batch,peer,scaling] [--busy]
 
 `small` has the sizes of EfficientNet-Lite0 and SmolLM2-135M: nearly all of its work is the language model's. `twin` is the preset
-`7b` made small: two vision transformers, and the same share of the operations in each part.
+`7b` made small: two vision transformers, and about the same share of the operations in each part. On a machine that does other
+things too, `--busy` takes one thread and counts the time that it computes, not the time that it waits for its turn.
 """
 
 from __future__ import annotations
@@ -173,15 +174,18 @@ class Training:
     encoded: EncodedQuestion
 
 
+clock: Callable[[], float] = time.perf_counter
+
+
 def compare(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Seconds of each way, the median of `repeats`, taken in turn so that all meet the same machine."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for n in range(repeats + 1):
         for name, way in ways.items():
-            begin = time.perf_counter()
+            begin = clock()
             way()
             if n:  # the first is warming up
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(clock() - begin)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -325,7 +329,7 @@ def scaling(config: MimoConfig, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = {}
         for world in (1, 2):
-            processes.spawn(_process, (world, config, repeats, folder), nprocs=world)
+            processes.spawn(_process, (world, config, repeats, folder, clock is time.process_time), nprocs=world)
             found[world] = [torch.load(Path(folder) / f"{world}-{rank}", weights_only=True) for rank in range(world)]
     seconds = {f"{world}": max(t for t, _ in values) for world, values in found.items()}
     peak = {world: max(m for _, m in values) / 2**20 for world, values in found.items()}
@@ -335,10 +339,12 @@ def scaling(config: MimoConfig, repeats: int) -> None:
     show(what, seconds["2"] / seconds["1"], "report", seconds)
 
 
-def _process(rank: int, world: int, config: MimoConfig, repeats: int, folder: str) -> None:
+def _process(rank: int, world: int, config: MimoConfig, repeats: int, folder: str, busy: bool) -> None:
     """One of `world` processes; it leaves the median time of a step, and its highest resident memory in kB."""
     import resource
 
+    global clock
+    clock = time.process_time if busy else time.perf_counter
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29577")
     dist.init_process_group("gloo", rank=rank, world_size=world)
@@ -368,15 +374,19 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--busy", action="store_true", help="one thread, and the time that it computes")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    global clock
+    clock, threads = (time.process_time, 1) if options.busy else (time.perf_counter, options.threads)
+    torch.set_num_threads(threads)
     config = make_config(options.sizes, options.layers)
     forward = trace_step(meta_model(config), SAMPLE, 1).forward
     encoders = forward["image_encoder"] + forward.get("segmentation_encoder", 0)
     layers = config.language_model.architecture["num_hidden_layers"]
     print(
         f"{config.preset}: encoders {encoders / 1e9:.2f} GFLOP an image, language model ({layers} layers) "
-        f"{forward['language_model'] / 1e9:.2f} GFLOP a question; {options.threads} threads, medians of {options.repeats}\n"
+        f"{forward['language_model'] / 1e9:.2f} GFLOP a question; {threads} thread{'s' * (threads > 1)}, "
+        f"medians of {options.repeats} {'in time computed' if options.busy else 'by the clock'}\n"
     )
     print("| what | ratio | target | times |\n|---|---|---|---|", flush=True)
     for name in options.rows.split(","):

@@ -57,7 +57,8 @@ def read_folder(folder: Path) -> State:
 
 
 def weight_files(source: Path) -> list[Path]:
-    """The files that hold the weights of a checkpoint: itself if it is a file, else those of a Hugging Face or OpenCLIP folder.
+    """The files that hold the weights of a checkpoint: itself if it is a file, else those of a Hugging Face folder or, where it
+    has none, of OpenCLIP.
 
     Raises:
         WeightsError: there is none.
@@ -66,8 +67,8 @@ def weight_files(source: Path) -> list[Path]:
         return [source]
     for pattern in (
         "model*.safetensors",
-        "open_clip_*.safetensors",
         "pytorch_model*.bin",
+        "open_clip_*.safetensors",
         "open_clip_pytorch_model.bin",
     ):
         files = sorted(source.glob(pattern))

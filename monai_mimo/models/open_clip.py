@@ -34,10 +34,10 @@ OUTSIDE = (
 
 
 def is_open_clip(source: Path) -> bool:
-    """Whether the file or folder holds a model of OpenCLIP."""
-    if source.is_dir():
-        return bool(list(source.glob("open_clip_*"))) and not (source / "model.safetensors").is_file()
-    return source.is_file() and any(name.startswith("visual.") for name in names_in(source))
+    """Whether the file or folder holds a model of OpenCLIP; a folder that also has it in the form of `transformers` does not."""
+    if source.is_dir() and not any(source.glob("open_clip_*")):
+        return False
+    return source.exists() and any(name.startswith("visual.") for name in names_in(source))
 
 
 def vision_architecture(source: Path) -> tuple[dict[str, Any], dict[str, Any]]:

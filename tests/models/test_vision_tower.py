@@ -112,6 +112,17 @@ def test_open_clip(tmp_path: Path, place: str) -> None:
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_folder_in_both_forms(tmp_path: Path) -> None:
+    """As LAION publishes its models: the files of transformers are read."""
+    tower = transformers_folder(tmp_path, "clip")
+    torch.save(open_clip_model().state_dict(), tmp_path / "open_clip_pytorch_model.bin")
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    upstream.as_bin(tmp_path, shards=1)
+    config = load_preset("nano", image_encoder=str(tmp_path)).image_encoder
+    for (name, ours), theirs in zip(build_image_encoder(config).state_dict().items(), tower.state_dict().values()):
+        assert torch.equal(ours, theirs), name
+
+
 def test_open_clip_sizes_without_a_config(tmp_path: Path) -> None:
     """Of the published file alone, ViT-H/14 by OpenCLIP's own builder (no values: only shapes count)."""
     with torch.device("meta"):
