@@ -9,10 +9,24 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import MimoError
-from . import ask, build, catalogue, example, export, merge, phantom, questions, review, stats, use
+from . import (
+    ask,
+    build,
+    catalogue,
+    evaluate,
+    example,
+    export,
+    merge,
+    phantom,
+    plan,
+    questions,
+    review,
+    stats,
+    use,
+)
 from .common import NOTICE
 
-COMMANDS = (ask, phantom, catalogue, questions, build, stats, review, export, use, merge, example)
+COMMANDS = (ask, phantom, catalogue, questions, build, stats, review, evaluate, export, use, merge, example, plan)
 
 
 class Parser(argparse.ArgumentParser):

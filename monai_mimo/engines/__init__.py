@@ -1,5 +1,6 @@
 """Training and evaluation by MONAI's Ignite engines; the bundle's configs name what is exported here."""
 
+from .align_images import align_images
 from .checkpoints import Checkpoints
 from .distribute import WholeWeights, distribute
 from .evaluation import about_run, evaluate, identity_of, join_processes, leave_processes
@@ -48,6 +49,7 @@ __all__ = [
     "WholeWeights",
     "about_run",
     "adam",
+    "align_images",
     "distribute",
     "encode_once",
     "evaluate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import logging
 import shutil
@@ -80,8 +81,6 @@ def _encode(
 
 def square(encoded: bytes, side: int) -> torch.Tensor:
     """A PNG or JPEG as the model reads it, [3, S, S]."""
-    import io
-
     pixels = np.asarray(Picture.open(io.BytesIO(encoded)).convert("RGB"))
     return SquareResize(*pixels.shape[:2], side).image(pixels)
 
@@ -100,8 +99,11 @@ def _bytes(batches: list[EncoderMaps]) -> int:
 
 @torch.no_grad()
 def _check_room(model: Mimo, folder: Path, images: int) -> None:
-    """Raises:
-    InputError: the file system of `folder` has no room for the maps of so many images."""
+    """Whether the maps of so many images have room where `folder` is.
+
+    Raises:
+        InputError: they have not.
+    """
     side, device = model.config.image_size, next(model.parameters()).device
     maps = model.encoder_maps(torch.zeros(1, 3, side, side, device=device)).to("cpu", torch.bfloat16)
     folder.mkdir(parents=True, exist_ok=True)

@@ -69,11 +69,7 @@ def read_texts(
     state = None if checkpoints is None else checkpoints.latest()
     if (steps == 0 and not minutes) or (state is not None and state["stage"] != "reading"):
         return
-    found: dict[bool, set[Text]] = {False: set(), True: set()}
-    for question, answer, entities, absent, perspective in zip(*(rows[column] for column in COLUMNS)):
-        names_of = tuple(entity["phrase"] for entity in entities)
-        found[perspective > 2].add((question, first_sentences(answer, sentences), names_of, tuple(absent)))
-    texts, told = sorted(found[False]), sorted(found[True])
+    texts, told = texts_of(rows, (1, 2), sentences), texts_of(rows, (3, 4), sentences)
     if not texts:
         return
     kinds: dict[tuple[int, int, bool], list[Text]] = {}
@@ -128,6 +124,16 @@ Text = tuple[
 ]  # question, answer, and the entities that are there and that are not
 
 
+def texts_of(rows: Rows, perspectives: Sequence[int], sentences: int = 0) -> list[Text]:
+    """The different questions and answers of some perspectives, in a fixed order; answers up to so many sentences (0: all)."""
+    found: set[Text] = set()
+    for question, answer, entities, absent, perspective in zip(*(rows[column] for column in COLUMNS)):
+        if perspective in perspectives:
+            names = tuple(entity["phrase"] for entity in entities)
+            found.add((question, first_sentences(answer, sentences), names, tuple(absent)))
+    return sorted(found)
+
+
 def exchange_names(text: Text, names: Sequence[str], rng: np.random.Generator) -> Text:
     """The same question and answer about other entities, drawn from `names` without repeats."""
     question, answer, phrases, absent = text
@@ -144,19 +150,23 @@ def exchange_names(text: Text, names: Sequence[str], rng: np.random.Generator) -
 
 def text_loss(model: Mimo, loss: MimoLoss, texts: list[Text]) -> Tensor:
     """The loss of answers to questions without an image."""
-    conversation, language = model.conversation(), model.language_model
-    encoded = []
-    for question, answer, phrases, absent in texts:
-        points, boxes = [(0, 0, 1)] * question.count("<point>"), [(0, 0, 1, 1)] * question.count("<box>")
-        encoded.append(conversation.encode(question, ANYWHERE, points, boxes, answer, named_in(phrases, absent)))
-    device = next(model.parameters()).device
-    questions = collate_questions(encoded, [0] * len(texts), model.tokenizer.pad_token_id).to(device)
+    language, questions = model.language_model, encode_texts(model, texts)
     embeddings = tell_phrases(model, questions, texts)
     states = language.states(embeddings, questions.attention_mask)
     logits = language.logits(states[:, :-1][questions.labels[:, 1:] != IGNORE])
     no_masks = logits.new_zeros(0, 1, 1)
     prediction = Prediction(logits, no_masks, logits.new_zeros(0), model.align(questions, states))
     return loss(prediction, Targets(questions.labels, no_masks.bool()))
+
+
+def encode_texts(model: Mimo, texts: Sequence[Text]) -> QuestionBatch:
+    """Questions and answers as a batch, without images."""
+    conversation, encoded = model.conversation(), []
+    for question, answer, phrases, absent in texts:
+        points, boxes = [(0, 0, 1)] * question.count("<point>"), [(0, 0, 1, 1)] * question.count("<box>")
+        encoded.append(conversation.encode(question, ANYWHERE, points, boxes, answer, named_in(phrases, absent)))
+    device = next(model.parameters()).device
+    return collate_questions(encoded, [0] * len(texts), model.tokenizer.pad_token_id).to(device)
 
 
 def tell_phrases(model: Mimo, questions: QuestionBatch, texts: list[Text]) -> Tensor:

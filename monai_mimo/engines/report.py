@@ -209,7 +209,7 @@ def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if vqa:
         out += [_tile("closed accuracy", vqa, "closed_accuracy"), _tile("open recall", vqa, "open_recall")]
     if summary["moved_prompt"]["pairs"]:
-        pairs = f"right in the pairs of {summary['moved_prompt']['pairs']}"
+        pairs = f"in {summary['moved_prompt']['pairs']} pairs of questions"
         out.append(("prompt followed", shown(summary["moved_prompt"]["accuracy"]), pairs))
     if summary["calibration"]["phrases"]:
         out.append(("ECE", shown(summary["calibration"]["ece"]), "of the score against IoU > 0.5"))

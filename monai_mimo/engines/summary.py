@@ -60,7 +60,7 @@ def summarise(
         **_grounding(grounded, resamples, seed),
         "vqa": _vqa([record for record in records if record["vqa"] is not None], resamples, seed),
         "text": _texts(records),
-        "moved_prompt": moved_prompt_accuracy(_prompted(grounded))._asdict(),
+        "moved_prompt": moved_prompt_accuracy(prompted(grounded))._asdict(),
         "absent_entities": absent_entities(_naming(grounded)),
         "calibration": calibration(records, temperature),
         "questions": len(records),
@@ -145,7 +145,7 @@ def _texts(records: Sequence[Record]) -> dict[str, Any]:
     return out
 
 
-def _prompted(records: Iterable[Record]) -> list[PromptedAnswer]:
+def prompted(records: Iterable[Record]) -> list[PromptedAnswer]:
     """Questions of perspective II with one prompt and one answer."""
     return [
         PromptedAnswer(

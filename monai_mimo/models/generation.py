@@ -16,6 +16,8 @@ from transformers import (
     LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
 )
 from transformers.generation.streamers import BaseStreamer
 
@@ -30,7 +32,7 @@ class Generated(NamedTuple):
 
     Attributes:
         ids: [Q, L]; probabilities: [Q, L], what the model gave each token, whatever the grammar left it to choose from.
-        states: [Q, L, H], the last hidden state at each token, those of `<SEG>` above all.
+        states: [Q, L, H], the last hidden state at each token; zero at a last one that is no `<SEG>`, since no token follows it.
     """
 
     ids: Tensor
@@ -122,6 +124,18 @@ class _Notes(LogitsProcessor):
         return allowed
 
 
+class _Enough(StoppingCriteria):
+    """Stops at `max_tokens`, or one token later where an answer's last is `<SEG>`, whose state is there once the token after
+    it is asked for."""
+
+    def __init__(self, max_tokens: int, seg: int) -> None:
+        self.max_tokens, self.seg = max_tokens, seg
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: object) -> Tensor:
+        enough = input_ids.shape[1] >= self.max_tokens and not bool((input_ids[:, -1] == self.seg).any())
+        return torch.full((len(input_ids),), enough, device=input_ids.device)
+
+
 class _Streamer(BaseStreamer):
     """Hands on the tokens that `transformers` puts, but for the prompt, which it puts first, and what is past `max_tokens`."""
 
@@ -181,9 +195,9 @@ def write(
             inputs_embeds=embeddings,
             attention_mask=attention_mask,
             logits_processor=LogitsProcessorList([notes]),
+            stopping_criteria=StoppingCriteriaList([_Enough(max_tokens, tokenizer.convert_tokens_to_ids(SEG))]),
             generation_config=GenerationConfig(
-                # One token more than wanted: the state of a last <SEG> is there once the token after it was asked for.
-                max_new_tokens=max_tokens + 1,
+                max_new_tokens=max_tokens + 1,  # see _Enough
                 do_sample=False,
                 repetition_penalty=1.0,  # whatever the checkpoint's own generation_config.json says
                 use_cache=True,
@@ -192,10 +206,11 @@ def write(
                 **fixed,
             ),
             streamer=None if on_tokens is None else _Streamer(on_tokens, max_tokens),
+            synced_gpus=False,  # of a sharded model too: while it answers it is whole (`engines.WholeWeights`)
         )
     finally:
         hook.remove()
-    # The first state read the question, and the state at the end token, the last, is never asked for.
+    # The first state read the question.
     read = [*states[1:], torch.zeros_like(states[0])]
     length = min(ids.shape[1], max_tokens)
     return Generated(

@@ -135,8 +135,9 @@ def load_weights(
     adapter_apart = (folder / ADAPTER_WEIGHTS).exists()
     if adapter_apart:
         adapter = read_state(folder / ADAPTER_WEIGHTS)
-        expected = get_peft_model_state_dict(model.language_model.model, save_embedding_layers=False)
-        check_state(folder / ADAPTER_WEIGHTS, adapter, expected)
+        # Without the embeddings, which `peft` counts in by itself where tokens were added.
+        expected_adapter = get_peft_model_state_dict(model.language_model.model, save_embedding_layers=False)
+        check_state(folder / ADAPTER_WEIGHTS, adapter, expected_adapter)
         set_peft_model_state_dict(model.language_model.model, adapter)
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     for name, tensor in state.items():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from monai_mimo.data.dataset import Augment, Batch, MimoSegDataset, collate, rows_by_image
+from monai_mimo.data.dataset import Augment, Batch, MimoSegDataset, collate, first_sentences, mirror_of, rows_by_image
 from monai_mimo.data.order import Draw, TrainingOrder
 from monai_mimo.data.prompts import BOX_TOP_LEFT, PADDING, POSITIVE
 from monai_mimo.data.steps import StepLoader, Steps
@@ -145,3 +145,36 @@ def test_steps_are_the_same_from_wherever_they_start(nano: Mimo, rows: FakeRows,
 
 def test_rows_by_image(rows: FakeRows) -> None:
     assert rows_by_image(rows) == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (0, "It is the <p> liver </p> <SEG>. It makes bile. It is large."),
+        (1, "It is the <p> liver </p> <SEG>."),
+        (2, "It is the <p> liver </p> <SEG>. It makes bile."),
+        (9, "It is the <p> liver </p> <SEG>. It makes bile. It is large."),
+    ],
+)
+def test_answers_are_cut_after_whole_sentences(count: int, expected: str) -> None:
+    assert first_sentences("It is the <p> liver </p> <SEG>. It makes bile. It is large.", count) == expected
+
+
+def test_no_mask_is_cut_off() -> None:
+    answer = (
+        "I see two. One is the <p> liver </p> <SEG>. It is large. Below lies the <p> spleen </p> <SEG>. It is small."
+    )
+    assert first_sentences(answer, 1) == answer.removesuffix(" It is small.")
+
+
+@pytest.mark.parametrize(
+    ("modality", "question", "expected"),
+    [
+        ("endoscopy", "Where is the polyp?", (True, True)),
+        ("ultrasound", "Where is the nerve?", (True, False)),
+        ("ultrasound", "Where is the left kidney?", (False, False)),
+        ("CT", "Where is the liver?", (False, False)),
+    ],
+)
+def test_images_are_mirrored_where_anatomy_allows(modality: str, question: str, expected: tuple[bool, bool]) -> None:
+    assert mirror_of([{"question": question, "answer": "Here.", "modality": modality}]) == expected

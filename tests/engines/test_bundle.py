@@ -92,6 +92,8 @@ def test_evaluating_writes_table_predictions_and_panels(trained: Path, dataset: 
     records = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     assert [r["id"] for r in records] == rows["id"]
     assert {p.stem for p in (out / "panels").iterdir()} == set(rows["modality"])
+    assert "best, median, worst" in (out / "report.html").read_text()
+    assert metrics["about"]["preset"] == "nano"
     assert "perspective II" in result.stdout + result.stderr
 
 

@@ -128,6 +128,27 @@ def test_move_never_pushes_a_mask_out() -> None:
         assert moved.sum() > 0.4 * mask.sum()
 
 
+def test_bent_and_mirrored_images_keep_their_masks() -> None:
+    move = RandMove(prob=1.0, bend=0.03)
+    move.set_random_state(1)
+    mask = torch.zeros(1, 64, 64, dtype=torch.bool)
+    mask[:, 10:50, 30:44] = True
+    for _ in range(10):
+        moved, moved_masks = move(mask.float().expand(3, -1, -1), mask, (True, True))
+        assert ((moved[0] >= 0.5) == moved_masks[0]).all()
+
+
+def test_mirroring_reaches_all_eight_and_only_what_is_allowed() -> None:
+    move = RandMove(prob=0.0)
+    move.set_random_state(0)
+    image = torch.arange(9.0).view(1, 3, 3).expand(3, -1, -1)
+    none = torch.zeros(0, 3, 3, dtype=torch.bool)
+    seen = {tuple(move(image, none, (True, True))[0][0].flatten().tolist()) for _ in range(200)}
+    assert len(seen) == 8
+    seen = {tuple(move(image, none, (True, False))[0][0].flatten().tolist()) for _ in range(50)}
+    assert seen == {tuple(image[0].flatten().tolist()), tuple(image[0].flip(1).flatten().tolist())}
+
+
 @pytest.mark.parametrize("prob", [0.0])
 def test_move_can_be_off(prob: float) -> None:
     image, mask = torch.rand(3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool)
