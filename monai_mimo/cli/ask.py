@@ -47,6 +47,8 @@ def ask(options: argparse.Namespace) -> None:
     image = MedicalImage.open(options.image, plane=options.plane, modality=options.modality)
     image.check_slice(options.slice)
     predictor = MimoPredictor.from_pretrained(options.weights)
+    if options.weights is None:
+        print("weights: {weights} (preset {preset})".format(**predictor.model_info), file=sys.stderr)
     predictor.set_image(image, options.slice)
     answer = predictor.ask(options.question, points, boxes)
 

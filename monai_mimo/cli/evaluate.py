@@ -44,7 +44,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Check what can be checked at once, then work in one or several processes."""
     if options.dataset is None and not options.zero_shot:
-        raise InputError("mimo evaluate", "no set", "DIR or --zero-shot NAME=PATH")
+        raise InputError("DIR", "no set", "a built set, or --zero-shot NAME=PATH")
     for name, least in (("images", 1), ("images_per_batch", 1), ("max_tokens", 1), ("resamples", 0), ("processes", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
@@ -56,9 +56,8 @@ def evaluate(options: argparse.Namespace) -> None:
     from ..mimoseg import parse_source
 
     options.zero_shot = [parse_source(text) for text in options.zero_shot]
-    for folder in folders(options):
-        if (folder / "metrics.json").exists() and not options.force:
-            raise OutputError(folder, "a finished report", "a new name, or --force")
+    if not options.force and all((folder / "metrics.json").exists() for folder in folders(options)):
+        raise OutputError(options.out, "a finished report", "a new name, or --force")
     try:
         if options.processes == 1:
             work(0, options)
@@ -138,7 +137,8 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     from ..engines import evaluate as evaluate_rows
     from ..mimoseg import load_mimoseg
     from ..mimoseg.zero_shot import build_zero_shot, load_zero_shot, published_as
-    from ..models.weights import default_weights_dir, load_weights
+    from ..models.default_weights import default_weights_dir
+    from ..models.weights import load_weights
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("ignite").setLevel(logging.WARNING)
@@ -157,6 +157,9 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     idist.barrier()
 
     def run(rows: Any, out: Path, dataset: str, split: str) -> dict[str, Any]:
+        about = about_run(network, weights, dataset, split)
+        if not options.force and (out / "metrics.json").exists():  # before this run of several sets was ended
+            return finished_summary(out, about)
         if options.images is not None:
             rows = some_images(rows, options.images)
         return evaluate_rows(
@@ -170,7 +173,7 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
             resamples=options.resamples,
             seed=options.seed,
             temperature=options.temperature,
-            about=about_run(network, weights, dataset, split),
+            about=about,
         )
 
     if options.dataset is not None:
@@ -187,6 +190,18 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
         print(NOTICE, file=sys.stderr)
     if options.processes == 1:  # `idist.spawn` ends what it began
         leave_processes()
+
+
+def finished_summary(out: Path, about: dict[str, str]) -> dict[str, Any]:
+    """The figures of a report that is there.
+
+    Raises:
+        OutputError: it is about something else.
+    """
+    summary = json.loads((out / "metrics.json").read_text())
+    if summary["about"] != about:
+        raise OutputError(out, f"a finished report about {summary['about']}", "a new name, or --force")
+    return summary
 
 
 GROUNDING = {"F1": "f1", "Dice": "dice", "IoU": "iou"}

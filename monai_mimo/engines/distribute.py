@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import ignite.distributed as idist
+import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import nn
@@ -26,7 +27,7 @@ def distribute(model: Mimo, strategy: str = "ddp") -> nn.Module:
             every parameter, and the model itself is changed (`fully_shard`).
 
     Raises:
-        InputError: there is no such strategy; a model in four bits is to be sharded.
+        InputError: there is no such strategy; a model in four bits is to be sharded; torch is too old for FSDP2.
     """
     if strategy not in STRATEGIES:
         raise InputError("strategy", repr(strategy), f"one of {', '.join(STRATEGIES)}")
@@ -37,6 +38,8 @@ def distribute(model: Mimo, strategy: str = "ddp") -> nn.Module:
         return idist.auto_model(model, find_unused_parameters=True)
     if any(not p.dtype.is_floating_point for p in model.parameters()):
         raise InputError("strategy", "fsdp with four_bit", "ddp, for every process holds the model in four bits")
+    if not hasattr(FSDPModule, "reset_iter_state"):  # which `WholeWeights` needs
+        raise InputError("strategy", f"fsdp with torch {torch.__version__}", "torch 2.14 or later, or ddp")
     for tensor in model.state_dict().values():  # as DDP does by itself
         dist.broadcast(tensor, 0)
     mesh = init_device_mesh(idist.device().type, (idist.get_world_size(),))
@@ -61,6 +64,7 @@ class WholeWeights:
     each at its own pace. Nothing is done for a model that is not sharded."""
 
     def __init__(self, network: nn.Module) -> None:
+        self.network = network
         self.sharded = [m for m in network.modules() if isinstance(m, FSDPModule)]
 
     def attach(self, engine: Engine) -> None:
@@ -73,6 +77,9 @@ class WholeWeights:
             module.unshard()
 
     def shard(self, _: Engine) -> None:
+        if isinstance(self.network, FSDPModule):
+            # Forget in which order layers were used as well: it foretells what the next backward pass gathers, and differs
+            # between processes that wrote answers of different lengths.
+            self.network.reset_iter_state()
         for module in self.sharded:
-            module.reshard()
             module.set_reshard_after_forward(not isinstance(module, Mimo), recurse=False)

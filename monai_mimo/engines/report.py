@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import ignite.distributed as idist
 from datasets import Dataset as Rows
@@ -65,7 +66,7 @@ class EvaluationReport:
         about: Mapping[str, str] | None = None,
     ) -> None:
         self.output_dir, self.rows_per_panel = Path(output_dir), rows_per_panel
-        self.results = results
+        self.results, self.has_own = results, results is None
         self.resamples, self.seed, self.temperature = resamples, seed, temperature
         self.about = dict(about or {})
         self.summary: dict[str, Any] = {}
@@ -76,8 +77,8 @@ class EvaluationReport:
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def start(self, engine: Engine) -> None:
-        if self.results is None:
-            self.results = Results(self.output_dir, {})
+        if self.has_own:
+            self.results = Results(self.output_dir, {"run": uuid4().hex})
 
     def collect(self, engine: Engine) -> None:
         assert self.results is not None

@@ -46,6 +46,7 @@ class TimeBudget:
 
     def stop(self, engine: Engine) -> None:
         """End the run if the time is over."""
+        self(0)  # what was done since the last step, such as a validation, took time too
         if self.spent >= self.seconds:
             engine.terminate()
 

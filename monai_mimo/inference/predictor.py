@@ -21,6 +21,7 @@ from ..models.weights import fingerprint, load_weights
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer
+from .domain import Domain, summary
 from .grounding import ground
 from .streaming import TextStream
 
@@ -47,6 +48,7 @@ class MimoPredictor:
             model.language_model.compile_config = CompileConfig()
         self.model_info = {"preset": model.config.preset, "weights": weights}
         self.conversation = model.conversation()
+        self.domain: Domain | None = None  # what the images of training were like
         self._features: ImageFeatures | None = None
 
     @classmethod
@@ -60,7 +62,9 @@ class MimoPredictor:
             folder = default_weights_dir()
             if not folder.exists():
                 raise WeightsError("weights", f"none in {folder}", "`make train` to have run, or --weights DIR")
-        return cls(load_weights(folder), f"{Path(folder).name}@{fingerprint(folder)}", device)
+        predictor = cls(load_weights(folder), f"{Path(folder).name}@{fingerprint(folder)}", device)
+        predictor.domain = Domain.load(Path(folder))
+        return predictor
 
     def set_image(
         self, image: str | Path | np.ndarray | MedicalImage, slice: int | None = None, modality: str | None = None
@@ -86,6 +90,7 @@ class MimoPredictor:
         self._resize = SquareResize(*pixels.shape[:2], self.model.config.image_size)
         with torch.no_grad():
             self._features = self.model.encode(self._resize.image(pixels)[None].to(self.device))
+        self._unlike = None if self.domain is None else self.domain.distance(summary(self._features)).item()
 
     def ask(
         self,
@@ -124,6 +129,8 @@ class MimoPredictor:
             stream.finish()
         [(text, entities)] = ground(self.model, answers, [self._resize])
         warnings = [f"uncertain: {e.phrase} (score {e.score:.2f})" for e in entities if e.score < UNSURE]
+        if self._unlike is not None and self._unlike > 1:
+            warnings.append(f"this image is unlike those of training ({self._unlike:.1f} times the limit)")
         return Answer(
             text, entities, (h, w), self._slice, self._modality, self._spacing, warnings, dict(self.model_info)
         )

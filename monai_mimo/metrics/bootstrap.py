@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 LEVEL, RESAMPLES = 0.95, 1000
-AT_ONCE = 10_000_000  # draws that are held in memory
+AT_ONCE = 2_000_000  # numbers that are held in memory
 
 
 def bootstrap_ratios(
@@ -34,7 +34,7 @@ def bootstrap_ratios(
     if patients < 2:
         return out
     rng = np.random.default_rng(seed)
-    rows = max(1, AT_ONCE // patients)
+    rows = max(1, AT_ONCE // (patients * figures))
     ratios = []
     for start in range(0, resamples, rows):
         drawn = rng.integers(0, patients, (min(rows, resamples - start), patients))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -89,13 +89,12 @@ def _kept(field: str, intervals: Mapping[str, Any]) -> list[float] | None:
     return intervals.get(field) if field in WITH_INTERVAL else None
 
 
-def shown(value: float, interval: list[float] | None = None) -> str:
-    """ "0.812 (0.77-0.85)", "0.812", or "-" for nan."""
-    if math.isnan(value):
+def shown(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """ "0.812 (0.77-0.85)", "0.812", or "-" for what is not defined."""
+    if value is None or math.isnan(value):
         return "-"
-    if interval is None or any(math.isnan(bound) for bound in interval):
-        return f"{value:.3f}"
-    return f"{value:.3f} ({interval[0]:.2f}-{interval[1]:.2f})"
+    bounds = [bound for bound in interval or () if bound is not None and not math.isnan(bound)]
+    return f"{value:.3f} ({bounds[0]:.2f}-{bounds[1]:.2f})" if len(bounds) == 2 else f"{value:.3f}"
 
 
 def format_table(result: Mapping[str, Any]) -> str:

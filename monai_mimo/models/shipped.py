@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from .weights import ADAPTER_WEIGHTS, WEIGHTS, load_weights, replace_folder
+from .weights import ADAPTER_WEIGHTS, CONFIG, WEIGHTS, load_weights, replace_folder
 
 
 def ship(folder: Path, out: Path) -> Path:
@@ -28,5 +28,6 @@ def ship(folder: Path, out: Path) -> Path:
                 tensors = load_file(new / name)
                 half = {k: t.half() if t.dtype in (torch.float32, torch.bfloat16) else t for k, t in tensors.items()}
                 save_file(half, new / name, metadata={"format": "pt"})
+                (new / name).chmod((new / CONFIG).stat().st_mode)  # for everyone who installs the package
         replace_folder(new, out)
     return out

@@ -71,6 +71,15 @@ def test_held_out_sets_in_their_published_layouts(
         assert {r["perspective"] for r in records} <= {1, 2}
     assert "Skin lesion, 206" in capsys.readouterr().out
 
+    # Ended before the fourth set: the same command asks that one again and leaves the others.
+    text = (out / "zero_shot.md").read_text()
+    (out / "zero_shot.md").unlink()
+    (out / "REFUGE" / "metrics.json").unlink()
+    stamp = (out / "SLAKE" / "metrics.json").stat().st_mtime_ns
+    assert evaluate(nano_weights, out, *options) == 0
+    assert (out / "zero_shot.md").read_text() == text
+    assert (out / "SLAKE" / "metrics.json").stat().st_mtime_ns == stamp
+
 
 def test_a_built_set(nano_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = find_record("gamma")

@@ -230,9 +230,11 @@ def test_nothing_answered_is_an_error_after_the_report(model: Mimo, weights: Pat
 
 def test_the_handler_needs_no_results_of_its_own(model: Mimo, tmp_path: Path) -> None:
     rows = small_set(images=2)
+    Results(tmp_path, {}).add([{"row": 99}])  # what some other run has left
     report = EvaluationReport(tmp_path, resamples=0)
     GroundingEvaluator("cpu", evaluation_loader(model, rows, 2), model, rows, val_handlers=[report]).run()
     assert report.summary["overall"]["interval"] == {}
+    assert report.summary["questions"] == len(rows)
     assert re.search(r"overall +\| +10", (tmp_path / "metrics.md").read_text())
 
 
