@@ -156,6 +156,8 @@ async def add_image(
 ) -> dict[str, Any]:
     """Add an image to the studies, under a new name that is no path."""
     app = app_instance()
+    if isinstance(app.datastore(), Pacs):
+        raise HTTPException(400, "the studies are on a DICOMweb server: store images there")
     info = json_object("params", params, app.limits.max_params_kb)
     endings = tuple(e.replace("*", "") for e in app.datastore()._extensions)
     path = await upload(file, app.uploads, endings)
