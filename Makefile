@@ -1,6 +1,7 @@
 # make train            phantom data -> data set -> training -> evaluation; the weights become the default of `mimo ask`
 # make train DATA=DIR   the same on the labelled sets found in DIR
 # make app              the MONAI Label app with phantom studies, for 3D Slicer and OHIF: http://127.0.0.1:PORT
+# make train-small DATA=DIR   the shipped weights anew: `lite`, about an hour and a half, and with SMALL=1 `small` after it
 # make test / make lint / make docs
 # VENV=DIR uses another virtual environment than .venv.
 
@@ -21,7 +22,14 @@ STUDIES ?= runs/app/studies
 # Threads that wait must not take the cores from other work on the machine; alone, training is as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: train app test lint format docs clean
+LITE_MINUTES ?= 50
+# How often images of a set are drawn relative to others; for sets of your own: SHARES={}
+SHARES ?= {'endoscopy_polyp': 1.6, 'chest_xray_lung': 0.7}
+TIMED := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml']"
+SMALL_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/small.yaml']"
+VISION := image_encoder', 'neck', 'prompt_encoder', 'mask_decoder', 'input_aligner', 'presence
+
+.PHONY: train train-small app test lint format docs clean
 
 train: $(READY)
 	@mkdir -p $(RUN)
@@ -44,6 +52,22 @@ app: $(READY)
 	@test -e $(STUDIES) || $(BIN)/python -c "from monai_mimo.phantom.studies import write_studies; write_studies('$(STUDIES)')"
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m monailabel.main start_server --app monailabel_app --studies $(STUDIES) \
 		--host 127.0.0.1 --port $(PORT) $(if $(WEIGHTS),--conf weights $(WEIGHTS))
+
+# The image side is that of `make train` at first; all four perspectives, stronger augmentation and more time follow.
+train-small: $(READY)
+	@test -n "$(DATA)" || { echo "make train-small needs DATA=DIR, a folder of labelled sets" >&2; exit 2; }
+	@test -d $(RUN)/weights || $(MAKE) train DATA=$(DATA)
+	@mkdir -p $(RUN)-small
+	@test -d $(RUN)-small/dataset || $(BIN)/mimo build --data $(DATA) --split $(SPLIT) --out $(RUN)-small/dataset
+	$(BIN)/python -m monai.bundle run training --bundle_root bundles/mimo --dataset_dir $(RUN)-small/dataset $(TIMED) \
+		--preset lite --output_dir $(RUN)-small/lite --minutes $(LITE_MINUTES) \
+		--image_shares "$(SHARES)" --start_from "{'$(RUN)/weights': ['$(VISION)']}"
+ifdef SMALL
+	$(BIN)/python -m monai.bundle run training --bundle_root bundles/mimo --dataset_dir $(RUN)-small/dataset $(SMALL_CONFIGS) \
+		--lite $(RUN)-small/lite/weights --output_dir $(RUN)-small/small
+endif
+	$(BIN)/python benchmarks/real_quality.py --dataset $(RUN)-small/dataset --out $(RUN)-small/quality \
+		--weights $(RUN)-small/$(if $(SMALL),small,lite)/weights
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -36,7 +36,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
-from monai_mimo.mimoseg.assemble import SplitWriter
+from monai_mimo.mimoseg.assemble import RowWriter
 from monai_mimo.mimoseg.build_case import SCHEMA
 from monai_mimo.mimoseg.partial import Partial
 from monai_mimo.mimoseg.runners import on_processes
@@ -44,7 +44,7 @@ from monai_mimo.mimoseg.runners import on_processes
 PARTS = ("speed", "memory", "million", "resume")
 WORKERS = 2
 LABELS = {1: "liver", 2: "spleen", 3: "left kidney"}
-ROWS = 1_000_000
+ROWS, FILES = 1_000_000, 8
 
 
 def write_volumes(root: Path, count: int, shape: tuple[int, int, int], seed: int = 0) -> SourceSpec:
@@ -110,7 +110,7 @@ def decompress(file: Path) -> int:
 
 def speed(folder: Path) -> list[str]:
     """Rows of the table."""
-    shape, count = (384, 384, 60), 12
+    shape, count = (384, 384, 60), 40
     spec = write_volumes(folder / "speed", count, shape)
     files = sorted(spec.path.glob("*Tr/*.nii.gz"))
     small = write_volumes(folder / "warm", 2, (32, 32, 8))
@@ -160,13 +160,18 @@ def write_million(folder: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 24), dtype=np.uint8)).save(buffer, "PNG")
     images = pa.array([{"bytes": buffer.getvalue(), "path": None}] * len(table), SCHEMA.field("image").type)
     table = table.set_column(SCHEMA.get_field_index("image"), SCHEMA.field("image"), images)
-    writer = SplitWriter(folder / "million" / "train")
-    while writer.rows < ROWS:
-        part = table.slice(0, min(len(table), ROWS - writer.rows))
-        ids = pa.array([f"{writer.rows + n:016x}-0" for n in range(len(part))])
-        part = part.set_column(0, SCHEMA.field("id"), ids).cast(SCHEMA).combine_chunks()
-        writer.add_case(iter(part.to_batches()))
-    writer.close()
+    (folder / "million" / "train").mkdir(parents=True)
+    rows = 0
+    for number in range(FILES):
+        writer = RowWriter(folder / "million" / "train" / f"data-{number:05d}.arrow")
+        while rows < ROWS * (number + 1) // FILES:
+            part = table.slice(0, min(len(table), ROWS * (number + 1) // FILES - rows))
+            ids = pa.array([f"{rows + n:016x}-0" for n in range(len(part))])
+            part = part.set_column(0, SCHEMA.field("id"), ids).cast(SCHEMA).combine_chunks()
+            for batch in part.to_batches():
+                writer.add(batch)
+            rows += len(part)
+        writer.close()
 
 
 def status(name: str) -> int:

@@ -25,7 +25,7 @@ class Targets:
 
 
 class MimoLoss(nn.Module):
-    """Weighted sum of the parts; `parts` holds their last values, unweighted, for the log.
+    """Weighted sum of the parts; `parts` holds their last values as tensors, unweighted, for the log.
 
     Args:
         text, bce, dice: weights as published for LISA (Lai et al. 2024) and GLaMM (Rasheed et al. 2024).
@@ -60,25 +60,34 @@ class MimoLoss(nn.Module):
             "presence": presence,
         }
         self.dice = DiceLoss(sigmoid=True)
-        self.parts: dict[str, float] = {}
+        self.parts: dict[str, Tensor] = {}
 
-    def forward(self, prediction: Prediction, targets: Targets) -> Tensor:
-        """The loss of a batch; its mask parts are zero for a batch without masks."""
-        parts = {"text": self._text(prediction.text_logits.float(), targets.labels)}
+    def forward(self, prediction: Prediction, targets: Targets, totals: Tensor | None = None) -> Tensor:
+        """The loss of a batch; its mask parts are zero for a batch without masks.
+
+        Args:
+            totals: `count` of the global batch that this one is a part of: the loss is then the part's share, and the
+                shares of all parts add up to the loss of the global batch. (The contrastive part compares within a part.)
+        """
+        own = count(targets).to(targets.labels.device)
+        totals = own if totals is None else totals.to(own.device)
+        of_answers, of_masks = (own[:2] / totals[:2].clamp(min=1)).float()
+        parts = {"text": self._text(prediction.text_logits.float(), targets.labels) * of_answers}
         if len(targets.masks):
             masks = targets.masks[:, None].float()
             logits = prediction.mask_logits[:, None].float()
             logits = F.interpolate(logits, masks.shape[-2:], mode="bilinear")
-            parts["bce"] = F.binary_cross_entropy_with_logits(logits, masks)
-            parts["dice"] = self.dice(logits, masks)
-            parts["score"] = F.mse_loss(prediction.scores.float(), _iou(logits.detach() > 0, targets.masks[:, None]))
+            parts["bce"] = F.binary_cross_entropy_with_logits(logits, masks) * of_masks
+            parts["dice"] = self.dice(logits, masks) * of_masks
+            iou = _iou(logits.detach() > 0, targets.masks[:, None])
+            parts["score"] = F.mse_loss(prediction.scores.float(), iou) * of_masks
         else:  # keep the mask decoder in the graph, so that every process of a distributed run reduces its gradient
             parts["bce"] = prediction.mask_logits.sum() + prediction.scores.sum()
-        if prediction.alignment is not None and len(prediction.alignment.logits):
-            parts["alignment"] = _contrastive(*prediction.alignment)
+        if prediction.alignment is not None:
+            parts["alignment"] = _contrastive(*prediction.alignment) * of_answers
         if prediction.presence_logits is not None and targets.presence is not None:
-            parts["presence"] = _balanced(prediction.presence_logits.float(), targets.presence)
-        self.parts = {name: value.detach().item() for name, value in parts.items()}
+            parts["presence"] = _balanced(prediction.presence_logits.float(), targets.presence, totals[2:].float())
+        self.parts = {name: value.detach() for name, value in parts.items()}
         return torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
 
     def _text(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -92,18 +101,26 @@ class MimoLoss(nn.Module):
         return (weights[answered] * loss).sum() / len(labels)
 
 
+def count(targets: Targets) -> Tensor:
+    """What the parts of the loss are means over, float64 [5]: answers, masks, and words of each kind of `PRESENCE`."""
+    words = [0 if targets.presence is None else int((targets.presence == kind).sum()) for kind in PRESENCE]
+    return torch.tensor([len(targets.labels), len(targets.masks), *words], dtype=torch.float64)
+
+
 def _contrastive(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean negative log of the softmax that targets [K, P] get together, over rows of logits [K, P]."""
+    """Mean negative log of the softmax that targets [K, P] get together, over rows of logits [K, P]; zero without rows."""
+    if len(logits) == 0:
+        return logits.sum()
     logits = logits.float()
     return (logits.logsumexp(1) - logits.masked_fill(~targets, -torch.inf).logsumexp(1)).mean()
 
 
-def _balanced(logits: Tensor, presence: Tensor) -> Tensor:
+def _balanced(logits: Tensor, presence: Tensor, totals: Tensor) -> Tensor:
     """Cross-entropy of logits [Q, I, 3], the mean over the kinds of words that there are of the mean over the words of
-    each, since few words name something, and of those few what is not there."""
+    each (as many as `totals` [3] says), since few words name something, and of those few what is not there."""
     losses = F.cross_entropy(logits.flatten(0, 1), presence.flatten(), ignore_index=IGNORE, reduction="none")
-    means = [losses[presence.flatten() == kind].mean() for kind in PRESENCE if (presence == kind).any()]
-    return torch.stack(means).mean() if means else logits.sum() * 0
+    sums = torch.stack([losses[presence.flatten() == kind].sum() for kind in PRESENCE])
+    return (sums / totals.clamp(min=1)).sum() / (totals > 0).sum().clamp(min=1)
 
 
 def _iou(a: Tensor, b: Tensor) -> Tensor:

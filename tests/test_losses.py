@@ -38,7 +38,7 @@ def test_untrained_values() -> None:
     assert loss.parts["dice"] == pytest.approx(1 - 2 * 16 / (32 + 32), abs=1e-4)
     assert loss.parts["score"] == 0  # no logit is above zero, so nothing is covered
     assert loss.parts["text"] == pytest.approx(text)
-    assert total.item() == pytest.approx(text + 2 * 0.693147 + 0.5 * loss.parts["dice"], abs=1e-5)
+    assert total.item() == pytest.approx(text + 2 * 0.693147 + 0.5 * loss.parts["dice"].item(), abs=1e-5)
 
 
 def test_perfect_masks() -> None:

@@ -2,7 +2,7 @@
 
 from .augment import RandMove, rand_intensity
 from .medical_image import MedicalImage
-from .prompts import sample_box, sample_point
+from .prompts import PromptTarget, sample_box, sample_point
 from .reading import read_grid
 from .resize import SquareResize
 from .slices import select_slices
@@ -10,6 +10,7 @@ from .window import WindowByModalityd, window
 
 __all__ = [
     "MedicalImage",
+    "PromptTarget",
     "RandMove",
     "SquareResize",
     "WindowByModalityd",

@@ -9,10 +9,25 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import MimoError
-from . import app, ask, build, catalogue, example, export, phantom, questions, review, stats, use
+from . import (
+    app,
+    ask,
+    build,
+    catalogue,
+    evaluate,
+    example,
+    export,
+    merge,
+    phantom,
+    plan,
+    questions,
+    review,
+    stats,
+    use,
+)
 from .common import NOTICE
 
-COMMANDS = (ask, phantom, catalogue, questions, build, stats, review, export, use, example, app)
+COMMANDS = (ask, phantom, catalogue, questions, build, stats, review, evaluate, export, use, merge, example, plan, app)
 
 
 class Parser(argparse.ArgumentParser):

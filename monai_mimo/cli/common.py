@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from ..errors import InputError, OutputError
@@ -23,6 +24,22 @@ def numbers(option: str, text: str, counts: tuple[int, ...]) -> tuple[float, ...
         expected = " or ".join(str(count) for count in counts)
         raise InputError(option, repr(text), f"{expected} numbers with commas between")
     return values
+
+
+def add_bases(parser: argparse.ArgumentParser) -> None:
+    """The options that say where the frozen models are now that weights were trained on."""
+    for option, what in (
+        ("llm", "language model"),
+        ("image-encoder", "image encoder"),
+        ("seg-encoder", "SAM checkpoint"),
+    ):
+        help_text = f"the {what} that DIR was trained on, if it is not where it was then"
+        parser.add_argument(f"--{option}", metavar="PATH", type=Path, help=help_text)
+
+
+def given_bases(options: argparse.Namespace) -> dict[str, Path | None]:
+    """What was given for `add_bases`, as `load_weights` takes it."""
+    return {"llm": options.llm, "image_encoder": options.image_encoder, "seg_encoder": options.seg_encoder}
 
 
 def check_output(path: Path, force: bool) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .common import add_bases, given_bases
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """The options."""
     parser = commands.add_parser("use", help="make a weights folder the default of `mimo ask`")
     parser.add_argument("weights", metavar="DIR", type=Path)
+    add_bases(parser)
     parser.set_defaults(run=use)
 
 
@@ -18,13 +21,16 @@ def use(options: argparse.Namespace) -> None:
     import shutil
     import tempfile
 
-    from ..models.weights import default_weights_dir, load_weights, replace_folder
+    from ..models.default_weights import chosen_weights_dir
+    from ..models.weights import load_weights, move_bases, replace_folder
 
-    load_weights(options.weights)  # refuse a damaged one
-    target = default_weights_dir()
+    bases = given_bases(options)
+    load_weights(options.weights, **bases)  # refuse a damaged one
+    target = chosen_weights_dir()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         new = Path(folder) / target.name
         shutil.copytree(options.weights, new)
+        move_bases(new, **bases)
         replace_folder(new, target)
     print(f"default weights: {target} (from {options.weights})")

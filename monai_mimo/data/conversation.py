@@ -104,7 +104,8 @@ class Conversation:
                 question_ids += words
                 is_word += [True] * len(words)
                 presence += present
-        before = [self.tokenizer.bos_token_id, *self._ids("USER:"), *self._ids(IMAGE) * self.image_tokens]
+        begin = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]  # Qwen has none
+        before = [*begin, *self._ids("USER:"), *self._ids(IMAGE) * self.image_tokens]
         after = self._ids("ASSISTANT:")
         prompt_ids = [*before, *question_ids, *after]
         answer_ids = [] if answer is None else [*self._ids(answer), self.tokenizer.eos_token_id]

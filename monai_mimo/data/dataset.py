@@ -5,114 +5,154 @@ Questions about one image share its features, so the costly encoder runs once fo
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset as Rows
-from monai.data import CacheDataset, DataLoader
+from datasets import Image
+from monai.data import CacheDataset
 from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
-from torch.utils.data import WeightedRandomSampler
 
 from ..mimoseg.rle import decode_rle
-from ..transforms.augment import RandMove, rand_intensity
+from ..transforms.augment import MIRRORS, RandMove, rand_color, rand_intensity
 from ..transforms.prompts import sample_box, sample_point
 from ..transforms.resize import SquareResize
 from .collate import QuestionBatch, collate_questions
 from .conversation import Conversation, EncodedQuestion
+from .feature_cache import EncoderMaps, FeatureCache, image_key
+from .order import SET, Draw
 from .prompts import BOX_TOP_LEFT
+from .tokenizer import SEG
 
 
 @dataclass
 class Item:
-    """One image [3, S, S] in 0..1, its distinct masks bool [K, S, S], and questions about it.
+    """One image [3, S, S] in 0..1 or what the encoders made of it, its distinct masks bool [K, S, S], and questions about it.
 
     `entities[q]` are the masks of question q's answer in order; `rows[q]` is its row in the built set.
+    `mirror` says whether the image may be mirrored left to right, and up to down.
     """
 
-    image: Tensor
+    image: Tensor | EncoderMaps
     masks: Tensor
     questions: list[EncodedQuestion]
     entities: list[list[int]]
     rows: list[int]
+    mirror: tuple[bool, bool] = (False, False)
 
 
 @dataclass
 class Batch:
-    """B images [B, 3, S, S], Q questions about them, and the masks bool [M, S, S] of all `<SEG>` in order."""
+    """B images [B, 3, S, S] or what the encoders made of them, Q questions about them, and the masks bool [M, S, S] of all
+    `<SEG>` in order. One that is not `counted` only keeps step with other processes (`order.Share`)."""
 
-    images: Tensor
+    images: Tensor | EncoderMaps
     questions: QuestionBatch
     masks: Tensor
     rows: list[int]
+    counted: bool = True
 
 
 class LoadItem(Transform):
-    """Row numbers of one image -> `Item`: decode image and masks, bring both to the model's square, encode the text."""
+    """Row numbers of one image -> `Item`: decode image and masks, bring both to the model's square, encode the text. With
+    `features` the image is not decoded, and its maps are read instead."""
 
-    def __init__(self, rows: Rows, conversation: Conversation, image_size: int, *, with_answers: bool) -> None:
-        self.rows, self.conversation, self.image_size = rows, conversation, image_size
-        self.with_answers = with_answers
+    def __init__(
+        self,
+        rows: Rows,
+        conversation: Conversation,
+        image_size: int,
+        *,
+        with_answers: bool,
+        sentences: int = 0,
+        features: FeatureCache | None = None,
+    ) -> None:
+        self.rows = rows if features is None else rows.cast_column("image", Image(decode=False))
+        self.conversation, self.image_size = conversation, image_size
+        self.with_answers, self.sentences, self.features = with_answers, sentences, features
 
     def __call__(self, indices: Sequence[int]) -> Item:
         rows = [self.rows[i] for i in indices]
-        pixels = np.asarray(rows[0]["image"].convert("RGB"))
-        resize = SquareResize(*pixels.shape[:2], self.image_size)
+        image: Tensor | EncoderMaps
+        if self.features is None:
+            pixels = np.asarray(rows[0]["image"].convert("RGB"))
+            shape = pixels.shape[:2]
+            resize = SquareResize(*shape, self.image_size)
+            image = resize.image(pixels)
+        else:
+            shape = tuple(rows[0]["size"])
+            resize = SquareResize(*shape, self.image_size)
+            image = self.features[image_key(rows[0]["image"]["bytes"])]
         masks: dict[str, dict] = {}
         questions, entities = [], []
         for row in rows:
-            answer = row["answer"] if self.with_answers else None
+            answer = first_sentences(row["answer"], self.sentences) if self.with_answers else None
             prompts = row["points"], row["boxes"]
-            questions.append(self.conversation.encode(row["question"], resize, *prompts, answer, named_in(row)))
+            named = named_in((entity["phrase"] for entity in row["entities"]), row["absent"])
+            questions.append(self.conversation.encode(row["question"], resize, *prompts, answer, named))
             for entity in row["entities"]:
                 masks.setdefault(entity["mask"]["counts"], entity["mask"])
             entities.append([list(masks).index(e["mask"]["counts"]) for e in row["entities"]])
         decoded = [decode_rle(mask) for mask in masks.values()]
-        stack = np.stack(decoded) if decoded else np.zeros((0, *pixels.shape[:2]), dtype=bool)
-        return Item(resize.image(pixels), resize.masks(stack), questions, entities, list(indices))
+        stack = np.stack(decoded) if decoded else np.zeros((0, *shape), dtype=bool)
+        return Item(image, resize.masks(stack), questions, entities, list(indices), mirror_of(rows))
 
 
-def named_in(row: Mapping[str, Any]) -> dict[str, bool]:
-    """The entities that a row's question may name, and whether each is there."""
-    return {**{e["phrase"]: True for e in row["entities"]}, **dict.fromkeys(row["absent"], False)}
+def named_in(phrases: Iterable[str], absent: Iterable[str]) -> dict[str, bool]:
+    """The entities that a question may name, and whether each is there."""
+    return {**dict.fromkeys(phrases, True), **dict.fromkeys(absent, False)}
 
 
-class PickQuestions(Randomizable, Transform):
-    """Keep `count` random questions of an item."""
+def first_sentences(answer: str, count: int) -> str:
+    """The first `count` sentences of an answer, and further ones up to its last mask; all of it for 0."""
+    sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", answer)
+    with_masks = [n for n, sentence in enumerate(sentences, start=1) if SEG in sentence]
+    return " ".join(sentences[: max([count, *with_masks])] if count else sentences)
 
-    def __init__(self, count: int) -> None:
-        self.count = count
 
-    def __call__(self, item: Item) -> Item:
-        picked = self.R.permutation(len(item.questions))[: self.count]
-        return replace(
-            item,
-            questions=[item.questions[i] for i in picked],
-            entities=[item.entities[i] for i in picked],
-            rows=[item.rows[i] for i in picked],
-        )
+def mirror_of(rows: Sequence[Mapping[str, Any]]) -> tuple[bool, bool]:
+    """How the image of `rows` may be mirrored: as its modality allows, and not if left or right is said of it."""
+    sided = any(re.search(r"\b(left|right)\b", f"{row['question']} {row['answer']}", re.IGNORECASE) for row in rows)
+    return (False, False) if sided else MIRRORS.get(rows[0].get("modality", ""), (False, False))
 
 
 class Augment(Randomizable, Transform):
     """Move the image and its masks, change its intensity, and point anew: a click or box is drawn from the moved mask,
-    so a model never sees the same prompt twice."""
+    so a model never sees the same prompt twice.
 
-    def __init__(self) -> None:
-        self.move, self.intensity = RandMove(), rand_intensity()
+    Args:
+        image: false only points anew, and leaves the image as the encoders saw it.
+        strong: change more, for long training.
+    """
+
+    def __init__(self, *, image: bool = True, strong: bool = False) -> None:
+        self.image = image
+        self.move = RandMove(prob=0.9, degrees=20, shift=0.1, scale=0.25, bend=0.02) if strong else RandMove()
+        self.intensity = rand_intensity(strong)
+        self.color = rand_color() if strong else None
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Augment:
         super().set_random_state(seed, state)
         self.move.set_random_state(state=self.R)
         self.intensity.set_random_state(state=self.R)
+        if self.color is not None:
+            self.color.set_random_state(state=self.R)
         return self
 
     def __call__(self, item: Item) -> Item:
-        image, masks = self.move(item.image, item.masks)
-        image = torch.as_tensor(np.asarray(self.intensity(image))).clamp(0, 1)
+        image, masks = item.image, item.masks
+        if self.image:
+            assert isinstance(image, Tensor)
+            image, masks = self.move(image, masks, item.mirror)
+            if self.color is not None and not torch.equal(image[0], image[1]):
+                image = self.color(image)
+            image = torch.as_tensor(np.asarray(self.intensity(image))).clamp(0, 1)
         questions = [self._point_anew(q, e, masks.numpy()) for q, e in zip(item.questions, item.entities)]
         return replace(item, image=image, masks=masks, questions=questions)
 
@@ -145,33 +185,41 @@ def collate(items: Sequence[Item], pad_id: int, *, generate: bool = False) -> Ba
     image_index = [b for b, item in enumerate(items) for _ in item.questions]
     questions = [q for item in items for q in item.questions]
     masks = [item.masks[entity] for item in items for entities in item.entities for entity in entities]
+    images: Tensor | EncoderMaps
+    if isinstance(items[0].image, EncoderMaps):
+        images = EncoderMaps.stack([item.image for item in items])  # type: ignore[misc]
+    else:
+        images = torch.stack([item.image for item in items])  # type: ignore[misc]
     return Batch(
-        images=torch.stack([item.image for item in items]),
+        images=images,
         questions=collate_questions(questions, image_index, pad_id, generate=generate),
-        masks=torch.stack(masks) if masks else torch.zeros(0, *items[0].image.shape[1:], dtype=torch.bool),
+        masks=torch.stack(masks) if masks else items[0].masks.new_zeros(0, *items[0].masks.shape[1:]),
         rows=[row for item in items for row in item.rows],
     )
 
 
 def rows_by_image(rows: Rows) -> list[list[int]]:
-    """Row numbers grouped by image, in the order of the first row of each."""
-    groups: dict[str, list[int]] = {}
-    for number, image_id in enumerate(rows["image_id"]):
-        groups.setdefault(image_id, []).append(number)
+    """Row numbers grouped by image, in the order of the first row of each; images of two sets are two."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    several = SET in getattr(rows, "column_names", ())
+    sets = rows[SET] if several else repeat("")
+    for number, image in enumerate(zip(sets, rows["image_id"])):
+        groups.setdefault(image, []).append(number)
     return list(groups.values())
 
 
 class MimoSegDataset(CacheDataset):
-    """Images of a built set with their questions.
+    """Images of a built set with all their questions, in order.
 
     Args:
         rows: from `load_mimoseg`.
         conversation: how texts become tokens.
         image_size: S of the model.
-        questions_per_image: how many random ones an item holds; none: all of them, in order.
-        augment: see `Augment`.
+        sentences: cut answers after so many (see `first_sentences`); 0 does not.
         with_answers: false for generation, where a question may then fill more of the context.
-        cache: keep decoded images in memory (for sets of up to some thousand images).
+        cache: how many decoded images are kept in memory.
+        augment: what `drawn` gives; see `Augment`.
+        features: read what the encoders made of the images from here, instead of the images.
     """
 
     def __init__(
@@ -180,56 +228,36 @@ class MimoSegDataset(CacheDataset):
         conversation: Conversation,
         image_size: int,
         *,
-        questions_per_image: int | None = None,
-        augment: bool = False,
+        sentences: int = 0,
         with_answers: bool = True,
-        cache: bool = True,
+        cache: int = 0,
+        augment: Augment | None = None,
+        features: FeatureCache | None = None,
     ) -> None:
-        steps: list[Transform] = [LoadItem(rows, conversation, image_size, with_answers=with_answers)]
-        if questions_per_image is not None:
-            steps.append(PickQuestions(questions_per_image))
-        if augment:
-            steps.append(Augment())
-        groups = rows_by_image(rows)
+        load = LoadItem(
+            rows, conversation, image_size, with_answers=with_answers, sentences=sentences, features=features
+        )
         super().__init__(
-            groups,
-            Compose(steps, map_items=False),
-            cache_rate=1.0 if cache else 0.0,
+            rows_by_image(rows),
+            Compose([load], map_items=False),
+            cache_num=0 if features is not None else cache,
             num_workers=0,
             progress=False,
             copy_cache=False,
+            runtime_cache=True,  # an image is decoded when it is first wanted
         )
-        self.rows = rows
+        self.rows, self.augment = rows, augment
 
-
-def make_loader(
-    dataset: MimoSegDataset,
-    pad_id: int,
-    images_per_batch: int,
-    *,
-    balanced: bool = False,
-    generate: bool = False,
-    workers: int = 0,
-) -> DataLoader:
-    """A loader of `Batch`es, in the order of the set or, `balanced`, at random and with each modality of each source as
-    often as any other."""
-
-    def collate_items(items: Sequence[Item]) -> Batch:
-        return collate(items, pad_id, generate=generate)
-
-    return DataLoader(
-        dataset,
-        batch_size=images_per_batch,
-        sampler=balanced_sampler(dataset.rows) if balanced else None,
-        num_workers=workers,
-        collate_fn=collate_items,
-    )
-
-
-def balanced_sampler(rows: Rows) -> WeightedRandomSampler:
-    """Draws images of a set, with replacement, as many as there are."""
-    firsts = [numbers[0] for numbers in rows_by_image(rows)]
-    sources, modalities = rows["source"], rows["modality"]
-    kinds = [(sources[n], modalities[n]) for n in firsts]
-    counts = Counter(kinds)
-    return WeightedRandomSampler([1 / counts[kind] for kind in kinds], len(kinds))
+    def drawn(self, draw: Draw) -> Item:
+        """An image with the questions that a `TrainingOrder` drew, changed at random."""
+        item = self[draw.image]
+        item = replace(
+            item,
+            questions=[item.questions[i] for i in draw.questions],
+            entities=[item.entities[i] for i in draw.questions],
+            rows=[item.rows[i] for i in draw.questions],
+        )
+        if self.augment is None:
+            return item
+        self.augment.set_random_state(draw.seed)
+        return self.augment(item)

@@ -34,6 +34,14 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     return add_special_tokens(fast)
 
 
+def placeholder_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+    """A tokenizer of `vocabulary` meaningless words and MIMO's tokens, to build a model by its sizes alone."""
+    words = {word: number for number, word in enumerate([PAD, BOS, EOS, *(f"word{n}" for n in range(vocabulary - 3))])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token=PAD))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD)
+    return add_special_tokens(fast)
+
+
 def add_special_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """Add MIMO's tokens to a language model's own tokenizer; those that it has already stay as they are."""
     tokenizer.add_special_tokens({"additional_special_tokens": _added_tokens()})

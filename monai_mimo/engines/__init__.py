@@ -1,39 +1,74 @@
 """Training and evaluation by MONAI's Ignite engines; the bundle's configs name what is exported here."""
 
+from .align_images import align_images
+from .checkpoints import Checkpoints
+from .distribute import WholeWeights, distribute
+from .evaluation import about_run, evaluate, identity_of, join_processes, leave_processes
+from .evaluation_data import evaluation_loader
 from .evaluator import GroundingEvaluator, grounding_metrics
-from .handlers import BestWeights, GradientClip, LastCheckpoint, NanGuard, Progress, RandomState
+from .features import encode_once
+from .handlers import BestWeights, GradientClip, NanGuard, Progress
 from .history import History, TensorBoardOverlays
 from .language import read_texts
 from .report import EvaluationReport
+from .results import Results
+from .run import run_training
 from .setup import (
     adam,
-    evaluation_loader,
+    load_sets,
+    perspective_weights,
     prepare_batch,
+    prepare_model,
+    rows_hash,
     rows_that_fit,
     some_images,
     tokenizer_for,
     training_loader,
     warmup_cosine,
 )
+from .state import RandomState, TrainedParts
+from .take_over import take_over
+from .time_budget import TimeBudget, timed
+from .trainer import MimoTrainer
 
 __all__ = [
     "BestWeights",
+    "Checkpoints",
     "EvaluationReport",
     "GradientClip",
     "GroundingEvaluator",
     "History",
-    "LastCheckpoint",
+    "MimoTrainer",
     "NanGuard",
     "Progress",
     "RandomState",
+    "Results",
     "TensorBoardOverlays",
+    "TimeBudget",
+    "TrainedParts",
+    "WholeWeights",
+    "about_run",
     "adam",
+    "align_images",
+    "distribute",
+    "encode_once",
+    "evaluate",
     "evaluation_loader",
     "grounding_metrics",
+    "identity_of",
+    "join_processes",
+    "leave_processes",
+    "load_sets",
+    "perspective_weights",
     "prepare_batch",
+    "prepare_model",
     "read_texts",
+    "rows_hash",
     "rows_that_fit",
+    "run_training",
     "some_images",
+    "take_over",
+    "timed",
     "tokenizer_for",
     "training_loader",
     "warmup_cosine",

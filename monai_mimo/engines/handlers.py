@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-import random
 from pathlib import Path
-from typing import Any
 
 import ignite.distributed as idist
-import numpy as np
-import torch
 from datasets import Dataset as Rows
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
@@ -19,6 +15,7 @@ from tqdm import tqdm
 from ..errors import DataError
 from ..models import Mimo
 from ..models.weights import save_weights
+from .state import gathered
 
 
 class GradientClip:
@@ -46,7 +43,7 @@ class NanGuard:
     def __call__(self, engine: Engine) -> None:
         loss = engine.state.output["loss"].item()
         if not math.isfinite(loss):
-            ids = [self.rows[number]["id"] for number in engine.state.batch.rows]
+            ids = [self.rows[number]["id"] for number in engine.state.output["rows"]]
             raise DataError(
                 f"training step {engine.state.iteration}", f"a loss of {loss} for samples {ids}", "a finite one"
             )
@@ -76,31 +73,18 @@ class Progress:
         self.bar.update()
 
 
-class LastCheckpoint:
-    """After each epoch, write FOLDER/last.pt: model, optimizer, scheduler, random state, and the trainer's step.
+class BestWeights:
+    """Write the weights folder whenever validation is at its best; attach it to the evaluator.
 
-    MONAI's `CheckpointSaver` cannot hold the trainer it is attached to when a config makes both, and replaces a file in place.
+    Args:
+        network: whose weights.
+        folder: where to; what stands there is replaced.
+        latest: write it after each validation, not at the best alone: what was chosen on no images can be measured on
+            all of them.
     """
 
-    def __init__(self, folder: str | Path, parts: dict[str, Any]) -> None:
-        self.folder, self.parts = folder, parts
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        if idist.get_rank() == 0:
-            state = {name: part.state_dict() for name, part in {**self.parts, "trainer": engine}.items()}
-            new = Path(self.folder) / ".last.pt"
-            torch.save(state, new)
-            new.replace(Path(self.folder) / "last.pt")
-
-
-class BestWeights:
-    """Write the weights folder whenever validation is at its best; attach it to the evaluator."""
-
-    def __init__(self, network: Mimo, folder: str | Path) -> None:
-        self.network, self.folder, self.best = network, folder, -math.inf
+    def __init__(self, network: Mimo, folder: str | Path, latest: bool = False) -> None:
+        self.network, self.folder, self.best, self.latest = network, folder, -math.inf, latest
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.COMPLETED, self)
@@ -108,25 +92,14 @@ class BestWeights:
     def __call__(self, engine: Engine) -> None:
         name = engine.state.key_metric_name
         value = engine.state.metrics[name]
-        if value > self.best and idist.get_rank() == 0:
+        if self.latest or value > self.best:
             self.best = value
-            save_weights(self.network, self.folder, validation={name: value})
+            state = gathered(self.network.state_dict())
+            if idist.get_rank() == 0:
+                save_weights(self.network, self.folder, state, validation={name: value})
 
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best}
 
-class RandomState:
-    """The states of all random generators, for a checkpoint."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "python": random.getstate(),
-            "numpy": np.random.get_state(),  # noqa: NPY002 - MONAI's transforms draw from it
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        random.setstate(state["python"])
-        np.random.set_state(state["numpy"])  # noqa: NPY002
-        torch.set_rng_state(state["torch"])
-        if state["cuda"]:
-            torch.cuda.set_rng_state_all(state["cuda"])
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.best = state["best"]

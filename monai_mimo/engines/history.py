@@ -11,7 +11,6 @@ import numpy as np
 from ignite.engine import Engine, Events
 from torch.utils.tensorboard import SummaryWriter
 
-from ..losses import MimoLoss
 from ..visualize import curves, overlay, phrase_colors
 
 
@@ -20,12 +19,11 @@ class History:
 
     Args:
         folder: history.json and curves.png go there after each epoch.
-        loss: whose parts are kept.
         evaluator: whose `grounding` metric is kept.
     """
 
-    def __init__(self, folder: str | Path, loss: MimoLoss, evaluator: Engine) -> None:
-        self.folder, self.loss, self.evaluator = Path(folder), loss, evaluator
+    def __init__(self, folder: str | Path, evaluator: Engine) -> None:
+        self.folder, self.evaluator = Path(folder), evaluator
         self.values: dict[str, list[tuple[int, float]]] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -37,7 +35,7 @@ class History:
         self.values.setdefault(name, []).append((step, value))
 
     def step(self, engine: Engine) -> None:
-        for name, value in self.loss.parts.items():
+        for name, value in engine.state.output["parts"].items():
             self._add(f"{name} loss", engine.state.iteration, value)
 
     def validated(self, engine: Engine, evaluator: Engine) -> None:
@@ -68,14 +66,12 @@ class TensorBoardOverlays:
 
     def __init__(self, log_dir: str | Path, count: int = 8) -> None:
         self.log_dir, self.count = str(log_dir), count
-        self.validations = 0
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.ITERATION_COMPLETED(once=1), self)
 
     def __call__(self, engine: Engine) -> None:
-        self.validations += 1
-        out = engine.state.output
+        out, epoch = engine.state.output, engine.state.epoch
         with SummaryWriter(self.log_dir) as writer:
             for number, (row, text, entities) in enumerate(zip(out["rows"], out["texts"], out["entities"])):
                 if number == self.count:
@@ -88,5 +84,5 @@ class TensorBoardOverlays:
                     row["boxes"],
                 )
                 tag = f"validation/{number}"
-                writer.add_image(tag, picture, self.validations, dataformats="HWC")
-                writer.add_text(tag, f"{row['question']} -> {text}", self.validations)
+                writer.add_image(tag, picture, epoch, dataformats="HWC")
+                writer.add_text(tag, f"{row['question']} -> {text}", epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -12,18 +13,34 @@ from ignite.engine import Engine
 from torch import Tensor, nn
 
 from ..data.collate import IGNORE, QuestionBatch, collate_questions
+from ..data.dataset import first_sentences, named_in
 from ..losses import MimoLoss, Targets
 from ..models import Mimo
 from ..models.mimo import Prediction
 from ..transforms.resize import SquareResize
+from .checkpoints import Checkpoints
 from .handlers import Progress
 from .setup import warmup_cosine
+from .state import GeneratorState, TrainedParts
+from .time_budget import TimeBudget, timed
 
 COLUMNS = ("question", "answer", "entities", "absent", "perspective")
 ANYWHERE = SquareResize(1, 1, 1)  # no image is read, so prompts need no place
 
 
-def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rate: float, batch: int = 64) -> None:
+def read_texts(
+    model: Mimo,
+    rows: Rows,
+    loss: MimoLoss,
+    steps: int,
+    learning_rate: float,
+    batch: int = 64,
+    *,
+    minutes: float = 0,
+    knowledge: float = 0,
+    sentences: int = 0,
+    checkpoints: Checkpoints | None = None,
+) -> None:
     """Train the LLM on the questions and answers of `rows` without their images, for `steps` batches.
 
     The published LLM can read before it sees its first image. One that starts from nothing learns from images to guess a
@@ -33,16 +50,26 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
 
     What shall be learned is to take names as they are told, whatever they are: so names are exchanged at random for others of
     the set, and texts with few and with many names, or with absent ones, are drawn equally often.
+
+    Every process reads the same and comes to the same.
+
+    Args:
+        model: what of its language side is trainable is trained.
+        rows: of a built set.
+        loss: of the model.
+        steps: how many batches; `minutes`, if not 0, are what counts instead.
+        learning_rate: of Adam.
+        batch: texts in each.
+        knowledge: the part of the batches that are made of perspectives III and IV, half as many texts and with their own names,
+            since what they tell would be wrong with others.
+        sentences: cut answers after so many (`data.dataset.first_sentences`).
+        checkpoints: go on where the reading was stopped (unless `minutes` count); there is nothing to do once they are of the
+            training that follows.
     """
-    if steps == 0:
+    state = None if checkpoints is None else checkpoints.latest()
+    if (steps == 0 and not minutes) or (state is not None and state["stage"] != "reading"):
         return
-    texts: list[Text] = sorted(
-        {
-            (question, answer, tuple(entity["phrase"] for entity in entities), tuple(absent))
-            for question, answer, entities, absent, perspective in zip(*(rows[column] for column in COLUMNS))
-            if perspective in (1, 2)  # the knowledge in III and IV would be wrong with exchanged names
-        }
-    )
+    texts, told = texts_of(rows, (1, 2), sentences), texts_of(rows, (3, 4), sentences)
     if not texts:
         return
     kinds: dict[tuple[int, int, bool], list[Text]] = {}
@@ -51,17 +78,20 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
     groups, names = list(kinds.values()), sorted({name for text in texts for name in (*text[2], *text[3])})
     rng = np.random.default_rng(0)
 
-    def draw() -> Text:
-        group = groups[rng.integers(len(groups))]
-        return exchange_names(group[rng.integers(len(group))], names, rng)
+    def draw() -> list[Text]:
+        if told and rng.random() < knowledge:
+            return [told[rng.integers(len(told))] for _ in range(batch // 2)]
+        chosen = [groups[rng.integers(len(groups))] for _ in range(batch)]
+        return [exchange_names(group[rng.integers(len(group))], names, rng) for group in chosen]
 
     language = nn.ModuleList(m for m in (model.language_model, model.phrase_of_seg, model.presence) if m is not None)
     parameters = [p for p in language.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, learning_rate)
-    schedule = warmup_cosine(optimizer, steps)
+    budget = TimeBudget(minutes) if minutes else None
+    schedule = timed(optimizer, budget) if budget else warmup_cosine(optimizer, steps)
 
     def step(engine: Engine, _: object) -> dict[str, Tensor]:
-        value = text_loss(model, loss, [draw() for _ in range(batch)])
+        value = text_loss(model, loss, draw())
         optimizer.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -71,12 +101,37 @@ def read_texts(model: Mimo, rows: Rows, loss: MimoLoss, steps: int, learning_rat
 
     reader = Engine(step)
     Progress("reading texts").attach(reader)
-    reader.run(range(steps), max_epochs=1)
+    if budget:
+        budget.attach(reader)
+        reader.run(range(10), max_epochs=10**6)  # until the time is over
+        return
+    if checkpoints is not None:
+        parts = {
+            "model": TrainedParts(model),
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "texts": GeneratorState(rng),
+        }
+        if checkpoints.go_on(reader, "reading", parts) == steps:
+            return
+        checkpoints.watch(reader, "reading", parts)
+    with checkpoints.obeying() if checkpoints is not None else nullcontext():
+        reader.run(range(steps), max_epochs=1)
 
 
 Text = tuple[
     str, str, tuple[str, ...], tuple[str, ...]
 ]  # question, answer, and the entities that are there and that are not
+
+
+def texts_of(rows: Rows, perspectives: Sequence[int], sentences: int = 0) -> list[Text]:
+    """The different questions and answers of some perspectives, in a fixed order; answers up to so many sentences (0: all)."""
+    found: set[Text] = set()
+    for question, answer, entities, absent, perspective in zip(*(rows[column] for column in COLUMNS)):
+        if perspective in perspectives:
+            names = tuple(entity["phrase"] for entity in entities)
+            found.add((question, first_sentences(answer, sentences), names, tuple(absent)))
+    return sorted(found)
 
 
 def exchange_names(text: Text, names: Sequence[str], rng: np.random.Generator) -> Text:
@@ -95,20 +150,23 @@ def exchange_names(text: Text, names: Sequence[str], rng: np.random.Generator) -
 
 def text_loss(model: Mimo, loss: MimoLoss, texts: list[Text]) -> Tensor:
     """The loss of answers to questions without an image."""
-    conversation, language = model.conversation(), model.language_model
-    encoded = []
-    for question, answer, phrases, absent in texts:
-        points, boxes = [(0, 0, 1)] * question.count("<point>"), [(0, 0, 1, 1)] * question.count("<box>")
-        named = {**dict.fromkeys(phrases, True), **dict.fromkeys(absent, False)}
-        encoded.append(conversation.encode(question, ANYWHERE, points, boxes, answer, named))
-    device = next(model.parameters()).device
-    questions = collate_questions(encoded, [0] * len(texts), model.tokenizer.pad_token_id).to(device)
+    language, questions = model.language_model, encode_texts(model, texts)
     embeddings = tell_phrases(model, questions, texts)
     states = language.states(embeddings, questions.attention_mask)
     logits = language.logits(states[:, :-1][questions.labels[:, 1:] != IGNORE])
     no_masks = logits.new_zeros(0, 1, 1)
     prediction = Prediction(logits, no_masks, logits.new_zeros(0), model.align(questions, states))
     return loss(prediction, Targets(questions.labels, no_masks.bool()))
+
+
+def encode_texts(model: Mimo, texts: Sequence[Text]) -> QuestionBatch:
+    """Questions and answers as a batch, without images."""
+    conversation, encoded = model.conversation(), []
+    for question, answer, phrases, absent in texts:
+        points, boxes = [(0, 0, 1)] * question.count("<point>"), [(0, 0, 1, 1)] * question.count("<box>")
+        encoded.append(conversation.encode(question, ANYWHERE, points, boxes, answer, named_in(phrases, absent)))
+    device = next(model.parameters()).device
+    return collate_questions(encoded, [0] * len(texts), model.tokenizer.pad_token_id).to(device)
 
 
 def tell_phrases(model: Mimo, questions: QuestionBatch, texts: list[Text]) -> Tensor:

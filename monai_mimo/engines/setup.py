@@ -2,51 +2,118 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Iterable, Mapping, Sequence
 
+import ignite.distributed as idist
 import numpy as np
+import torch
 from datasets import Dataset as Rows
-from monai.data import DataLoader
+from datasets import concatenate_datasets
 from torch import device as Device
 from torch import nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase, get_cosine_schedule_with_warmup
 
-from ..data.dataset import Batch, MimoSegDataset, make_loader, rows_by_image
+from ..data.dataset import Augment, Batch, MimoSegDataset, rows_by_image
+from ..data.feature_cache import FeatureCache
+from ..data.order import SET, TrainingOrder
+from ..data.steps import StepLoader, Steps
 from ..data.tokenizer import train_tokenizer
 from ..errors import InputError
 from ..losses import Targets
+from ..mimoseg import load_mimoseg
 from ..models import Mimo, MimoConfig
+from ..models.four_bit import in_four_bits
+from ..models.pretrained import pretrained_tokenizer
 from ..transforms.resize import SquareResize
+from .take_over import take_over
 
 logger = logging.getLogger(__name__)
 
 
 def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model that is trained from scratch, learned from the questions and answers of `rows`."""
+    """The tokenizer of the pretrained language model, or for one that is trained from scratch, a tokenizer learned from the
+    questions and answers of `rows`."""
+    if config.language_model.source is not None:
+        return pretrained_tokenizer(config.language_model.source)
     texts = {f"USER: {question} ASSISTANT: {answer}" for question, answer in zip(rows["question"], rows["answer"])}
     return train_tokenizer(sorted(texts), config.language_model.vocabulary)
 
 
+def load_sets(folders: Mapping[str, str], split: str, perspective: int | None = None) -> Rows:
+    """The rows of several built sets, with a column `set` that says which one each is of.
+
+    Args:
+        folders: by name; see `load_mimoseg`, also for the errors.
+    """
+    parts = {name: load_mimoseg(folder, split, perspective) for name, folder in folders.items()}
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    return concatenate_datasets([rows.add_column(SET, [name] * len(rows)) for name, rows in parts.items()])
+
+
 def training_loader(
-    model: Mimo, rows: Rows, images_per_batch: int, questions_per_image: int, workers: int = 0
-) -> DataLoader:
-    """Random, balanced, augmented batches with answers."""
+    model: Mimo,
+    rows: Rows,
+    *,
+    images_per_batch: int,
+    global_batch: int,
+    questions_per_image: int,
+    seed: int = 0,
+    balanced: bool = False,
+    set_weights: Mapping[str, float] | None = None,
+    perspective_weights: Mapping[int, float] | None = None,
+    image_shares: Mapping[str, float] | None = None,
+    length_window: int = 1,
+    augment_images: bool = True,
+    features: FeatureCache | None = None,
+    memory_gb: float = 4.0,
+    workers: int = 0,
+) -> StepLoader:
+    """The share of this process of each step.
+
+    Args:
+        images_per_batch ... image_shares, length_window: see `TrainingOrder`.
+        augment_images: move images and change their intensity; prompts are drawn anew in any case.
+        features: of the images, instead of the images (`encode_once`).
+        memory_gb: of this process and its workers, for decoded images; those that have no place are decoded each time.
+        workers: processes that load ahead.
+
+    Raises:
+        InputError: a feature cache together with augmented images, which it does not hold.
+    """
+    if features is not None and augment_images:
+        raise InputError(
+            "feature_cache", "augment_images: true", "augment_images: false, for it holds images as they are"
+        )
+    side = model.config.image_size
     dataset = MimoSegDataset(
         rows,
         model.conversation(),
-        model.config.image_size,
-        questions_per_image=questions_per_image,
-        augment=True,
+        side,
+        cache=int(memory_gb * 1e9) // max(workers, 1) // (4 * 3 * side**2 + 4 * side**2),  # an image, and four masks
+        augment=Augment(image=augment_images, strong=model.config.training.strong_augmentation),
+        sentences=model.config.training.answer_sentences,
+        features=features,
     )
-    return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, balanced=True, workers=workers)
-
-
-def evaluation_loader(model: Mimo, rows: Rows, images_per_batch: int) -> DataLoader:
-    """All questions of all images in order, without answers."""
-    dataset = MimoSegDataset(rows, model.conversation(), model.config.image_size, with_answers=False, cache=False)
-    return make_loader(dataset, model.tokenizer.pad_token_id, images_per_batch, generate=True)
+    order = TrainingOrder(
+        rows,
+        dataset.data,
+        images_per_batch=images_per_batch,
+        global_batch=global_batch,
+        questions_per_image=questions_per_image,
+        seed=seed,
+        balanced=balanced,
+        set_weights=set_weights,
+        perspective_weights=perspective_weights,
+        image_shares=image_shares,
+        window=length_window,
+    )
+    steps = Steps(dataset, order, model.tokenizer.pad_token_id, idist.get_rank(), idist.get_world_size())
+    return StepLoader(steps, workers)
 
 
 def some_images(rows: Rows, count: int) -> Rows:
@@ -83,17 +150,65 @@ def rows_that_fit(rows: Rows, model: Mimo, *, with_answers: bool = True) -> Rows
     return rows.select(fitting)
 
 
+def perspective_weights(config: MimoConfig) -> dict[int, float] | None:
+    """Those of a preset, where it prefers some perspectives to others."""
+    shares = config.training.perspective_shares
+    return dict(enumerate(shares, start=1)) if len(set(shares)) > 1 else None
+
+
+def rows_hash(rows: Rows) -> str:
+    """Names what a run learns from: the questions and answers, and what they are about."""
+    digest = hashlib.sha256()
+    for values in zip(*(rows[name] for name in ("id", "question", "answer"))):
+        digest.update("\0".join(values).encode())
+    return digest.hexdigest()[:16]
+
+
+def prepare_model(
+    model: Mimo,
+    device: Device | str,
+    start_from: Mapping[str, Sequence[str]] | None = None,
+    frozen: Iterable[str] = (),
+    activation_checkpointing: bool = False,
+    four_bit: bool = False,
+) -> Mimo:
+    """The model as it is trained, on its device.
+
+    Args:
+        start_from: weights folders, and the parts to be taken over from each (`take_over`).
+        frozen: parts that get no gradient besides those that are frozen already, e.g. "mask_decoder".
+        activation_checkpointing: the language model forgets the activations of its layers and computes them again in the
+            backward pass.
+        four_bit: see `four_bit.in_four_bits`, also for the errors.
+
+    Raises:
+        InputError: it has no such part.
+    """
+    for folder, parts in (start_from or {}).items():
+        take_over(model, folder, parts)
+    for part in frozen:
+        module = getattr(model, part, None)
+        if not isinstance(module, nn.Module):
+            raise InputError("frozen", repr(part), f"of {', '.join(name for name, _ in model.named_children())}")
+        module.requires_grad_(False)
+    if activation_checkpointing:
+        model.language_model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+    return (in_four_bits(model) if four_bit else model).to(device)
+
+
 def prepare_batch(batch: Batch, device: Device | str | None = None, non_blocking: bool = False, **_: object) -> tuple:
     """A batch as MONAI's trainer takes it: (inputs, targets, args, kwargs)."""
-    questions = batch.questions.to(device or "cpu", non_blocking)
+    device = device or "cpu"
+    questions = batch.questions.to(device, non_blocking)
     masks = batch.masks.to(device, non_blocking=non_blocking)
-    images = batch.images.to(device, non_blocking=non_blocking)
+    images = batch.images.to(device, torch.float32, non_blocking)
     return images, Targets(questions.labels, masks, questions.presence), (), {"questions": questions}
 
 
 def adam(model: nn.Module, learning_rate: float, encoder_learning_rate: float) -> Adam:
     """Adam over what is trainable, with a rate of its own for encoders that are not frozen."""
     groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    model = getattr(model, "module", model)  # without the wrapper of a distributed run
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             groups[name.startswith(("image_encoder.", "segmentation_encoder."))].append(parameter)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Thread
 
 import numpy as np
 import torch
-from transformers.generation.streamers import BaseStreamer
+from transformers import CompileConfig
 
 from ..data.collate import collate_questions
 from ..data.conversation import Point
 from ..errors import InputError, WeightsError
 from ..models import Mimo
+from ..models.default_weights import default_weights_dir
 from ..models.image_encoder import ImageFeatures
-from ..models.weights import default_weights_dir, fingerprint, load_weights
+from ..models.weights import fingerprint, load_weights
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer
 from .grounding import ground
+from .streaming import TextStream
 
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
 
@@ -50,11 +54,17 @@ class MimoPredictor:
         model: in evaluation mode.
         weights: what to call its weights in results.
         device: where it runs.
+        compiled: write answers by `torch.compile` where the device is one that gains by it (CUDA); the first answer then
+            takes long.
     """
 
-    def __init__(self, model: Mimo, weights: str = "", device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, model: Mimo, weights: str = "", device: str | torch.device = "cpu", *, compiled: bool = False
+    ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
+        if compiled:
+            model.language_model.compile_config = CompileConfig()
         self.model_info = {"preset": model.config.preset, "weights": weights}
         self.conversation = model.conversation()
         self._image: EncodedImage | None = None
@@ -111,7 +121,7 @@ class MimoPredictor:
         boxes: Sequence[Sequence[float]] = (),
         *,
         max_tokens: int = 64,
-        streamer: BaseStreamer | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """Ask about the image that was set.
 
@@ -119,14 +129,15 @@ class MimoPredictor:
             question: may refer to prompts by `<point>` and `<box>`; others are appended.
             points: (x, y) or (x, y, label), label 1 for inside and 0 for outside, in pixels of the image.
             boxes: (x0, y0, x1, y1) in pixels, inclusive-exclusive.
-            streamer: receives tokens as they are written (`transformers`).
+            max_tokens: the longest answer.
+            on_text: is called with each piece of the text as it is written; what it raises ends the writing and is raised.
 
         Raises:
             InputError: no image was set, the question is empty or too long, or a prompt lies outside the image.
         """
         if self._image is None:
             raise InputError("image", "none", "set_image to be called before ask")
-        return self.ask_about(self._image, question, points, boxes, max_tokens=max_tokens, streamer=streamer)
+        return self.ask_about(self._image, question, points, boxes, max_tokens=max_tokens, on_text=on_text)
 
     def ask_about(
         self,
@@ -136,10 +147,10 @@ class MimoPredictor:
         boxes: Sequence[Sequence[float]] = (),
         *,
         max_tokens: int = 64,
-        streamer: BaseStreamer | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """`ask` about an image that `encode` gave; same arguments and errors."""
-        [answer] = self.ask_many(image, [(question, points, boxes)], max_tokens=max_tokens, streamer=streamer)
+        [answer] = self.ask_many(image, [(question, points, boxes)], max_tokens=max_tokens, on_text=on_text)
         return answer
 
     def ask_many(
@@ -148,9 +159,12 @@ class MimoPredictor:
         questions: Sequence[tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]],
         *,
         max_tokens: int = 64,
-        streamer: BaseStreamer | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> list[Answer]:
-        """Several questions about one image in one batch, each (question, points, boxes) as of `ask`; same errors."""
+        """Several questions about one image in one batch, each (question, points, boxes) as of `ask`; same errors.
+
+        `on_text` is for one question.
+        """
         h, w = image.resize.height, image.resize.width
         encoded = []
         for question, points, boxes in questions:
@@ -161,7 +175,10 @@ class MimoPredictor:
                 check_box(box, h, w)
             encoded.append(self.conversation.encode(question.strip(), image.resize, labelled, boxes))
         batch = collate_questions(encoded, [0] * len(encoded), self.model.tokenizer.pad_token_id, generate=True)
-        answers = self.model.answer(image.features, batch.to(self.device), max_tokens, streamer)
+        stream = None if on_text is None else TextStream(self.model.tokenizer, on_text)
+        answers = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
+        if stream is not None:
+            stream.finish()
         return [
             Answer(
                 text,
@@ -175,6 +192,50 @@ class MimoPredictor:
             )
             for text, entities in ground(self.model, answers, [image.resize] * len(encoded))
         ]
+
+    def stream(
+        self,
+        question: str,
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
+        *,
+        max_tokens: int = 64,
+    ) -> Iterator[str | Answer]:
+        """Like `ask`, but give the pieces of the text as they are written, and last the answer, whose text they make.
+
+        Closing the iterator before its end ends the writing.
+        """
+        pieces: SimpleQueue[str | Answer | BaseException] = SimpleQueue()
+        closed = Event()
+
+        def on_text(piece: str) -> None:
+            if closed.is_set():
+                raise _Closed
+            pieces.put(piece)
+
+        def work() -> None:
+            try:
+                pieces.put(self.ask(question, points, boxes, max_tokens=max_tokens, on_text=on_text))
+            except BaseException as error:  # is raised where the iterator is read
+                pieces.put(error)
+
+        writer = Thread(target=work, name="mimo-writer", daemon=True)
+        writer.start()
+        try:
+            while True:
+                piece = pieces.get()
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
+                if isinstance(piece, Answer):
+                    return
+        finally:
+            closed.set()
+            writer.join()
+
+
+class _Closed(Exception):
+    """Nobody reads what is being written."""
 
 
 def check_point(point: Sequence[float], height: int, width: int) -> Point:

@@ -1,17 +1,18 @@
-"""MIMO's grounding F1, with Dice, IoU and phrase accuracy, by modality and perspective."""
+"""MIMO's grounding F1, with Dice, IoU and phrase accuracy, by perspective, modality and source."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from ignite.metrics import Metric
-from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
+from ignite.metrics.metric import reinit__is_reduced
 
 from ..mimoseg.cases import MODALITIES
+from .gather import gather
 from .matching import Grounded, match_pairs, match_phrases
 from .phrases import normalise_phrase
 
@@ -36,12 +37,64 @@ class Reference(Grounded):
 
     perspective: int = 1
     modality: str = "CT"
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one sample adds to each cell of the table that it counts in: a number for each of `FIELDS`."""
+
+    perspective: int
+    modality: str
+    source: str
+    values: dict[str, float]
+
+
+def count_sample(predicted: Grounded, reference: Reference) -> dict[str, float]:
+    """The `FIELDS` of one sample. One that could not be answered (`predicted.failed`) has said nothing, and is never right."""
+    pairs = match_phrases(predicted, reference)
+    found = Counter(normalise_phrase(p) for p in predicted.phrases)
+    wanted = Counter(normalise_phrase(p) for p in reference.phrases)
+    return {
+        "samples": 1,
+        "predicted": len(predicted.phrases),
+        "reference": len(reference.phrases),
+        "correct": len(match_pairs(predicted, reference)),
+        "paired": len(pairs),
+        "iou": sum(iou for iou, _ in pairs),
+        "dice": sum(dice for _, dice in pairs),
+        "phrases_right": int(found == wanted and not predicted.failed),
+        "refusals": int(not wanted),
+        "refused": int(not wanted and not found and not predicted.failed),
+    }
 
 
 class GroundingMetric(Metric):
     """An Ignite metric over (predictions, references), two lists with one entry for each sample.
 
-    `compute` gives a table: "overall", "perspective I", "CT", "CT, perspective I", ... each with
+    `compute` gives the table of `grounding_table`. What each sample counts is gathered from all processes and then summed
+    with exact rounding, so that several processes give what one gives, to the last digit.
+    """
+
+    _state_dict_all_req_keys = ("_counts",)
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        self._counts: list[Counts] = []
+
+    @reinit__is_reduced
+    def update(self, output: tuple[Sequence[Grounded], Sequence[Reference]]) -> None:
+        for predicted, reference in zip(*output):
+            if reference.perspective in PERSPECTIVES:  # not VQA, which grounds nothing
+                cell = reference.perspective, reference.modality, reference.source
+                self._counts.append(Counts(*cell, count_sample(predicted, reference)))
+
+    def compute(self) -> dict[str, dict[str, float]]:
+        return grounding_table(gather(self._counts))
+
+
+def grounding_table(samples: Sequence[Counts]) -> dict[str, dict[str, float]]:
+    """A table "overall", "perspective I", "CT", "CT, perspective I", "source KiTS", ... with, for each,
 
     - precision E / A, recall E / B and f1, their harmonic mean, over all phrases of the cell (micro average): A phrases
       predicted, B expected, E correct one-to-one pairs. With A = B = 0 there was nothing to say and nothing was said: all
@@ -51,50 +104,35 @@ class GroundingMetric(Metric):
     - phrase_accuracy: samples whose answer grounds exactly the expected phrases.
     - refusal_accuracy: of samples that expect nothing to be grounded, those where nothing was; nan without any.
     - samples: how many.
-
-    Sums are float64 and counts are exact, so that several processes give what one gives.
     """
+    cells: dict[str, list[Counts]] = {}
+    for sample in samples:
+        for name in cells_of(sample.perspective, sample.modality, sample.source):
+            cells.setdefault(name, []).append(sample)
+    names = ["overall", *sorted(cells.keys() - {"overall"}, key=_order)]
+    return {name: summarise(add_up(cells.get(name, []))) for name in names}
 
-    _state_dict_all_req_keys = ("_sums",)
 
-    @reinit__is_reduced
-    def reset(self) -> None:
-        self._sums = torch.zeros(len(PERSPECTIVES), len(MODALITIES), len(FIELDS), dtype=torch.float64)
+def cells_of(perspective: int, modality: str, source: str = "") -> list[str]:
+    """The cells of the table that a sample counts in."""
+    named = perspective_name(perspective)
+    cells = ["overall", named, modality, f"{modality}, {named}"]
+    return [*cells, f"source {source}"] if source else cells
 
-    @reinit__is_reduced
-    def update(self, output: tuple[Sequence[Grounded], Sequence[Reference]]) -> None:
-        for predicted, reference in zip(*output):
-            if reference.perspective not in PERSPECTIVES:  # VQA, which grounds nothing
-                continue
-            cell = self._sums[PERSPECTIVES.index(reference.perspective), MODALITIES.index(reference.modality)]
-            pairs = match_phrases(predicted, reference)
-            found = Counter(normalise_phrase(p) for p in predicted.phrases)
-            wanted = Counter(normalise_phrase(p) for p in reference.phrases)
-            values = {
-                "samples": 1,
-                "predicted": len(predicted.phrases),
-                "reference": len(reference.phrases),
-                "correct": len(match_pairs(predicted, reference)),
-                "paired": len(pairs),
-                "iou": sum(iou for iou, _ in pairs),
-                "dice": sum(dice for _, dice in pairs),
-                "phrases_right": found == wanted,
-                "refusals": not wanted,
-                "refused": not wanted and not found,
-            }
-            cell += torch.tensor([float(values[name]) for name in FIELDS], dtype=torch.float64)
 
-    @sync_all_reduce("_sums")
-    def compute(self) -> dict[str, dict[str, float]]:
-        sums = self._sums
-        table = {"overall": _summary(sums.sum(dim=(0, 1)))}
-        for p, perspective in enumerate(PERSPECTIVES):
-            table[perspective_name(perspective)] = _summary(sums[p].sum(dim=0))
-        for m, modality in enumerate(MODALITIES):
-            table[modality] = _summary(sums[:, m].sum(dim=0))
-            for p, perspective in enumerate(PERSPECTIVES):
-                table[f"{modality}, {perspective_name(perspective)}"] = _summary(sums[p, m])
-        return {name: cell for name, cell in table.items() if cell["samples"] > 0 or name == "overall"}
+def _order(name: str) -> tuple[int, int, str]:
+    """Perspectives, then modalities in their order with their perspectives below them, then sources."""
+    if name.startswith("source "):
+        return 2, 0, name
+    modality = name.partition(", ")[0]
+    known = MODALITIES.index(modality) if modality in MODALITIES else len(MODALITIES)
+    # "I" < "II" < "III" < "IV" as texts, too
+    return (0, 0, name) if name.startswith("perspective ") else (1, known, name)
+
+
+def add_up(samples: Sequence[Counts]) -> dict[str, float]:
+    """The sum of each field, rounded once, so that the order of the samples does not matter."""
+    return {field: math.fsum(sample.values[field] for sample in samples) for field in FIELDS}
 
 
 def perspective_name(perspective: int) -> str:
@@ -102,8 +140,8 @@ def perspective_name(perspective: int) -> str:
     return f"perspective {('I', 'II', 'III', 'IV')[perspective - 1]}" if perspective else "VQA"
 
 
-def _summary(sums: torch.Tensor) -> dict[str, Any]:
-    s = dict(zip(FIELDS, sums.tolist()))
+def summarise(s: Mapping[str, float]) -> dict[str, Any]:
+    """The figures of a cell from the sums of its `FIELDS`."""
     said, expected = s["predicted"], s["reference"]
     if said == expected == 0:
         precision = recall = f1 = 1.0

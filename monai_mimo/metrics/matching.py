@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -14,10 +14,11 @@ IOU_THRESHOLD = 0.5  # a pair is correct above it (MIMO's grounding F1)
 
 @dataclass
 class Grounded:
-    """The n phrases of one answer, each with its mask bool [h, w]."""
+    """The n phrases of one answer, each with its mask bool [h, w]; `failed` when the question could not be answered."""
 
     phrases: list[str]
     masks: list[np.ndarray]
+    failed: bool = field(default=False, kw_only=True)
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
@@ -30,15 +31,22 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 def match_phrases(predicted: Grounded, reference: Grounded) -> list[tuple[float, float]]:
     """(IoU, Dice) of one-to-one pairs with the same phrase, as many as there can be and with the largest sum of IoU."""
-    return _assign(predicted, reference, least_iou=-1.0)
+    return list(_assign(predicted, reference, least_iou=-1.0).values())
 
 
 def match_pairs(predicted: Grounded, reference: Grounded) -> list[tuple[float, float]]:
     """(IoU, Dice) of correct one-to-one pairs, as many as there can be: same phrase and IoU above `IOU_THRESHOLD`."""
-    return _assign(predicted, reference, least_iou=IOU_THRESHOLD)
+    return list(_assign(predicted, reference, least_iou=IOU_THRESHOLD).values())
 
 
-def _assign(predicted: Grounded, reference: Grounded, least_iou: float) -> list[tuple[float, float]]:
+def predicted_ious(predicted: Grounded, reference: Grounded) -> list[float]:
+    """The IoU of each predicted phrase with its partner of `match_phrases`, 0 without one."""
+    pairs = _assign(predicted, reference, least_iou=-1.0)
+    return [pairs[i][0] if i in pairs else 0.0 for i in range(len(predicted.phrases))]
+
+
+def _assign(predicted: Grounded, reference: Grounded, least_iou: float) -> dict[int, tuple[float, float]]:
+    """Predicted phrase -> (IoU, Dice) with its partner."""
     found = [normalise_phrase(p) for p in predicted.phrases]
     wanted = [normalise_phrase(p) for p in reference.phrases]
     scores = {
@@ -53,4 +61,4 @@ def _assign(predicted: Grounded, reference: Grounded, least_iou: float) -> list[
         if iou > least_iou:
             gain[place] = most + iou
     rows, columns = linear_sum_assignment(gain, maximize=True)
-    return [scores[i, j] for i, j in zip(rows.tolist(), columns.tolist()) if gain[i, j] > 0]
+    return {i: scores[i, j] for i, j in zip(rows.tolist(), columns.tolist()) if gain[i, j] > 0}

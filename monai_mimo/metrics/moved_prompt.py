@@ -17,20 +17,29 @@ class PromptedAnswer(NamedTuple):
     mask_right: bool
 
 
-def moved_prompt_accuracy(answers: Iterable[PromptedAnswer]) -> tuple[float, int]:
-    """Over ordered pairs of questions about one image that point at different structures: how often moving the prompt
-    from the first to the second changes the answer to the second's name, with the right mask.
+class MovedPrompt(NamedTuple):
+    """Over ordered pairs of questions about one image that point at different structures: in which fraction moving the prompt
+    from the first to the second changes the answer to the second's name, with the right mask (`accuracy`); in which it
+    changes the answer at all (`changed`); and how many `pairs`. Fractions are nan without pairs."""
 
-    Returns:
-        the fraction (nan without pairs) and the number of pairs.
-    """
+    accuracy: float
+    changed: float
+    pairs: int
+
+
+def moved_prompt_accuracy(answers: Iterable[PromptedAnswer]) -> MovedPrompt:
+    """The moved-prompt test over all pairs within each image."""
     by_image: dict[str, list[PromptedAnswer]] = {}
     for answer in answers:
         by_image.setdefault(answer.image_id, []).append(answer)
-    followed = [
-        second.answered == second.expected and second.mask_right and first.answered != second.answered
+    pairs = [
+        (first, second)
         for group in by_image.values()
         for first, second in permutations(group, 2)
         if first.expected != second.expected
     ]
-    return (sum(followed) / len(followed) if followed else float("nan")), len(followed)
+    if not pairs:
+        return MovedPrompt(float("nan"), float("nan"), 0)
+    changed = [first.answered != second.answered for first, second in pairs]
+    right = [second.answered == second.expected and second.mask_right for _, second in pairs]
+    return MovedPrompt(sum(a and b for a, b in zip(changed, right)) / len(pairs), sum(changed) / len(pairs), len(pairs))

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from ..errors import DataError, InputError, OutputError
-from .assemble import SplitWriter, count_perspectives, read_shard
+from .assemble import Piece, store_files, write_file
 from .build_case import Receipt, Task, build_case
 from .card import data_card
 from .cases import SourceSpec
@@ -28,8 +28,7 @@ from .splits import SPLITS
 
 REPORT, CARD = "dataset.json", "README.md"
 WORTH = 4  # cases for each process, or starting it is not worth it
-Results = Generator[tuple[Task, "Receipt | Died"], None, None]
-Runner = Callable[[Iterable[Task]], Results]
+Runner = Callable[[Callable, Iterable], Generator]  # a function and its tasks -> (task, result or `Died`), in any order
 
 
 def build(
@@ -96,8 +95,9 @@ def build(
             if out.exists():  # an earlier run was ended between its last two steps
                 report = finished_report(out, plan)
             else:
-                receipts = build_cases(plan, partial, runner(workers, ray, len(plan.cases)), strict, progress)
-                report = assemble(plan, partial, receipts, progress)
+                run = runner(workers, ray, len(plan.cases))
+                receipts = build_cases(plan, partial, run, strict, progress)
+                report = assemble(plan, partial, receipts, run, progress)
                 os.rename(partial.new, out)
             partial.remove()
     except OSError as error:
@@ -110,12 +110,12 @@ def runner(workers: int, ray: str | None, cases: int) -> Runner:
     """Who works: Ray if there is an address, else processes if there is work for several (they take seconds to start), else
     this process."""
     if ray is not None:
-        return lambda tasks: on_ray(build_case, tasks, ray)
+        return lambda function, tasks: on_ray(function, tasks, ray)
     if workers < 1:
         raise InputError("workers", str(workers), "1 or more")
     if workers == 1 or cases < WORTH * workers:
-        return lambda tasks: in_process(build_case, tasks)
-    return lambda tasks: on_processes(build_case, tasks, workers)
+        return in_process
+    return lambda function, tasks: on_processes(function, tasks, workers)
 
 
 def build_cases(plan: Plan, partial: Partial, run: Runner, strict: bool, progress: bool) -> dict[int, Receipt]:
@@ -137,7 +137,7 @@ def build_cases(plan: Plan, partial: Partial, run: Runner, strict: bool, progres
         tqdm(
             total=total, initial=len(receipts), desc="building", unit="case", disable=not progress, smoothing=0.05
         ) as bar,
-        closing(run(tasks)) as results,
+        closing(run(build_case, tasks)) as results,
     ):
         for task, receipt in results:
             if isinstance(receipt, Died):
@@ -182,7 +182,9 @@ def wanted(plan: Plan, receipts: Mapping[int, Receipt]) -> Iterator[int]:
             yield number
 
 
-def assemble(plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], progress: bool) -> dict[str, Any]:
+def assemble(
+    plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], run: Runner, progress: bool
+) -> dict[str, Any]:
     """Put the shards together in `partial.new`, with report and card, and return the report.
 
     Raises:
@@ -194,20 +196,25 @@ def assemble(plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], prog
         if not budgets[origin].spent:
             kept[number] = budgets[origin].take(receipts[number].rows)
     shutil.rmtree(partial.new, ignore_errors=True)
+    files = [
+        file
+        for split in SPLITS
+        for file in store_files(partial.new / split, pieces(plan, partial, receipts, kept, split))
+    ]
+    if len(files) == len(SPLITS):
+        run = in_process  # one file each is too little for several
     counts: Counter = Counter()
-    split_bytes = {}
-    with tqdm(total=len(kept), desc="putting together", unit="case", disable=not progress) as bar:
-        for split in SPLITS:
-            writer = SplitWriter(partial.new / split)
-            for number, rows in kept.items():
-                case = plan.cases[number]
-                if plan.split(case) == split:
-                    batches = read_shard(partial.shard(number), rows)
-                    cell = (split, plan.origins[number], case.source, case.modality)
-                    writer.add_case(count_perspectives(batch, counts, *cell) for batch in batches)
-                    bar.update()
-            writer.close()
-            split_bytes[split] = writer.bytes
+    split_bytes = dict.fromkeys(SPLITS, 0)
+    with (
+        tqdm(total=len(kept), desc="putting together", unit="case", disable=not progress) as bar,
+        closing(run(write_file, files)) as results,
+    ):
+        for file, written in results:
+            if isinstance(written, Died):
+                raise OutputError(file.path, "a crash of the process that wrote it", "memory and disk enough for it")
+            counts.update(written.counts)
+            split_bytes[file.path.parent.name] += written.bytes
+            bar.update(len(file.pieces))
     if not counts:
         partial.forget()
         raise DataError("sources", "no row of the chosen perspectives", "entities that can be asked about")
@@ -215,6 +222,17 @@ def assemble(plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], prog
     (partial.new / REPORT).write_text(json.dumps(report, indent=2))
     (partial.new / CARD).write_text(data_card(report, split_bytes))
     return report
+
+
+def pieces(
+    plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], kept: Mapping[int, tuple[int, ...]], split: str
+) -> Iterator[tuple[Piece, int]]:
+    """What a split is made of; see `store_files`."""
+    for number, rows in kept.items():
+        case = plan.cases[number]
+        if plan.split(case) == split:
+            cell = (split, plan.origins[number], case.source, case.modality)
+            yield Piece(partial.shard(number), rows, cell), receipts[number].size
 
 
 def finished_report(out: Path, plan: Plan) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class Tally:
 
 
 def image_batches(task: Task, tally: Tally) -> Iterator[pa.RecordBatch]:
-    """The rows of each image of a case.
+    """The rows of each image of a case; the first of them has the image.
 
     Raises:
         MimoError: whatever is wrong with the case; one case must not end a build of many.
@@ -127,6 +127,8 @@ def image_batches(task: Task, tally: Tally) -> Iterator[pa.RecordBatch]:
     try:
         for shown, rows in shown_rows(task):
             tally.count(shown, len(task.case.labels), rows)
+            for row in rows[1:]:
+                row["image"] = None  # all have the same; see `assemble`
             if rows:
                 yield pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
     except MimoError:

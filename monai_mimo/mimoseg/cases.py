@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +114,12 @@ class Case:
         """Within which a patient's id is one patient: the cohort, or else the source."""
         return self.cohort or self.source
 
-    @property
+    @cached_property
     def file(self) -> str:
         """The image's path below the folder of its source set, with "/" between folders."""
         return below(self.root, self.image)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What tells it from every other case of its source, wherever the source lies: the file, what is read of it and how
         it is shown, and its labels or questions."""

@@ -15,6 +15,7 @@ from ..transforms.reading import PICTURES, has_suffix
 from ..transforms.slices import select_slices
 from .cases import Case
 from .label_files import read_masks
+from .questions.slice_masks import SliceMasks
 
 MIN_PIXELS, MIN_PART = 16, 0.0005  # smaller masks are neither asked for nor called absent
 
@@ -26,7 +27,7 @@ class ShownSlice:
     Attributes:
         encoded: the bytes of a PNG or JPEG file.
         number: in the volume, -1 for a picture.
-        masks: entities that can be asked for, bool [h, w]; absent: entities that are labelled and not there.
+        masks: entities that can be asked for; absent: entities that are labelled and not there.
         notes: what was odd about the case, with its first slice, and about this slice.
         passed: with the first slice, how many others of the volume are not shown, by reason.
     """
@@ -35,7 +36,7 @@ class ShownSlice:
     size: tuple[int, int]
     number: int
     spacing_mm: tuple[float, float] | None
-    masks: dict[str, np.ndarray]
+    masks: SliceMasks
     absent: list[str]
     notes: list[str] = field(default_factory=list)
     passed: dict[str, int] = field(default_factory=dict)
@@ -68,10 +69,11 @@ def read_case(case: Case, slices_per_volume: int) -> Iterator[ShownSlice]:
     for number in numbers:
         height, width = image.size
         least = max(MIN_PIXELS, MIN_PART * height * width)
-        shown = {entity: m[number] for entity, m in masks.items() if m.areas[number] >= least}
-        for one, other in combinations(shown, 2):
-            if (shown[one] & shown[other]).any():
-                notes.append(f"{case.image.name}: {one} and {other} overlap on slice {number}")
+        shown = SliceMasks({entity: m[number] for entity, m in masks.items() if m.areas[number] >= least})
+        if len(shown) > 1 and shown.overlaps:
+            for one, other in combinations(shown, 2):
+                if (shown[one] & shown[other]).any():
+                    notes.append(f"{case.image.name}: {one} and {other} overlap on slice {number}")
         yield ShownSlice(
             encoded=encoded_slice(image, number),
             size=image.size,

@@ -29,6 +29,7 @@ from ..errors import DataError, InputError
 from .case_rows import row_of
 from .cases import Case, Source, VqaPair
 from .questions.perspectives import Sample
+from .questions.slice_masks import SliceMasks
 from .read_case import ShownSlice
 
 TAGS = re.compile(r"\s*</?(?:image|p|SEG|point|box|s|pad)>\s*")
@@ -131,7 +132,7 @@ def read_picture(case: Case) -> ShownSlice:
         InputError: it cannot be read.
     """
     encoded, size = _encoded(case.image)
-    return ShownSlice(encoded, size, number=-1, spacing_mm=None, masks={}, absent=[])
+    return ShownSlice(encoded, size, number=-1, spacing_mm=None, masks=SliceMasks(), absent=[])
 
 
 def vqa_rows(case: Case, shown: ShownSlice) -> Iterator[dict[str, Any]]:

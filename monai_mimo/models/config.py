@@ -14,11 +14,27 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class ImageEncoderConfig:
-    """`name` is a key of `image_encoder.ENCODERS`; a frozen encoder gets no gradient and keeps its weights."""
+    """An image encoder; a frozen one gets no gradient and keeps its weights.
+
+    Attributes:
+        name: a key of `image_encoder.ENCODERS`: "efficientnet-lite0", "convolutions", "vision-tower" (a vision model of
+            `transformers`) or "sam" (SAM's ViT).
+        pretrained: whether "efficientnet-lite0" starts with the ImageNet weights of its package.
+        source: of the last two, the folder or file of the checkpoint to start from; none: random weights.
+        architecture: of the last two, their sizes, so that they can be built without `source`: keyword arguments of the
+            `transformers` configuration that its `model_type` names, or of `sam.SamEncoder`.
+        layer: whose patch features a vision tower gives, as an index of `hidden_states`: the last but one, as in LLaVA.
+        mean, std: of the pixels (0..1) that the encoder was trained with.
+    """
 
     name: str
     frozen: bool = True
     pretrained: bool = True
+    source: str | None = None
+    architecture: dict[str, Any] | None = None
+    layer: int = -2
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -35,10 +51,21 @@ class AlignerConfig:
 
 @dataclass(frozen=True)
 class LanguageModelConfig:
-    """`architecture` holds keyword arguments of `transformers.LlamaConfig`; `vocabulary` is the tokenizer's largest size."""
+    """A causal language model of `transformers`.
 
-    vocabulary: int
+    Attributes:
+        architecture: keyword arguments of the `transformers` configuration that its `model_type` ("llama" unless given) names.
+        source: the pretrained model to start from, a Hugging Face folder of any `AutoModelForCausalLM` or the name of one that
+            comes in a package (`language_model.PACKAGED`); its tokenizer gets MIMO's tokens (`data.tokenizer`). None: random
+            weights, and a tokenizer learned from the texts of the data set.
+        vocabulary: the largest size of that learned tokenizer.
+        dtype: of the weights of a frozen LLM; what is trained is float32.
+    """
+
     architecture: dict[str, Any]
+    vocabulary: int = 0
+    source: str | None = None
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -69,7 +96,11 @@ class TrainingConfig:
         learning_rate, encoder_learning_rate: of Adam; the latter for an image encoder that is not frozen.
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
         phrase_weight, alignment_weight, presence_weight: of `losses.MimoLoss`.
-        language_steps: of `engines.read_texts`, for an LLM that starts from nothing.
+        language_steps, language_batch, language_knowledge: of `engines.read_texts`, its first reading of the texts alone.
+        balanced: draw images at random, each modality of each source as often as any other, instead of each question once.
+        strong_augmentation: see `data.dataset.Augment`.
+        answer_sentences: answers are learned up to so many sentences (`data.dataset.first_sentences`); 0 for all of them.
+        perspective_shares: how often questions of perspectives I to IV are drawn relative to each other.
     """
 
     learning_rate: float = 3e-4
@@ -81,6 +112,12 @@ class TrainingConfig:
     alignment_weight: float = 0.0
     presence_weight: float = 0.0
     language_steps: int = 0
+    balanced: bool = False
+    language_batch: int = 64
+    language_knowledge: float = 0.0
+    strong_augmentation: bool = False
+    answer_sentences: int = 0
+    perspective_shares: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -110,21 +147,30 @@ class MimoConfig:
             lora = LoraConfig(
                 **{**lora, "target_modules": tuple(lora.get("target_modules", LoraConfig.target_modules))}
             )
-        segmentation = values.get("segmentation_encoder")
+        training = values.get("training", {})
         return cls(
             preset=values["preset"],
             image_size=values["image_size"],
-            image_encoder=ImageEncoderConfig(**values["image_encoder"]),
+            image_encoder=_encoder(values["image_encoder"]),
             aligner=AlignerConfig(**values["aligner"]),
             language_model=LanguageModelConfig(**values["language_model"]),
             mask_decoder=MaskDecoderConfig(**values["mask_decoder"]),
-            segmentation_encoder=ImageEncoderConfig(**segmentation) if segmentation else None,
+            segmentation_encoder=_encoder(values["segmentation_encoder"])
+            if values.get("segmentation_encoder")
+            else None,
             lora=lora,
-            training=TrainingConfig(**values.get("training", {})),
+            training=TrainingConfig(
+                **{**training, "perspective_shares": tuple(training.get("perspective_shares", (1.0,) * 4))}
+            ),
         )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+def _encoder(values: dict[str, Any]) -> ImageEncoderConfig:
+    pixels: dict[str, Any] = {name: tuple(values[name]) for name in ("mean", "std") if name in values}
+    return ImageEncoderConfig(**{**values, **pixels})
 
 
 def preset_names() -> list[str]:
@@ -132,13 +178,37 @@ def preset_names() -> list[str]:
     return sorted(f.name.removesuffix(".yaml") for f in (resources.files(__package__) / "presets").iterdir())
 
 
-def load_preset(name: str, **changes: Any) -> MimoConfig:
-    """Read a preset; `changes` replace its top-level entries (`lora={"rank": 8}`).
+def load_preset(
+    name: str,
+    *,
+    llm: str | None = None,
+    image_encoder: str | dict[str, Any] | None = None,
+    seg_encoder: str | None = None,
+    **changes: Any,
+) -> MimoConfig:
+    """Read a preset.
+
+    Args:
+        llm: the pretrained language model to start from, see `LanguageModelConfig.source`.
+        image_encoder: the checkpoint of a vision tower (`vision_tower`); or, like `changes`, an entry of the preset.
+        seg_encoder: the SAM checkpoint (`sam`) that segmentation encoder, prompt encoder and mask decoder start from.
+        changes: replace top-level entries of the preset (`lora={"rank": 8}`).
 
     Raises:
         InputError: there is no such preset.
+        WeightsError: a checkpoint is missing or of a kind that is not supported.
     """
     if name not in preset_names():
         raise InputError("preset", repr(name), f"one of {', '.join(preset_names())}")
     text = (resources.files(__package__) / "presets" / f"{name}.yaml").read_text()
-    return MimoConfig.from_dict({"preset": name, **yaml.safe_load(text), **changes})
+    if isinstance(image_encoder, dict):
+        changes["image_encoder"], image_encoder = image_encoder, None
+    config = MimoConfig.from_dict({"preset": name, **yaml.safe_load(text), **changes})
+    encoder = config.image_encoder
+    if encoder.source is not None and encoder.architecture is None:
+        image_encoder = encoder.source
+    if llm or image_encoder or seg_encoder:
+        from .sources import with_sources  # reads checkpoints, which a plain preset needs not
+
+        config = with_sources(config, llm, image_encoder, seg_encoder)
+    return config

@@ -1,11 +1,13 @@
 """Image encoders, and the neck that brings their feature maps to what the aligner and the mask decoder read.
 
-An encoder maps images [B, 3, S, S] to a list of feature maps from fine to coarse and names their `channels` and `strides`.
-It depends on the image alone, so that a frozen one is computed once per image.
+An encoder maps images [B, 3, S, S] to a list of feature maps from fine to coarse and names their `channels` and `strides`:
+five maps of strides 2 to 32, or, of vision transformers, one. It depends on the image alone, so that a frozen one is computed
+once per image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,23 +18,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..errors import InputError
 from .config import ImageEncoderConfig
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from .sam import SamEncoder
+from .vision_tower import VisionTower
 
 
 class ImageFeatures(NamedTuple):
-    """What is kept of B images to answer any number of questions about them; h = w = S / 8.
+    """What is kept of B images to answer any number of questions about them. With a feature pyramid h = w = S / 8; with a
+    vision transformer it is one cell for each of its patches.
 
     Attributes:
         context: [B, D, h, w], read by the aligner.
-        tokens: [B, D, h, w], read by the mask decoder; the same tensor where one encoder serves both.
-        high_resolution: ([B, D / 4, 2h, 2w], [B, D / 8, 4h, 4w]), added where the mask decoder upscales.
+        tokens: [B, D, h, w], read by the mask decoder; the same tensor where one encoder serves both, else of its own size.
+        high_resolution: ([B, D / 4, 2h, 2w], [B, D / 8, 4h, 4w]), added where the mask decoder upscales; of a vision
+            transformer there are none.
     """
 
     context: Tensor
     tokens: Tensor
-    high_resolution: tuple[Tensor, Tensor]
+    high_resolution: tuple[Tensor, ...]
 
     @property
     def one_encoder(self) -> bool:
@@ -108,13 +113,35 @@ class Convolutions(nn.Module):
         return maps
 
 
-ENCODERS: dict[str, type[nn.Module]] = {"efficientnet-lite0": EfficientNetLite0, "convolutions": Convolutions}
+ENCODERS: dict[str, Callable[[ImageEncoderConfig], nn.Module]] = {
+    "efficientnet-lite0": lambda config: EfficientNetLite0(config.pretrained),
+    "convolutions": lambda config: Convolutions(config.pretrained),
+    "vision-tower": VisionTower,
+    "sam": SamEncoder,
+}
 
 
 def build_image_encoder(config: ImageEncoderConfig) -> nn.Module:
-    """Make the encoder that `config` names; a frozen one has no trainable parameter."""
-    encoder = ENCODERS[config.name](config.pretrained)
+    """Make the encoder that `config` names; a frozen one has no trainable parameter.
+
+    Raises:
+        InputError: there is no encoder of that name.
+        WeightsError: its checkpoint cannot be read.
+    """
+    if config.name not in ENCODERS:
+        raise InputError("image encoder", repr(config.name), f"one of {', '.join(ENCODERS)}")
+    encoder = ENCODERS[config.name](config)
     return encoder.requires_grad_(False) if config.frozen else encoder
+
+
+def see(encoder: nn.Module, config: ImageEncoderConfig, images: Tensor) -> list[Tensor]:
+    """The feature maps of images [B, 3, S, S] in 0..1, resized to the side that the encoder was trained with, if it has one, and
+    normalised as it was trained."""
+    side = getattr(encoder, "input_size", images.shape[-1])
+    if side != images.shape[-1]:
+        images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (config.mean, config.std))
+    return encoder((images - mean) / std)
 
 
 class Neck(nn.Module):
@@ -138,3 +165,31 @@ class Neck(nn.Module):
             x = finer + F.interpolate(x, finer.shape[-2:], mode="nearest")
         tokens = self.output(x)
         return ImageFeatures(tokens, tokens, (self.stride4(stride4), self.stride2(stride2)))
+
+
+class PatchNeck(nn.Module):
+    """The neck of a vision transformer: one trained 1x1 convolution to D channels, normalised, and no finer maps."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.output = nn.Sequential(nn.Conv2d(channels, width, 1), LayerNorm2d(width))
+
+    def forward(self, maps: list[Tensor]) -> ImageFeatures:
+        tokens = self.output(maps[0])
+        return ImageFeatures(tokens, tokens, ())
+
+
+class NoNeck(nn.Module):
+    """For SAM's encoder, which ends in a neck of its own, in front of SAM's decoder, which was trained on what that gives."""
+
+    def forward(self, maps: list[Tensor]) -> ImageFeatures:
+        return ImageFeatures(maps[0], maps[0], ())
+
+
+def build_neck(encoder: nn.Module, width: int) -> nn.Module:
+    """The neck from what `encoder` gives to D = `width` channels."""
+    if len(encoder.channels) > 1:
+        return Neck(encoder.channels, width)
+    if isinstance(encoder, SamEncoder) and encoder.channels[0] == width:
+        return NoNeck()
+    return PatchNeck(encoder.channels[0], width)

@@ -106,6 +106,7 @@ class MaskDecoder(SamMaskDecoder):
             num_multimask_outputs=config.multimask_outputs,
             iou_head_hidden_dim=config.width,
         )
+        del self.output_hypernetworks_mlps[1:]  # of the masks that only SAM's multi-mask output has
         self.text_projection = nn.Sequential(
             nn.Linear(text_width, text_width),
             nn.GELU(),
@@ -118,7 +119,7 @@ class MaskDecoder(SamMaskDecoder):
         self,
         image: Tensor,
         image_place: Tensor,
-        high_resolution: tuple[Tensor, Tensor],
+        high_resolution: tuple[Tensor, ...],
         image_index: Tensor,
         states: Tensor,
         prompts: Tensor,
@@ -128,7 +129,7 @@ class MaskDecoder(SamMaskDecoder):
 
         Args:
             image: [M, D, h, w], the features of each mask's image; `image_place` [1, D, h, w].
-            high_resolution: see `ImageFeatures`, of the B images; `image_index` [M], the one of each mask.
+            high_resolution: see `ImageFeatures`, of the B images (SAM has none); `image_index` [M], the image of each mask.
             states: [M, H], the LLM's hidden states at `<SEG>`.
             prompts: [M, P, D], the user's encoded prompts, and `prompt_padding` [M, P].
 
@@ -143,12 +144,16 @@ class MaskDecoder(SamMaskDecoder):
         tokens, image_tokens = self.transformer(image, image_place, tokens, torch.cat([always, prompt_padding], dim=1))
 
         weights = self.output_hypernetworks_mlps[0](tokens[:, 1])  # SAM's single-mask output
-        fine, finer = (_by_quads(m, n).index_select(0, image_index) for n, m in enumerate(high_resolution, start=1))
+        fine, finer = (
+            (_by_quads(m, n).index_select(0, image_index) for n, m in enumerate(high_resolution, start=1))
+            if high_resolution
+            else (0, 0)
+        )
         logits = self._upscale(image_tokens.unflatten(1, image.shape[2:]), fine, finer, weights)
         return logits, self.iou_prediction_head(tokens[:, 0])[:, 0]
 
-    def _upscale(self, x: Tensor, fine: Tensor, finer: Tensor, weights: Tensor) -> Tensor:
-        """SAM's upscaling of image tokens [M, h, w, D], with the finer maps added (as `_by_quads` gives them), and its
+    def _upscale(self, x: Tensor, fine: Tensor | int, finer: Tensor | int, weights: Tensor) -> Tensor:
+        """SAM's upscaling of image tokens [M, h, w, D], with the finer maps added (as `_by_quads` gives them, or 0), and its
         product with `weights` [M, D / 8]: mask logits [M, 4h, 4w].
 
         A transposed convolution whose stride is its kernel makes 2 x 2 pixels of each pixel by one matrix. Channels stay

@@ -7,26 +7,31 @@ the prompts of `MaskDecoder`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
-from transformers.generation.streamers import BaseStreamer
 
 from ..data.collate import IGNORE, QuestionBatch
 from ..data.conversation import Conversation
+from ..data.feature_cache import EncoderMaps
 from ..data.prompts import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
-from .image_encoder import IMAGENET_MEAN, IMAGENET_STD, ImageFeatures, Neck, build_image_encoder
+from .generation import OnTokens
+from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck, see
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
 from .phrase_alignment import Alignment, align, pair, phrase_directions
 from .presence import Presence
+from .pretrained import architecture
 from .prompt_encoder import PromptEncoder
+from .sam import read_sam
 
 
 @dataclass
@@ -35,7 +40,8 @@ class Prediction:
 
     Attributes:
         text_logits: [L, V] at the L positions that have a label, in the order of the batch.
-        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, g = S / 2; scores: [M], their predicted IoU.
+        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, four times as fine as `ImageFeatures.tokens`;
+            scores: [M], their predicted IoU.
         alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
         presence_logits: [Q, I, 3] of the words of the questions, where the aligner classifies them.
     """
@@ -68,7 +74,8 @@ class Prompted(NamedTuple):
 
     Attributes:
         prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
-        context, tokens: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves both.
+        context, tokens: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves both,
+            else each of its own size.
     """
 
     prompts: Tensor
@@ -90,14 +97,18 @@ class Mimo(nn.Module):
         self.config, self.tokenizer = config, tokenizer
         width = config.mask_decoder.width
         self.image_encoder = build_image_encoder(config.image_encoder)
-        self.neck = Neck(self.image_encoder.channels, width)
+        self.neck = build_neck(self.image_encoder, width)
         self.segmentation_encoder: nn.Module | None = None
         self.segmentation_neck: nn.Module | None = None
         if config.segmentation_encoder is not None:
             self.segmentation_encoder = build_image_encoder(config.segmentation_encoder)
-            self.segmentation_neck = Neck(self.segmentation_encoder.channels, width)
-        self.prompt_encoder = PromptEncoder(width, config.image_size)
+            self.segmentation_neck = build_neck(self.segmentation_encoder, width)
+        fine_maps = isinstance(self.segmentation_neck or self.neck, Neck)
+        self.prompt_encoder = PromptEncoder(width, config.image_size, fine_maps)
         self.language_model = LanguageModel(config.language_model, config.lora, tokenizer)
+        if config.language_model.source is not None:
+            sizes = architecture(self.language_model.causal_lm.config)
+            self.config = replace(config, language_model=replace(config.language_model, architecture=sizes))
         self.input_aligner = InputAligner(config.aligner, width, self.language_model.width)
         self.presence = (
             Presence(config.aligner.width, width, self.language_model.width) if config.aligner.presence else None
@@ -108,25 +119,65 @@ class Mimo(nn.Module):
             [IMAGE, POINT, BOX, SEG]
         )
         self.phrase_ids = tuple(tokenizer.convert_tokens_to_ids([PHRASE_START, PHRASE_END]))
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        segmentation = config.segmentation_encoder
+        if segmentation is not None and segmentation.name == "sam" and segmentation.source is not None:
+            read_sam(segmentation.source).start(self.prompt_encoder, self.mask_decoder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **bases: str | Path | None) -> Mimo:
+        """Read what `save_pretrained` wrote: a folder, or a repository OWNER/NAME on the Hugging Face Hub.
+
+        Args:
+            bases: `llm`, `image_encoder`, `seg_encoder`: where the frozen models are now that it was trained on.
+
+        Raises:
+            WeightsError: see `weights.load_weights`.
+        """
+        from .hub import download  # these import this module
+        from .weights import load_weights
+
+        if not Path(folder).exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder)):
+            folder = download(str(folder))
+        return load_weights(folder, **bases)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a weights folder (`weights`): what is trained, a plain PEFT adapter with LoRA, the tokenizer, and by hash the
+        frozen models that it stands on."""
+        from .weights import save_weights
+
+        return save_weights(self, folder)
+
+    def push_to_hub(self, repository: str, *, private: bool = True, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to OWNER/NAME on the Hugging Face Hub; see `hub.push_to_hub`."""
+        from .hub import push_to_hub
+
+        return push_to_hub(self, repository, private=private, token=token)
 
     def conversation(self) -> Conversation:
         """How questions for this model become tokens."""
-        context = self.config.language_model.architecture["max_position_embeddings"]
-        return Conversation(self.tokenizer, self.config.aligner.queries, context)
+        return Conversation(self.tokenizer, self.config.aligner.queries, self.language_model.context)
 
     def encode(self, images: Tensor) -> ImageFeatures:
         """images [B, 3, S, S] in 0..1 -> features, which depend on nothing else."""
-        images = (images - self.mean) / self.std
-        features = self.neck(self.image_encoder(images))
-        if self.segmentation_encoder is None or self.segmentation_neck is None:
-            return features
-        return self.segmentation_neck(self.segmentation_encoder(images))._replace(context=features.context)
+        return self.features(self.encoder_maps(images))
 
-    def forward(self, images: Tensor, questions: QuestionBatch) -> Prediction:
-        """Read Q questions with their answers, about B images [B, 3, S, S]."""
-        features = self.encode(images)
+    def encoder_maps(self, images: Tensor) -> EncoderMaps:
+        """images [B, 3, S, S] in 0..1 -> what the encoders give of them; it never changes where they are frozen."""
+        maps = EncoderMaps(see(self.image_encoder, self.config.image_encoder, images), [])
+        if self.segmentation_encoder is None or self.config.segmentation_encoder is None:
+            return maps
+        return maps._replace(segmentation=see(self.segmentation_encoder, self.config.segmentation_encoder, images))
+
+    def features(self, maps: EncoderMaps) -> ImageFeatures:
+        """The part of `encode` that is trained."""
+        features = self.neck(maps.image)
+        if self.segmentation_neck is None:
+            return features
+        return self.segmentation_neck(maps.segmentation)._replace(context=features.context)
+
+    def forward(self, images: Tensor | EncoderMaps, questions: QuestionBatch) -> Prediction:
+        """Read Q questions with their answers, about B images [B, 3, S, S], or what the encoders made of them."""
+        features = self.features(images if isinstance(images, EncoderMaps) else self.encoder_maps(images))
         prompted = self._prompt(features, questions)
         embeddings, prompt_tokens, presence = self._embed(prompted, questions)
         states = self.language_model.states(embeddings, questions.attention_mask)
@@ -159,27 +210,37 @@ class Mimo(nn.Module):
         features: ImageFeatures,
         questions: QuestionBatch,
         max_tokens: int = 64,
-        streamer: BaseStreamer | None = None,
+        *,
+        whole_phrases: bool = True,
+        on_tokens: OnTokens | None = None,
     ) -> Answers:
-        """Answer Q questions, collated with `generate=True`, about images whose features are known."""
+        """Answer Q questions, collated with `generate=True`, about images whose features are known.
+
+        Args:
+            max_tokens: the longest answer; a phrase that is open when it comes near is closed and gets its mask.
+            whole_phrases: allow only answers in which every phrase is closed and has one mask (`generation.PhraseGrammar`).
+            on_tokens: is given the next token [Q] of each question as soon as it is there.
+        """
         prompted = self._prompt(features, questions)
         embeddings, _, _ = self._embed(prompted, questions)
-        # One token more than wanted: the state of a last <SEG> is there once the token after it was asked for.
-        written = self.language_model.generate(embeddings, questions.attention_mask, max_tokens + 1, streamer)
-        ids = written.ids[:, :max_tokens]
-        places = torch.nonzero((ids == self.seg_id)[:, : written.ids.shape[1] - 1])
+        written = self.language_model.generate(
+            embeddings, questions.attention_mask, max_tokens, whole_phrases=whole_phrases, on_tokens=on_tokens
+        )
+        places = torch.nonzero(written.ids == self.seg_id)
         question, position = places.unbind(1)
         mask_logits, scores = self._decode(features, prompted, questions, question, written.states[question, position])
-        return Answers(ids, written.probabilities[:, :max_tokens], mask_logits, scores, places)
+        return Answers(written.ids, written.probabilities, mask_logits, scores, places)
 
     def _prompt(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
         """Encode the prompts: as tokens, as what lies under them, and as a map that is added to the features."""
         selected, where = features.select(questions.image_index), (questions.coordinates, questions.prompt_labels)
         prompts = self.prompt_encoder(*where)
         seen = prompts + self.prompt_encoder.look(*where, (selected.context, *selected.high_resolution))
-        drawn = self.prompt_encoder.dense(*where, selected.tokens.shape[2:])
-        context = selected.context + drawn
-        return Prompted(prompts, seen, context, context if features.one_encoder else selected.tokens + drawn)
+        context, tokens = selected.context, selected.tokens
+        context = context + self.prompt_encoder.dense(*where, context.shape[2:])
+        if features.one_encoder:
+            return Prompted(prompts, seen, context, context)
+        return Prompted(prompts, seen, context, tokens + self.prompt_encoder.dense(*where, tokens.shape[2:]))
 
     def _embed(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and of the

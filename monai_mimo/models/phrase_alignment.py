@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,8 +24,9 @@ class Alignment(NamedTuple):
 
 def align(tokens: Tensor, own: Tensor, phrases: Tensor) -> Alignment:
     """Compare tokens [K, H] with the directions of phrases [P, H]; `own` [K] is the phrase that each stands for."""
-    same = phrases @ phrases.T > SAME
-    return Alignment(SCALE * F.normalize(tokens, dim=1) @ phrases.T, same[own])
+    with torch.autocast(phrases.device.type, enabled=False):  # in bfloat16 a phrase is not even the SAME as itself
+        same = phrases @ phrases.T > SAME
+        return Alignment(SCALE * F.normalize(tokens.float(), dim=1) @ phrases.T, same[own])
 
 
 def inside_phrases(labels: Tensor, phrase_ids: tuple[int, int]) -> Tensor:
@@ -42,7 +44,7 @@ def phrase_directions(labels: Tensor, embeddings: Tensor, phrase_ids: tuple[int,
     """
     starts, inside = labels == phrase_ids[0], inside_phrases(labels, phrase_ids)
     number = (starts.flatten().cumsum(0) - 1)[inside.flatten()]  # which phrase of the batch each word is of
-    words = embeddings.detach()[labels[inside]]
+    words = embeddings.detach()[labels[inside]].float()
     sums = words.new_zeros(int(starts.sum()), words.shape[1]).index_add(0, number, words)
     return F.normalize(sums, dim=1)
 

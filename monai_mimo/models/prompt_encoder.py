@@ -22,16 +22,17 @@ class PromptEncoder(nn.Module):
     Args:
         width: channels D of a token; even.
         image_size: side S of the model's square input in pixels.
+        fine_maps: whether the image features come with finer maps (`ImageFeatures.high_resolution`).
     """
 
-    def __init__(self, width: int, image_size: int) -> None:
+    def __init__(self, width: int, image_size: int, fine_maps: bool = True) -> None:
         super().__init__()
         self.image_size = image_size
         self.position = PositionEmbeddingRandom(width // 2)
         self.kind = nn.Embedding(4, width)
         self.map = nn.Conv2d(3, width, 1, bias=False)
         nn.init.normal_(self.map.weight)  # as strong as the features that it is added to
-        channels = width + width // 4 + width // 8  # of `ImageFeatures`
+        channels = width + (width // 4 + width // 8 if fine_maps else 0)  # of `ImageFeatures`
         self.seen = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width))
 
     def forward(self, coordinates: Tensor, labels: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class PromptEncoder(nn.Module):
 
         Args:
             coordinates, labels: see `forward`.
-            maps: [Q, D, h, w], [Q, D / 4, 2h, 2w], [Q, D / 8, 4h, 4w]; in the finer ones a point covers less.
+            maps: [Q, D, h, w], and with fine maps [Q, D / 4, 2h, 2w], [Q, D / 8, 4h, 4w]; in these a point covers less.
         """
         seen = []
         for features in maps:

@@ -6,18 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
-from monai_mimo.data.dataset import (
-    Augment,
-    MimoSegDataset,
-    PickQuestions,
-    balanced_sampler,
-    collate,
-    make_loader,
-    rows_by_image,
-)
+from monai_mimo.data.dataset import Augment, Batch, MimoSegDataset, collate, first_sentences, mirror_of, rows_by_image
+from monai_mimo.data.order import Draw, TrainingOrder
 from monai_mimo.data.prompts import BOX_TOP_LEFT, PADDING, POSITIVE
+from monai_mimo.data.steps import StepLoader, Steps
 from monai_mimo.mimoseg.rle import encode_rle
 from monai_mimo.models import Mimo
 
@@ -94,19 +87,12 @@ def test_augmented_prompts_follow_the_moved_mask(nano: Mimo, rows: FakeRows) -> 
     assert len(coordinates) > 10
 
 
-def test_pick_is_random_and_keeps_questions_with_their_entities(nano: Mimo, rows: FakeRows) -> None:
-    item = MimoSegDataset(rows, nano.conversation(), 64)[0]
-    pick = PickQuestions(2)
-    pick.set_random_state(0)
-    seen = set()
-    for _ in range(20):
-        picked = pick(item)
-        assert len(picked.questions) == 2
-        for row, question, entities in zip(picked.rows, picked.questions, picked.entities):
-            assert question is item.questions[row]
-            assert entities == item.entities[row]
-        seen.add(tuple(picked.rows))
-    assert len(seen) > 2
+def test_a_draw_keeps_questions_with_their_entities(nano: Mimo, rows: FakeRows) -> None:
+    dataset = MimoSegDataset(rows, nano.conversation(), 64, cache=2)
+    whole, drawn = dataset[1], dataset.drawn(Draw(1, (2, 0), 5))
+    assert drawn.rows == [5, 3]
+    assert [q is whole.questions[n] for q, n in zip(drawn.questions, (2, 0))] == [True, True]
+    assert drawn.entities == [whole.entities[2], whole.entities[0]]
 
 
 def test_collate_pads_and_orders_masks(nano: Mimo, rows: FakeRows) -> None:
@@ -133,30 +119,62 @@ def test_generation_batches_end_with_the_question(nano: Mimo, rows: FakeRows) ->
         assert ids[-len(dataset[0].questions[q].prompt_ids) :].tolist() == dataset[0].questions[q].prompt_ids
 
 
-def test_loader_is_reproducible(nano: Mimo, rows: FakeRows) -> None:
-    from monai.utils import set_determinism
+@pytest.mark.parametrize("workers", [0, 2])
+def test_steps_are_the_same_from_wherever_they_start(nano: Mimo, rows: FakeRows, workers: int) -> None:
+    """Whatever the state of the random generators, in this process or in others, and whatever was loaded before."""
 
-    def run() -> list:
-        set_determinism(4)
-        dataset = MimoSegDataset(rows, nano.conversation(), 64, questions_per_image=2, augment=True)
-        loader: DataLoader = make_loader(dataset, nano.tokenizer.pad_token_id, 2, balanced=True)
-        return [(b.images, b.questions.coordinates, b.rows) for _ in range(2) for b in loader]
+    def load(start: int, count: int, workers: int = 0) -> list[Batch]:
+        dataset = MimoSegDataset(rows, nano.conversation(), 64, augment=Augment(), cache=1)
+        order = TrainingOrder(
+            rows, dataset.data, global_batch=2, images_per_batch=1, questions_per_image=2, balanced=True
+        )
+        loader = StepLoader(Steps(dataset, order, nano.tokenizer.pad_token_id, 0, 1), workers)
+        loader.start_at(start)
+        return [batch for _, batches in zip(range(count), loader) for batch in batches]
 
-    first, second = run(), run()
-    set_determinism(None)
-    for (a, b, c), (x, y, z) in zip(first, second):
-        assert torch.equal(a, x)
-        assert torch.equal(b, y)
-        assert c == z
-    assert not torch.equal(first[0][0], first[1][0])
-
-
-def test_balanced_loader_draws_rare_modalities_as_often() -> None:
-    rows = FakeRows([{"image_id": str(n), "source": "a", "modality": "CT" if n < 90 else "MR"} for n in range(100)])
-    torch.manual_seed(0)
-    drawn = [n for _ in range(20) for n in balanced_sampler(rows)]
-    assert abs(sum(n >= 90 for n in drawn) / len(drawn) - 0.5) < 0.05
+    np.random.seed(1)  # noqa: NPY002
+    expected = load(0, 6)[8:]
+    np.random.seed(2)  # noqa: NPY002
+    torch.manual_seed(3)
+    for a, b in zip(load(4, 2, workers), expected, strict=True):
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.questions.coordinates, b.questions.coordinates)
+        assert a.rows == b.rows
+    assert not torch.equal(expected[0].images, load(0, 1)[0].images)
 
 
 def test_rows_by_image(rows: FakeRows) -> None:
     assert rows_by_image(rows) == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (0, "It is the <p> liver </p> <SEG>. It makes bile. It is large."),
+        (1, "It is the <p> liver </p> <SEG>."),
+        (2, "It is the <p> liver </p> <SEG>. It makes bile."),
+        (9, "It is the <p> liver </p> <SEG>. It makes bile. It is large."),
+    ],
+)
+def test_answers_are_cut_after_whole_sentences(count: int, expected: str) -> None:
+    assert first_sentences("It is the <p> liver </p> <SEG>. It makes bile. It is large.", count) == expected
+
+
+def test_no_mask_is_cut_off() -> None:
+    answer = (
+        "I see two. One is the <p> liver </p> <SEG>. It is large. Below lies the <p> spleen </p> <SEG>. It is small."
+    )
+    assert first_sentences(answer, 1) == answer.removesuffix(" It is small.")
+
+
+@pytest.mark.parametrize(
+    ("modality", "question", "expected"),
+    [
+        ("endoscopy", "Where is the polyp?", (True, True)),
+        ("ultrasound", "Where is the nerve?", (True, False)),
+        ("ultrasound", "Where is the left kidney?", (False, False)),
+        ("CT", "Where is the liver?", (False, False)),
+    ],
+)
+def test_images_are_mirrored_where_anatomy_allows(modality: str, question: str, expected: tuple[bool, bool]) -> None:
+    assert mirror_of([{"question": question, "answer": "Here.", "modality": modality}]) == expected

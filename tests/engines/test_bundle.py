@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 import monai_mimo
 from monai_mimo.inference import PhraseNetwork
@@ -20,9 +21,10 @@ from monai_mimo.phantom import write_phantom
 BUNDLE = Path(__file__).parents[2] / "bundles" / "mimo"
 
 
-def run(run_id: str, config: str, *arguments: object) -> subprocess.CompletedProcess:
+def run(run_id: str, configs: str | list[str], *arguments: object) -> subprocess.CompletedProcess:
+    files = [str(BUNDLE / "configs" / name) for name in ([configs] if isinstance(configs, str) else configs)]
     command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--bundle_root", str(BUNDLE)]
-    command += ["--config_file", str(BUNDLE / "configs" / config), *map(str, arguments)]
+    command += ["--config_file", str(files), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=500)
 
 
@@ -45,20 +47,22 @@ def trained(dataset: Path) -> Path:
     out = dataset.parent / "run"
     result = run(
         "training", "train.yaml", "--dataset_dir", dataset, "--output_dir", out, "--preset", "nano", "--epochs", 2,
-        "--steps_per_epoch", 3, "--accumulation_steps", 2, "--validation_images", 4,
+        "--steps_per_epoch", 3, "--global_batch", 6, "--validation_images", 4,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     return out
 
 
 def test_training_leaves_checkpoints_weights_and_curves(trained: Path) -> None:
-    last = torch.load(trained / "last.pt", weights_only=False)
-    assert set(last) == {"model", "optimizer", "scheduler", "random_state", "trainer"}
-    assert last["trainer"]["iteration"] == 6
-    assert last["optimizer"]["state"]
-    best = torch.load(trained / "best.pt", weights_only=False)
+    before, last = sorted((trained / "checkpoints").glob("*.pt"))
+    assert "-00000003-" in before.name
+    state = torch.load(last, weights_only=True)
+    assert state["stage"] == "training"
+    assert state["step"] == state["parts"]["engine"]["iteration"] == 6
+    assert set(state["parts"]) == {"model", "optimizer", "scheduler", "history", "best", "engine"}
     model = load_weights(trained / "weights")
-    for name, tensor in best["model"].items():
+    best = torch.load(before, weights_only=True)  # no later validation was better
+    for name, tensor in best["parts"]["model"].items():
         assert torch.equal(model.state_dict()[name], tensor), name
     history = json.loads((trained / "history.json").read_text())
     assert len(history["text loss"]) == 6
@@ -88,6 +92,8 @@ def test_evaluating_writes_table_predictions_and_panels(trained: Path, dataset: 
     records = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     assert [r["id"] for r in records] == rows["id"]
     assert {p.stem for p in (out / "panels").iterdir()} == set(rows["modality"])
+    assert "best, median, worst" in (out / "report.html").read_text()
+    assert metrics["about"]["preset"] == "nano"
     assert "perspective II" in result.stdout + result.stderr
 
 
@@ -105,13 +111,52 @@ def test_inferring_prints_one_object(trained: Path, dataset: Path) -> None:
 
 @pytest.mark.parametrize("config", ["train.yaml", "evaluate.yaml", "inference.yaml"])
 def test_run_is_an_alias(config: str) -> None:
-    from monai.bundle import ConfigParser
-
     named = {"train.yaml": "training", "evaluate.yaml": "evaluating", "inference.yaml": "inferring"}[config]
     parser = ConfigParser()
     parser.read_config(str(BUNDLE / "configs" / config))
     parser.resolve_macro_and_relative_ids()
     assert parser["run"] == parser[named]
+
+
+def published(*files: str, **options: object) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([str(BUNDLE / "configs" / name) for name in files])
+    parser.update({"bundle_root": str(BUNDLE), **options})
+    return parser
+
+
+def test_stage_1_has_the_published_values() -> None:
+    parser = published("train.yaml", "multi_gpu_train.yaml", preset="7b")
+    values = {name: parser.get_parsed_content(name) for name in ("epochs", "learning_rate", "global_batch", "frozen")}
+    assert values == {"epochs": 3, "learning_rate": 3e-4, "global_batch": 40, "frozen": []}
+    assert parser.get_parsed_content("questions_per_image") == 1
+    assert parser.get_parsed_content("balanced") is False
+    config = parser.get_parsed_content("config")
+    assert config.lora.alpha == 8
+    assert config.image_encoder.frozen
+    assert config.segmentation_encoder.frozen
+    smaller = published("train.yaml", preset="7b", images_per_batch=1)
+    assert smaller.get_parsed_content("global_batch") == 40  # by accumulation
+
+
+def test_stage_2_goes_on_from_stage_1_without_masks(trained: Path, tmp_path: Path) -> None:
+    """With values of `nano`; its questions are those of perspective 0, here of a second set, and the decoder stays."""
+    from .small_set import write_set
+
+    vqa = write_set(tmp_path / "vqa")
+    result = run(
+        "training", ["train.yaml", "finetune_vqa.yaml"], "--datasets", {"vqa": str(vqa)}, "--output_dir", tmp_path / "out",
+        "--weights_dir", trained / "weights", "--validation_images", 2,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    before, after = (load_weights(folder / "weights").state_dict() for folder in (trained, tmp_path / "out"))
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in before if name.startswith("mask_decoder.")} <= same
+    assert "input_aligner.queries" not in same
+    [last] = (tmp_path / "out" / "checkpoints").glob("*.pt")
+    state = torch.load(last, weights_only=True)
+    assert state["step"] == 1  # one epoch of 3 images with two questions each
+    assert state["identity"]["frozen"] == ["mask_decoder"]
 
 
 def test_reviewers_network_check_passes(trained: Path) -> None:

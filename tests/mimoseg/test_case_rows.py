@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from monai_mimo.mimoseg.case_rows import slice_rows
 from monai_mimo.mimoseg.cases import Case, Label
 from monai_mimo.mimoseg.questions.settings import RowSettings
+from monai_mimo.mimoseg.questions.slice_masks import SliceMasks
 from monai_mimo.mimoseg.read_case import ShownSlice
 from monai_mimo.mimoseg.rle import decode_rle
 from monai_mimo.mimoseg.schema import FEATURES
@@ -31,7 +32,7 @@ def case(perspectives: tuple[int, ...] = (1, 2, 3, 4), modality: str = "CT") -> 
 
 
 def shown(names: tuple[str, ...] = NAMES, number: int = 3) -> ShownSlice:
-    masks = {}
+    masks = SliceMasks()
     for row, name in enumerate(names):
         masks[name] = np.zeros((40, 30), dtype=bool)
         masks[name][10 * row : 10 * row + 8, 4:20] = True

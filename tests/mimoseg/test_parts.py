@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from monai_mimo.errors import InputError
 from monai_mimo.mimoseg.questions.perspectives import instructions, visual_clues
+from monai_mimo.mimoseg.questions.slice_masks import SliceMasks
 from monai_mimo.mimoseg.questions.templates import grounded, listed, templates
 from monai_mimo.mimoseg.rle import decode_rle, encode_rle
 from monai_mimo.mimoseg.splits import parse_ratio, split_patients
@@ -82,7 +83,7 @@ def test_samples_fit_their_masks(seed: int, entities: int, count: int) -> None:
         mask[6 * number : 6 * number + 5, 3:20] = True
         masks[f"entity {number}"] = mask
     rng = np.random.default_rng(seed)
-    samples = [*instructions(masks, ["tumor"], ["lung"], count, rng), *visual_clues(masks, count, rng)]
+    samples = [*instructions(masks, ["tumor"], ["lung"], count, rng), *visual_clues(SliceMasks(masks), count, rng)]
     for sample in samples:
         assert re.findall(r"<p> (.+?) </p> <SEG>", sample.answer) == sample.phrases
         assert set(sample.phrases) <= set(masks)
@@ -103,6 +104,6 @@ def test_a_click_on_a_whole_avoids_its_part() -> None:
     cup[8:22, 8:22] = True
     rng = np.random.default_rng(0)
     for _ in range(20):
-        for sample in visual_clues({"disc": disc, "cup": cup}, 4, rng):
+        for sample in visual_clues(SliceMasks({"disc": disc, "cup": cup}), 4, rng):
             for (x, y, _), phrase in zip(sample.points, sample.phrases):
                 assert cup[y, x] == (phrase == "cup")

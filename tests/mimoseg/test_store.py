@@ -67,7 +67,7 @@ def test_card_tells_the_licence_of_a_set_in_the_catalogue(tmp_path: Path) -> Non
 def test_files_are_bounded_and_keep_cases_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = small_source(tmp_path / "small")
     build([SourceSpec("small", root)], tmp_path / "one", progress=False)
-    monkeypatch.setattr(assemble, "FILE_BYTES", 40_000)
+    monkeypatch.setattr(assemble, "FILE_BYTES", 20_000)
     monkeypatch.setattr(assemble, "BATCH_ROWS", 5)
     build([SourceSpec("small", root)], tmp_path / "many", progress=False)
     one, many = (load_mimoseg(tmp_path / name) for name in ("one", "many"))

@@ -13,7 +13,9 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from monai_mimo.data.dataset import MimoSegDataset, make_loader
+from monai_mimo.data.dataset import Augment, MimoSegDataset, collate
+from monai_mimo.data.order import TrainingOrder
+from monai_mimo.data.steps import Steps
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.metrics import Grounded, GroundingMetric, Reference
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
@@ -283,12 +285,13 @@ def test_rows_without_masks_load_collate_and_count(tmp_path: Path, nano: Mimo) -
     rows = Dataset.from_list([*datasets()["train"].to_list(), *asked], features=FEATURES)
     rows.save_to_disk(tmp_path / "set" / "train")
     assert len(load_mimoseg(tmp_path / "set", perspective=0)) == len(asked)
-    dataset = MimoSegDataset(load_mimoseg(tmp_path / "set"), nano.conversation(), 64, augment=True)
-    [batch] = make_loader(dataset, nano.tokenizer.pad_token_id, len(dataset), balanced=False)
+    dataset = MimoSegDataset(load_mimoseg(tmp_path / "set"), nano.conversation(), 64, augment=Augment())
+    order = TrainingOrder(dataset.rows, dataset.data, global_batch=99, images_per_batch=99, questions_per_image=99)
+    [batch] = Steps(dataset, order, nano.tokenizer.pad_token_id, 0, 1)[0]
     assert len(batch.rows) == len(rows)
     assert len(batch.masks) == (batch.questions.labels == nano.seg_id).sum() == 4
     only = MimoSegDataset(load_mimoseg(tmp_path / "set", perspective=0), nano.conversation(), 64)
-    [batch] = make_loader(only, nano.tokenizer.pad_token_id, len(only), balanced=True)
+    batch = collate(list(only), nano.tokenizer.pad_token_id)
     assert batch.masks.shape == (0, 64, 64)
     assert count({"train": rows}).samples[0] == {"train": len(asked), "validation": 0, "test": 0}
 

@@ -8,6 +8,7 @@ import torch
 from monai_mimo.data.collate import IGNORE, collate_questions
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo
+from monai_mimo.models.image_encoder import see
 
 from ..conftest import encode, four_questions, make_nano, training_batch
 
@@ -65,7 +66,7 @@ def test_separate_segmentation_encoder_feeds_only_the_mask_decoder() -> None:
     model = make_nano(segmentation_encoder={"name": "convolutions", "frozen": True}).eval()
     images = torch.rand(1, 3, 64, 64)
     features = model.encode(images)
-    alone = model.neck(model.image_encoder((images - model.mean) / model.std))
+    alone = model.neck(see(model.image_encoder, model.config.image_encoder, images))
     torch.testing.assert_close(features.context, alone.tokens)
     assert not torch.allclose(features.tokens, alone.tokens)
 
@@ -190,3 +191,36 @@ def test_words_are_told_the_truth_in_training_and_the_decision_in_use(nano: Mimo
         told = given[batch.is_instruction] - words
         expected = nano.presence.embedding.weight * torch.tensor([0.0, 1, 1])[:, None]
         torch.testing.assert_close(told, expected[known[~batch.instruction_padding]])
+
+
+def test_encoders_whose_maps_are_of_unequal_size() -> None:
+    """As CLIP at 224 and SAM at 1024 pixels: prompts are drawn into each at its own size."""
+    tower = {
+        "model_type": "clip_vision_model",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    sam = {
+        "embed_dim": 32,
+        "depth": 2,
+        "heads": 2,
+        "image_size": 64,
+        "patch_size": 16,
+        "window_size": 2,
+        "global_attention": [1],
+        "channels": 32,
+    }
+    model = make_nano(
+        image_encoder={"name": "vision-tower", "architecture": tower},
+        segmentation_encoder={"name": "sam", "architecture": sam},
+    )
+    images, batch = training_batch(model)
+    features = model.encode(images)
+    assert (features.context.shape[2:], features.tokens.shape[2:]) == ((2, 2), (4, 4))
+    prediction = model(images, batch)
+    assert prediction.mask_logits.shape == (4, 16, 16)
+    loss_of(model).backward()

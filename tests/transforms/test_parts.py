@@ -8,7 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_mimo.transforms import RandMove, WindowByModalityd, sample_box, sample_point, select_slices, window
+from monai_mimo.transforms import (
+    PromptTarget,
+    RandMove,
+    WindowByModalityd,
+    sample_box,
+    sample_point,
+    select_slices,
+    window,
+)
 
 
 def test_ct_window_is_the_soft_tissue_one() -> None:
@@ -67,6 +75,34 @@ def test_points_prefer_the_middle() -> None:
     assert sample_point(mask, rng, avoid=mask) is not None  # nothing else to hit
 
 
+@given(st.integers(0, 1000))
+def test_points_of_large_masks_are_inside_too(seed: int) -> None:
+    """Large masks are looked at on a coarser grid, which a thin one may miss."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((300, 260), dtype=bool)
+    if seed % 2:
+        mask[np.arange(1, 200), np.arange(1, 200) + rng.integers(0, 2)] = True
+    else:
+        mask[20:280, 30:220] = rng.random((260, 190)) < 0.5
+    avoid = np.zeros_like(mask)
+    avoid[: rng.integers(0, 200)] = True
+    target = PromptTarget(mask, avoid)
+    for _ in range(5):
+        x, y = target.point(rng)
+        assert mask[y, x]
+        assert not avoid[y, x]
+    rows, columns = np.nonzero(mask)
+    assert target.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+def test_points_of_a_large_disc_are_drawn_by_distance_squared() -> None:
+    """For weights (R - r)^2 on a disc the mean of r is 2 R / 5."""
+    y, x = np.mgrid[-150:151, -150:151]
+    target, rng = PromptTarget(np.hypot(x, y) < 150), np.random.default_rng(0)
+    radii = [np.hypot(px - 150, py - 150) for px, py in (target.point(rng) for _ in range(2000))]
+    assert np.mean(radii) == pytest.approx(60, rel=0.05)
+
+
 def test_move_takes_masks_along() -> None:
     """Image and mask are the same blob, so wherever it goes they must stay the same."""
     move = RandMove(prob=1.0)
@@ -90,6 +126,27 @@ def test_move_never_pushes_a_mask_out() -> None:
     for _ in range(20):
         _, moved = move(torch.zeros(3, 64, 64), mask)
         assert moved.sum() > 0.4 * mask.sum()
+
+
+def test_bent_and_mirrored_images_keep_their_masks() -> None:
+    move = RandMove(prob=1.0, bend=0.03)
+    move.set_random_state(1)
+    mask = torch.zeros(1, 64, 64, dtype=torch.bool)
+    mask[:, 10:50, 30:44] = True
+    for _ in range(10):
+        moved, moved_masks = move(mask.float().expand(3, -1, -1), mask, (True, True))
+        assert ((moved[0] >= 0.5) == moved_masks[0]).all()
+
+
+def test_mirroring_reaches_all_eight_and_only_what_is_allowed() -> None:
+    move = RandMove(prob=0.0)
+    move.set_random_state(0)
+    image = torch.arange(9.0).view(1, 3, 3).expand(3, -1, -1)
+    none = torch.zeros(0, 3, 3, dtype=torch.bool)
+    seen = {tuple(move(image, none, (True, True))[0][0].flatten().tolist()) for _ in range(200)}
+    assert len(seen) == 8
+    seen = {tuple(move(image, none, (True, False))[0][0].flatten().tolist()) for _ in range(50)}
+    assert seen == {tuple(image[0].flatten().tolist()), tuple(image[0].flip(1).flatten().tolist())}
 
 
 @pytest.mark.parametrize("prob", [0.0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...transforms.prompts import sample_box, sample_point
+from .slice_masks import SliceMasks
 from .templates import grounded, listed, sentence, templates
 
 REFUSALS, MIXED = 0.28, 0.08  # of the named questions ask for what is not there, alone or beside what is
@@ -56,7 +56,7 @@ def instructions(
     return []
 
 
-def visual_clues(masks: dict[str, np.ndarray], count: int, rng: np.random.Generator) -> list[Sample]:
+def visual_clues(masks: SliceMasks, count: int, rng: np.random.Generator) -> list[Sample]:
     """Write `count` samples of perspective II, none where there is nothing to point at."""
     samples: list[Sample] = []
     names = list(masks)
@@ -140,7 +140,7 @@ def mixed(
     )
 
 
-def visual_clue(masks: dict[str, np.ndarray], name: str, kind: str, rng: np.random.Generator) -> Sample:
+def visual_clue(masks: SliceMasks, name: str, kind: str, rng: np.random.Generator) -> Sample:
     """Perspective II: a box or a point, and nothing named."""
     section = templates()["visual_clue"][kind]
     q, question = pick(section["questions"], rng)
@@ -152,7 +152,7 @@ def visual_clue(masks: dict[str, np.ndarray], name: str, kind: str, rng: np.rand
     return sample
 
 
-def several_prompts(masks: dict[str, np.ndarray], rng: np.random.Generator) -> Sample:
+def several_prompts(masks: SliceMasks, rng: np.random.Generator) -> Sample:
     """Perspective II: two or three prompts of one kind, each on another entity."""
     section = templates()["visual_clue"]["several"]
     names = list(masks)
@@ -173,15 +173,13 @@ def several_prompts(masks: dict[str, np.ndarray], rng: np.random.Generator) -> S
     return sample
 
 
-def add_prompt(sample: Sample, masks: dict[str, np.ndarray], name: str, kind: str, rng: np.random.Generator) -> None:
-    """Place a box or point on entity `name`; a point never falls on a smaller entity inside it."""
-    mask = masks[name]
+def add_prompt(sample: Sample, masks: SliceMasks, name: str, kind: str, rng: np.random.Generator) -> None:
+    """Place a box or point on entity `name`."""
+    target = masks.target(name)
     if kind == "box":
-        sample.boxes.append(sample_box(mask, rng))
-        return
-    inside = [m for m in masks.values() if m.sum() < mask.sum() and (m & mask).sum() > m.sum() / 2]
-    avoid = np.logical_or.reduce(inside) if inside else None
-    sample.points.append((*sample_point(mask, rng, avoid), 1))
+        sample.boxes.append(target.near_box(rng))
+    else:
+        sample.points.append((*target.point(rng), 1))
 
 
 def pick(texts: Sequence[str], rng: np.random.Generator) -> tuple[int, str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .draft import Draft
 from .perspectives import Sample, add_prompt
+from .slice_masks import SliceMasks
 
 SEVERAL = 0.25  # of the questions about images with several entities of which something is known
 MOST_ENTITIES = 3  # in one question
@@ -16,7 +17,7 @@ Pool = Callable[[tuple[str, ...], int, str], Sequence[Draft]]
 
 
 def reasoning(
-    masks: dict[str, np.ndarray],
+    masks: SliceMasks,
     known: Sequence[str],
     perspective: int,
     count: int,
@@ -26,7 +27,7 @@ def reasoning(
     """Write up to `count` samples of perspective III or IV, no draft twice.
 
     Args:
-        masks: all entities of the slice, bool [h, w] each.
+        masks: all entities of the slice.
         known: those of them that have a knowledge record.
         pool: (entities, perspective, clue) -> the drafts that may be used.
     """
@@ -55,7 +56,7 @@ def several(known: Sequence[str], rng: np.random.Generator, ordered: bool) -> tu
     return tuple(known[i] for i in (sorted(chosen) if ordered else chosen))
 
 
-def sample_of(draft: Draft, masks: dict[str, np.ndarray], rng: np.random.Generator) -> Sample:
+def sample_of(draft: Draft, masks: SliceMasks, rng: np.random.Generator) -> Sample:
     """A draft on this slice: its prompts are drawn from the masks, in the order of its entities."""
     sample = Sample(
         draft.perspective,

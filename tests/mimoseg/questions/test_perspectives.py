@@ -12,6 +12,7 @@ from monai_mimo.mimoseg.questions.perspectives import Sample, instructions, visu
 from monai_mimo.mimoseg.questions.pool import draft_pool
 from monai_mimo.mimoseg.questions.reasoning import MOST_ENTITIES, reasoning
 from monai_mimo.mimoseg.questions.settings import RowSettings
+from monai_mimo.mimoseg.questions.slice_masks import SliceMasks
 from monai_mimo.mimoseg.questions.words import give_away
 from tests.mimoseg.questions.conftest import EXAMPLE
 
@@ -65,7 +66,7 @@ def check_sample(sample: Sample, masks: dict[str, np.ndarray]) -> None:
 @given(slices(), st.sampled_from([3, 4]), st.integers(1, 8), st.integers(0, 10_000))
 def test_reasoning(masks: dict[str, np.ndarray], perspective: int, count: int, seed: int) -> None:
     known = [name for name in masks if name in KNOWN]
-    samples = reasoning(masks, known, perspective, count, pool, np.random.default_rng(seed))
+    samples = reasoning(SliceMasks(masks), known, perspective, count, pool, np.random.default_rng(seed))
     assert len(samples) == (count if known else 0)
     assert len({(sample.question, *sample.phrases) for sample in samples}) == len(samples)
     for sample in samples:
@@ -85,7 +86,7 @@ def test_reasoning(masks: dict[str, np.ndarray], perspective: int, count: int, s
 @given(slices(), st.integers(1, 8), st.integers(0, 10_000))
 def test_instructions_and_visual_clues(masks: dict[str, np.ndarray], count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    named, pointed = instructions(masks, ["tumor"], ["lung"], count, rng), visual_clues(masks, count, rng)
+    named, pointed = instructions(masks, ["tumor"], ["lung"], count, rng), visual_clues(SliceMasks(masks), count, rng)
     assert len(named) == len(pointed) == count
     for sample in (*named, *pointed):
         check_sample(sample, masks)
@@ -99,15 +100,17 @@ def test_instructions_and_visual_clues(masks: dict[str, np.ndarray], count: int,
 @given(slices(), st.sampled_from([3, 4]), st.integers(0, 10_000))
 def test_the_same_seed_gives_the_same_samples(masks: dict[str, np.ndarray], perspective: int, seed: int) -> None:
     known = [name for name in masks if name in KNOWN]
-    first, again = (reasoning(masks, known, perspective, 4, pool, np.random.default_rng(seed)) for _ in range(2))
+    first, again = (
+        reasoning(SliceMasks(masks), known, perspective, 4, pool, np.random.default_rng(seed)) for _ in range(2)
+    )
     assert first == again
 
 
 def test_several_entities_are_asked_for_and_every_clue_is_used() -> None:
     masks = {name: np.ones((20, 20), dtype=bool) for name in KNOWN[:4]}
     rng = np.random.default_rng(0)
-    third = [s for _ in range(20) for s in reasoning(masks, KNOWN[:4], 3, 4, pool, rng)]
-    fourth = [s for _ in range(20) for s in reasoning(masks, KNOWN[:4], 4, 4, pool, rng)]
+    third = [s for _ in range(20) for s in reasoning(SliceMasks(masks), KNOWN[:4], 3, 4, pool, rng)]
+    fourth = [s for _ in range(20) for s in reasoning(SliceMasks(masks), KNOWN[:4], 4, 4, pool, rng)]
     for samples in (third, fourth):
         assert {len(sample.phrases) for sample in samples} == {1, 2, 3}
         assert 0.1 < np.mean([len(sample.phrases) > 1 for sample in samples]) < 0.45
@@ -121,7 +124,7 @@ def test_the_words_of_one_and_two_are_drawn_as_ever() -> None:
     liver[2:9, 3:12] = True
     spleen[12:22, 8:20] = True
     masks, rng = {"liver": liver, "spleen": spleen}, np.random.default_rng(7)
-    samples = [*instructions(masks, ["tumor"], ["lung"], 3, rng), *visual_clues(masks, 3, rng)]
+    samples = [*instructions(masks, ["tumor"], ["lung"], 3, rng), *visual_clues(SliceMasks(masks), 3, rng)]
     assert [(s.template, s.phrases, s.absent, s.points, s.boxes) for s in samples] == [
         ("instruction-one/9/4", ["spleen"], [], [], []),
         ("instruction-refusal/8/1", [], ["tumor"], [], []),

@@ -1,0 +1,226 @@
+"""How good weights are on real images, set by set and perspective by perspective, with bootstrap intervals over patients.
+
+    mimo build --data DATA --split 80:10:10 --out runs/real/set
+    python benchmarks/real_quality.py --dataset runs/real/set --weights monai_mimo/models/trained/lite --out runs/real/quality
+
+Both splits that were not trained on (validation and test, 20 % of the patients of each set) are asked. Dice is the mean over
+all expected entities; one that the answer does not ground counts 0. The temperature of the scores is fitted on the validation
+patients, and the calibration measured on those of the test split. With --jitter the box questions are asked once more with each
+edge of the box moved at random by up to that part of the box's side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset as Rows
+from datasets import concatenate_datasets
+from ignite.engine import Engine, Events
+from rich.console import Console
+from rich.table import Table
+
+from monai_mimo.engines.evaluation_data import evaluation_loader
+from monai_mimo.engines.evaluator import GroundingEvaluator
+from monai_mimo.engines.handlers import Progress
+from monai_mimo.engines.records import records_of_batch
+from monai_mimo.engines.summary import prompted
+from monai_mimo.metrics import (
+    apply_temperature,
+    bootstrap_ratios,
+    fit_temperature,
+    is_correct,
+    moved_prompt_accuracy,
+    reliability,
+    sums_by_patient,
+)
+from monai_mimo.mimoseg import load_mimoseg
+from monai_mimo.models import Mimo
+from monai_mimo.models.default_weights import default_weights_dir
+from monai_mimo.models.weights import fingerprint, load_weights
+
+Record = dict[str, Any]
+KINDS: dict[str, Callable[[Record], bool]] = {
+    "by name (I)": lambda r: r["perspective"] == 1,
+    "box (II)": lambda r: r["perspective"] == 2 and bool(r["boxes"]),
+    "point (II)": lambda r: r["perspective"] == 2 and bool(r["points"]),
+    "from description (III)": lambda r: r["perspective"] == 3,
+    "with knowledge (IV)": lambda r: r["perspective"] == 4,
+}
+
+
+def answers_of(model: Mimo, rows: Rows, name: str, max_tokens: int) -> list[Record]:
+    """A record of each question, in the order of the rows."""
+    records: list[Record] = []
+    evaluator = GroundingEvaluator(
+        "cpu",
+        evaluation_loader(model, rows, 8),
+        model,
+        rows,
+        max_tokens=max_tokens,
+        val_handlers=[Progress(name)],
+    )
+
+    def collect(engine: Engine) -> None:
+        records.extend(records_of_batch(engine.state.output))
+
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, collect)
+    evaluator.run()
+    return records
+
+
+def ratio(records: Sequence[Record], part: dict[str, float], whole: dict[str, float]) -> dict[str, Any]:
+    """A ratio of two sums of counts, with its interval over patients."""
+    if not records:
+        return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "questions": 0, "patients": 0}
+    patients = [f"{r['source']}/{r['patient']}" for r in records]
+    values = np.array(
+        [[sum(w * r["counts"][field] for field, w in side.items()) for side in (part, whole)] for r in records]
+    )
+    sums = sums_by_patient(patients, values)
+    [[low, high]] = bootstrap_ratios(sums[:, :1], sums[:, 1:])
+    value = values[:, 0].sum() / values[:, 1].sum() if values[:, 1].sum() else float("nan")
+    return {
+        "value": float(value),
+        "low": float(low),
+        "high": float(high),
+        "questions": len(records),
+        "patients": len(set(patients)),
+    }
+
+
+DICE = {"dice": 1.0}, {"reference": 1.0}
+F1 = {"correct": 2.0}, {"predicted": 1.0, "reference": 1.0}
+PHRASES = {"phrases_right": 1.0}, {"samples": 1.0}
+REFUSED = {"refused": 1.0}, {"refusals": 1.0}
+
+
+def summarise(records: Sequence[Record]) -> dict[str, Any]:
+    """Dice of each set and kind of question, and what is measured over all sets."""
+    sources = sorted({r["source"] for r in records})
+    groups = {
+        (source, kind): [r for r in records if r["source"] == source and is_kind(r)]
+        for source in sources
+        for kind, is_kind in KINDS.items()
+    }
+    over_all = {f"F1, {kind}": ratio([r for r in records if is_kind(r)], *F1) for kind, is_kind in KINDS.items()}
+    for perspective, name in enumerate(("I", "II", "III", "IV"), start=1):
+        over_all[f"F1, perspective {name}"] = ratio([r for r in records if r["perspective"] == perspective], *F1)
+    over_all["phrase accuracy"] = ratio(records, *PHRASES)
+    over_all["absent entity refused"] = ratio([r for r in records if r["counts"]["refusals"]], *REFUSED)
+    return {
+        "dice": {source: {kind: ratio(groups[source, kind], *DICE) for kind in KINDS} for source in sources},
+        "all": over_all,
+        "moved_prompt": moved_prompt_accuracy(prompted(records))._asdict(),
+    }
+
+
+def calibrate(fit: Sequence[Record], test: Sequence[Record]) -> dict[str, float]:
+    """Temperature from one split, expected calibration error on the other, before and after."""
+
+    def scored(records: Sequence[Record]) -> tuple[list[float], np.ndarray]:
+        said = [e for r in records for e in r["predicted_entities"]]
+        return [e["score"] for e in said], is_correct([e["iou"] for e in said])
+
+    temperature = fit_temperature(*scored(fit))
+    scores, right = scored(test)
+    return {
+        "temperature": temperature,
+        "ece_before": reliability(scores, right.tolist()).ece,
+        "ece": reliability(apply_temperature(scores, temperature).tolist(), right.tolist()).ece,
+        "answers": len(scores),
+    }
+
+
+def with_jitter(rows: Rows, part: float) -> Rows:
+    """The box questions, with each edge moved by up to `part` of the box's side, within the image."""
+    rows = rows.select([n for n, boxes in enumerate(rows["boxes"]) if boxes])
+    rng, moved = np.random.default_rng(0), []
+    for boxes, (height, width) in zip(rows["boxes"], rows["size"]):
+        new = []
+        for x0, y0, x1, y1 in boxes:
+            dx0, dy0, dx1, dy1 = rng.uniform(-part, part, 4) * (x1 - x0, y1 - y0, x1 - x0, y1 - y0)
+            left, top = max(0, round(x0 + dx0)), max(0, round(y0 + dy0))
+            right, bottom = min(width, round(x1 + dx1)), min(height, round(y1 + dy1))
+            new.append([left, top, max(right, left + 1), max(bottom, top + 1)])
+        moved.append(new)
+    features = rows.features["boxes"]
+    return rows.remove_columns(["boxes"]).add_column("boxes", moved, feature=features)
+
+
+def print_tables(result: dict[str, Any]) -> None:
+    """For the terminal."""
+
+    def cell(value: dict[str, Any]) -> str:
+        return f"{value['value']:.3f} ({value['low']:.3f}-{value['high']:.3f})" if value["questions"] else "-"
+
+    table = Table(box=None, pad_edge=False, title="Dice (95 % interval over patients)")
+    for column in ("set", *KINDS):
+        table.add_column(column)
+    for source, kinds in result["dice"].items():
+        table.add_row(source, *(cell(kinds[kind]) for kind in KINDS))
+    Console(width=170).print(table)
+    for name, value in result["all"].items():
+        print(f"{name}: {cell(value)}, {value['questions']} questions")
+    print(f"moved prompt: {result['moved_prompt']}")
+    print(f"calibration: {result['calibration']}")
+    if "jitter" in result:
+        print(f"boxes with jitter: {result['jitter']}")
+    print(f"{result['seconds']:.0f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--weights", type=Path, help="default: those of `mimo ask`")
+    parser.add_argument("--images", type=int, help="only the first so many images of each split and set")
+    parser.add_argument("--max-tokens", type=int, default=64)
+    parser.add_argument("--jitter", type=float, default=0.1)
+    parser.add_argument("--out", type=Path, help="quality.json and records.jsonl go there")
+    options = parser.parse_args()
+
+    weights = options.weights or default_weights_dir()
+    model, start = load_weights(weights), time.perf_counter()
+    splits = {split: load_mimoseg(options.dataset, split) for split in ("validation", "test")}
+    if options.images:
+        splits = {split: first_images(rows, options.images) for split, rows in splits.items()}
+    records = {split: answers_of(model, rows, split, options.max_tokens) for split, rows in splits.items()}
+    everything = [r for part in records.values() for r in part]
+    result = summarise(everything)
+    result["calibration"] = calibrate(records["validation"], records["test"])
+    if options.jitter:
+        rows = with_jitter(concatenate_datasets(list(splits.values())), options.jitter)
+        moved = answers_of(model, rows, "jitter", options.max_tokens)
+        before = ratio([r for r in everything if r["boxes"]], *DICE)["value"]
+        after = ratio(moved, *DICE)["value"]
+        result["jitter"] = {"part": options.jitter, "dice_before": before, "dice_after": after}
+    result["seconds"] = time.perf_counter() - start
+    result["weights"] = f"{weights.name}@{fingerprint(weights)}"
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "quality.json").write_text(json.dumps(result, indent=2))
+        with open(options.out / "records.jsonl", "w") as file:
+            file.writelines(json.dumps(record) + "\n" for record in everything)
+    print_tables(result)
+
+
+def first_images(rows: Rows, count: int) -> Rows:
+    """The questions about the first `count` images of each source."""
+    seen: dict[str, list[str]] = {}
+    keep = []
+    for number, (source, image) in enumerate(zip(rows["source"], rows["image_id"])):
+        images = seen.setdefault(source, [])
+        if image not in images and len(images) < count:
+            images.append(image)
+        if image in images:
+            keep.append(number)
+    return rows.select(keep)
+
+
+if __name__ == "__main__":
+    main()

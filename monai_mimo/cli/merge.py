@@ -1,0 +1,30 @@
+"""`mimo merge`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .common import add_bases, check_output, given_bases
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """The options."""
+    parser = commands.add_parser(
+        "merge", help="write weights with LoRA as weights without, that need no language model beside"
+    )
+    parser.add_argument("weights", metavar="DIR", type=Path)
+    parser.add_argument("out", metavar="OUT", type=Path)
+    add_bases(parser)
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    parser.set_defaults(run=merge)
+
+
+def merge(options: argparse.Namespace) -> None:
+    """Put the adapter into the language model and write all of it."""
+    check_output(options.out, options.force)
+
+    from ..models.weights import load_weights, merge_adapter, save_weights
+
+    model = merge_adapter(load_weights(options.weights, **given_bases(options)))
+    print(save_weights(model, options.out))

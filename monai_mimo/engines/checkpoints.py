@@ -1,0 +1,181 @@
+"""Exact resume: checkpoints that hold all that a run depends on, and the stop on SIGTERM.
+
+What each step asks is known from its number (`data.order`), so a step's number is all that is kept of the data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+
+from ..errors import OutputError
+from .state import RandomState, gathered, place
+
+logger = logging.getLogger(__name__)
+STAGES = ("reading", "training")
+KEEP = 2
+
+
+class Checkpoints:
+    """The checkpoints of one run: FOLDER/checkpoints/STAGE-STEP-DIGEST.pt, the last two. The digest, of the file, tells a
+    whole one from a damaged one.
+
+    Args:
+        folder: the run's output folder.
+        identity: what makes two runs the same, as JSON values; checkpoints of another run are refused.
+        every: steps between two checkpoints; there is also one after each epoch, when it has been validated.
+    """
+
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any], every: int = 500) -> None:
+        self.folder = Path(folder) / "checkpoints"
+        self.identity = json.loads(json.dumps(identity, sort_keys=True, default=str))
+        self.every = every
+        self.asked_to_stop = False  # SIGTERM came to this process
+        self.stopped = False  # all processes have stopped for it
+
+    def latest(self) -> dict[str, Any] | None:
+        """The last whole checkpoint, on the CPU; a damaged one is skipped with a warning.
+
+        Raises:
+            OutputError: it is of another run.
+        """
+        for file in reversed(self._files()):
+            try:
+                if _digest(file) != file.stem.rsplit("-", 1)[1]:
+                    raise ValueError("its bytes are not those that were written")
+                state = torch.load(file, map_location="cpu", weights_only=True)
+            except Exception as error:  # whatever a damaged file makes of torch's reader
+                logger.warning("%s is damaged (%s); going back to the checkpoint before it", file, error)
+                continue
+            saved = state["identity"]
+            other = sorted(k for k in {**saved, **self.identity} if saved.get(k) != self.identity.get(k))
+            if other:
+                raise OutputError(
+                    self.folder,
+                    f"checkpoints of a run with other {', '.join(other)}",
+                    "the same configuration to go on, another output_dir, or that folder removed to begin anew",
+                )
+            return state
+        return None
+
+    def save(self, stage: str, step: int, parts: Mapping[str, Any]) -> None:
+        """Write the states of `parts` and of the random generators; all processes must call it."""
+        states = {name: gathered(part.state_dict()) for name, part in parts.items()}
+        random = RandomState.of_all_processes()
+        if idist.get_rank() > 0:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        whole = {"identity": self.identity, "stage": stage, "step": step, "parts": states, "random": random}
+        new = self.folder / ".new"
+        with open(new, "wb") as file:
+            torch.save(whole, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.folder / f"{stage}-{step:08d}-{_digest(new)}.pt")
+        files = self._files()
+        later = [file for file in files if _place(file) > (STAGES.index(stage), step)]  # damaged: this run did without
+        for old in [*later, *[file for file in files if file not in later][:-KEEP]]:
+            old.unlink()
+
+    def _files(self) -> list[Path]:
+        """From old to new."""
+        return sorted((file for stage in STAGES for file in self.folder.glob(f"{stage}-*-*.pt")), key=_place)
+
+    def watch(self, engine: Engine, stage: str, parts: Mapping[str, Any]) -> None:
+        """Save `parts` and the engine's step as the engine runs, and stop it after a step when SIGTERM came (see `obeying`).
+        Call it after all other handlers were attached, for what they do at the end of an epoch belongs to it."""
+        parts = {**parts, "engine": engine}
+
+        def after_step(engine: Engine) -> None:
+            step = engine.state.iteration
+            if step % engine.state.epoch_length == 0:
+                return  # the epoch is not over before it is validated
+            stop = self._stop_everywhere()
+            if stop or step % self.every == 0:
+                self.save(stage, step, parts)
+            if stop:
+                self._stop(engine)
+
+        def after_epoch(engine: Engine) -> None:
+            self.save(stage, engine.state.iteration, parts)
+            if self._stop_everywhere():
+                self._stop(engine)
+
+        engine.add_event_handler(Events.ITERATION_COMPLETED, after_step)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, after_epoch)
+
+    @contextmanager
+    def obeying(self) -> Iterator[None]:
+        """While the block runs, SIGTERM asks the engine to stop instead of ending the process."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def go_on(self, engine: Engine, stage: str, parts: Mapping[str, Any]) -> int:
+        """Bring `parts` and the engine to where the last checkpoint of this stage was, and say so.
+
+        Returns:
+            the step to go on after; 0 when there is none.
+        """
+        state = self.latest()
+        if state is None or state["stage"] != stage:
+            return 0
+        for name, part in {**parts, "engine": engine}.items():
+            place(part, state["parts"][name])
+        RandomState.restore(state["random"])
+        say("%s goes on after step %d, from %s", stage, state["step"], self.folder)
+        return state["step"]
+
+    def end(self) -> None:
+        """Leave an empty file `ended` beside the checkpoints, for scripts that ask whether to start the run again."""
+        if idist.get_rank() == 0:
+            (self.folder / "ended").touch()
+
+    def _stop(self, engine: Engine) -> None:
+        self.stopped = True
+        say("stopped by SIGTERM after step %d; the same command goes on from %s", engine.state.iteration, self.folder)
+        engine.terminate(skip_completed=True)
+
+    def _on_signal(self, *_: object) -> None:
+        self.asked_to_stop = True
+
+    def _stop_everywhere(self) -> bool:
+        """Whether any process was asked to stop."""
+        return bool(idist.all_reduce(int(self.asked_to_stop)))
+
+
+def say(message: str, *values: object) -> None:
+    """Log it once, not from every process."""
+    if idist.get_rank() == 0:
+        logger.info(message, *values)
+
+
+def _place(file: Path) -> tuple[int, int]:
+    """Stage and step, as numbers that grow as the run goes on."""
+    stage, step, _ = file.stem.split("-")
+    return STAGES.index(stage), int(step)
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    with open(file, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,38 @@
+"""The masks of one slice, with what prompts are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from ...transforms.prompts import PromptTarget
+
+
+class SliceMasks(dict[str, np.ndarray]):
+    """Entity -> mask bool [h, w], none empty. A slice is asked about many times, so each target is made once."""
+
+    def __init__(self, masks: Mapping[str, np.ndarray] = {}) -> None:
+        super().__init__(masks)
+        self._targets: dict[str, PromptTarget] = {}
+
+    @cached_property
+    def overlaps(self) -> bool:
+        """Whether any two masks share a pixel."""
+        layers = np.zeros(next(iter(self.values())).shape, dtype=np.uint8 if len(self) < 256 else np.uint16)
+        for mask in self.values():
+            layers += mask
+        return bool((layers > 1).any())
+
+    def target(self, name: str) -> PromptTarget:
+        """Of entity `name`; a point in it never falls on a smaller entity that lies mostly inside, for it would mean that."""
+        if name not in self._targets:
+            self._targets[name] = PromptTarget(self[name], self._inside(name) if self.overlaps else None)
+        return self._targets[name]
+
+    def _inside(self, name: str) -> np.ndarray | None:
+        mask = self[name]
+        area = mask.sum()
+        inside = [m for m in self.values() if m.sum() < area and (m & mask).sum() > m.sum() / 2]
+        return np.logical_or.reduce(inside) if inside else None

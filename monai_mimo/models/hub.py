@@ -1,0 +1,67 @@
+"""Sharing weights folders through the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+
+try:  # what huggingface_hub asks with: from its version 2 on httpx2
+    from httpx2 import TransportError
+except ImportError:
+    from httpx import TransportError  # type: ignore[assignment]
+
+from ..errors import OutputError, WeightsError
+from .mimo import Mimo
+from .weights import save_weights
+
+OFFLINE = (OfflineModeIsEnabled, LocalEntryNotFoundError, TransportError, OSError)
+
+
+def push_to_hub(model: Mimo, repository: str, *, private: bool = True, token: str | None = None) -> str:
+    """Write the weights folder of `model` and upload it; the frozen models that it stands on are not part of it.
+
+    Returns:
+        the address of the commit.
+
+    Raises:
+        OutputError: there is no network, or the Hub refuses.
+    """
+    api = HfApi(token=token)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = save_weights(model, Path(temporary) / "weights")
+        try:
+            api.create_repo(repository, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Add MIMO weights"))
+        except HfHubHTTPError as error:
+            raise OutputError(
+                f"{repository} on the Hub", str(error), "leave to write there: `hf auth login`"
+            ) from error
+        except OFFLINE as error:
+            raise OutputError(
+                f"{repository} on the Hub",
+                f"no connection ({type(error).__name__})",
+                "a network; or save_pretrained(DIR) here, and `hf upload` from where there is one",
+            ) from error
+
+
+def download(repository: str) -> Path:
+    """The weights folder of a repository OWNER/NAME, from the cache if it is there.
+
+    Raises:
+        WeightsError: there is none, or no network to get it from.
+    """
+    try:
+        return Path(snapshot_download(repository))
+    except RepositoryNotFoundError as error:
+        raise WeightsError(repository, "no such folder, and no such repository on the Hub", "one of them") from error
+    except (HfHubHTTPError, *OFFLINE) as error:
+        found = f"no such folder, and the Hub cannot be asked ({type(error).__name__})"
+        raise WeightsError(repository, found, "a weights folder, or a network") from error

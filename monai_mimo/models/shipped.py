@@ -1,0 +1,32 @@
+"""Weights of half the size, to come with the package."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from .weights import ADAPTER_WEIGHTS, WEIGHTS, load_weights, replace_folder
+
+
+def ship(folder: Path, out: Path) -> Path:
+    """Copy a weights folder with its tensors in float16, half as large; what reads them computes in float32 all the same.
+
+    Raises:
+        WeightsError: it is no weights folder, or damaged.
+    """
+    load_weights(folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
+        new = Path(temporary) / out.name
+        shutil.copytree(folder, new)
+        for name in (WEIGHTS, ADAPTER_WEIGHTS):
+            if (new / name).exists():
+                tensors = load_file(new / name)
+                half = {k: t.half() if t.dtype in (torch.float32, torch.bfloat16) else t for k, t in tensors.items()}
+                save_file(half, new / name, metadata={"format": "pt"})
+        replace_folder(new, out)
+    return out

@@ -1,0 +1,48 @@
+"""Which weights are used when none are named, and weights of half the size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from monai_mimo.models import default_weights
+from monai_mimo.models.default_weights import chosen_weights_dir, default_weights_dir
+from monai_mimo.models.shipped import ship
+from monai_mimo.models.weights import WEIGHTS, load_weights
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MIMO_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(default_weights, "SHIPPED", tmp_path / "trained")
+    return tmp_path / "trained"
+
+
+def test_the_users_choice_comes_first(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_weights_dir() == chosen_weights_dir()  # where they would be
+    (shipped / "lite").mkdir(parents=True)
+    assert default_weights_dir() == shipped / "lite"
+    chosen_weights_dir().mkdir(parents=True)
+    assert default_weights_dir() == chosen_weights_dir()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_small_needs_its_extra(shipped: Path, monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    (shipped / "lite").mkdir(parents=True)
+    (shipped / "small").mkdir()
+    monkeypatch.setattr(default_weights, "ORDER", ("small", "lite"))
+    monkeypatch.setattr(default_weights, "find_spec", lambda _: object() if installed else None)
+    assert default_weights_dir().name == ("small" if installed else "lite")
+
+
+def test_shipped_weights_are_half_as_large_and_the_same_model(nano_weights: Path, tmp_path: Path) -> None:
+    out = ship(nano_weights, tmp_path / "half")
+    whole, half = nano_weights / WEIGHTS, out / WEIGHTS
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    assert {t.dtype for t in load_file(half).values() if t.is_floating_point()} == {torch.float16}
+    for (name, a), b in zip(load_weights(nano_weights).state_dict().items(), load_weights(out).state_dict().values()):
+        assert b.dtype == a.dtype
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6, msg=name)
