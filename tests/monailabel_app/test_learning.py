@@ -11,6 +11,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+
+pytest.importorskip("monailabel")
+
 from fastapi.testclient import TestClient
 from PIL import Image
 
