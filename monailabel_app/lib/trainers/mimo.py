@@ -20,7 +20,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from monai_mimo.engines import fine_tune
+from monai_mimo.engines import build_labelled, fine_tune
 from monai_mimo.engines.fine_tune import PARTS as ALL_PARTS
 from monai_mimo.errors import InputError, MimoError
 
@@ -28,6 +28,7 @@ from ..final_labels import final_labels
 from ..versions import Versions, write_json
 
 logger = logging.getLogger(__name__)
+WORK = ".work-"  # begins the names of folders that a run needs only while it lasts
 TRAIN, ROLL_BACK = ACTIONS = ("train", "roll back")
 STEPS, RATE, IMAGES = 100, 1e-3, 8
 PARTS = {"decoder": ("mask_decoder",), "all but encoders": ALL_PARTS}  # that are trained besides the adapters
@@ -103,12 +104,12 @@ class MimoTrain(TrainTask):
             if step in (1, of) or step % max(1, of // 20) == 0:
                 logger.info("step %d of %d, loss %.3f", step, of, loss)
 
-        with tempfile.TemporaryDirectory(prefix="mimo-train-") as folder:
+        with tempfile.TemporaryDirectory(prefix=WORK, dir=self.versions.root) as folder:
             images = final_labels(datastore, Path(folder))
             logger.info("%d images with final labels; weights %s", len(images), parent)
             done = fine_tune(
                 self.versions.folder(parent),
-                images,
+                build_labelled(images, Path(folder) / "set"),
                 self.versions.root / self.versions.next_name(),
                 steps=steps,
                 learning_rate=rate,
@@ -177,7 +178,7 @@ def number(request: Mapping[str, Any], name: str, default: float) -> float:
 
 def _sweep(root: Path) -> None:
     """Remove what a run that was killed left behind."""
-    for left in root.glob(".[0-9]*-*"):
+    for left in (*root.glob(f"{WORK}*"), *root.glob(".[0-9]*-*")):
         shutil.rmtree(left, ignore_errors=True)
 
 
