@@ -3,3 +3,5 @@
 from importlib.metadata import version
 
 __version__ = version("monai-mimo")
+
+NOTICE = "Research use only; not for diagnosis."  # stands wherever a person sees what a model says

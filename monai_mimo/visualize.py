@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import tempfile
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +39,11 @@ def phrase_colors(count: int) -> list[Color]:
     return [PALETTE[i % len(PALETTE)] for i in range(count)]
 
 
+def enlargement(size: tuple[int, ...]) -> int:
+    """By which whole factor `overlay` enlarges an image of (h, w)."""
+    return max(1, round(384 / max(size)))
+
+
 def overlay(
     image: np.ndarray,
     masks: Sequence[np.ndarray],
@@ -55,7 +63,7 @@ def overlay(
     Returns:
         uint8 [H, W, 3]: the image, enlarged by a whole factor if it is small, so that lines stay thin.
     """
-    factor = max(1, round(384 / max(image.shape[:2])))
+    factor = enlargement(image.shape[:2])
     out = image.repeat(factor, 0).repeat(factor, 1).astype(np.float32)
     for mask, color in zip(masks, colors):
         large = mask.repeat(factor, 0).repeat(factor, 1)
@@ -82,6 +90,29 @@ def ansi_answer(text: str, spans: Sequence[tuple[int, int]], colors: Sequence[Co
         out += f"{text[position:start]}\x1b[1;38;2;{r};{g};{b}m{text[start:end]}\x1b[0m"
         position = end
     return out + text[position:]
+
+
+def html_answer(text: str, spans: Sequence[tuple[int, int]], colors: Sequence[Color]) -> str:
+    """The same for a web page, with all of the text escaped."""
+    out, position = "", 0
+    for (start, end), color in zip(spans, colors):
+        out += escape(text[position:start]) + html_phrase(text[start:end], color)
+        position = end
+    return out + escape(text[position:])
+
+
+def html_phrase(text: str, color: Color) -> str:
+    """One phrase in its colour, escaped."""
+    r, g, b = color
+    style = f"background: rgba({r},{g},{b},.3); border-bottom: 3px solid rgb({r},{g},{b})"
+    return f'<mark style="{style}">{escape(text)}</mark>'
+
+
+def data_url(picture: np.ndarray) -> str:
+    """uint8 [h, w, 3] as a PNG inside a page, so that none is left in a cache."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 @dataclass

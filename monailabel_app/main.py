@@ -17,7 +17,12 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.tasks.activelearning.random import Random
 
+from lib.activelearning import First, Uncertainty
 from lib.audit import AuditLog
 from lib.engine import CacheSizes, Engine
 from lib.gate import asked_host, check_exposure, told
@@ -25,8 +30,11 @@ from lib.infers import Ask, Click, SegmentNames, Volume
 from lib.limits import Limits, whole_number
 from lib.model import ModelStore
 from lib.pacs import Pacs, source_of
+from lib.scoring import Agreement
 from lib.server import install
 from lib.study_folder import StudyFolder
+from lib.trainers import MimoTrain
+from lib.versions import Versions
 from monai_mimo.errors import InputError
 from monai_mimo.inference.safeguards import NOTICE, Thresholds
 
@@ -41,6 +49,7 @@ class MimoApp(MONAILabelApp):
         self.limits = Limits.from_conf(conf)
         self.thresholds = thresholds_of(conf)
         self.models = ModelStore(conf.get("weights"), labels_of(conf), conf.get("device"))
+        self.versions = Versions(Path(conf.get("versions", Path(app_dir) / "model")), self.models)
         self.engine = Engine(self.models, cache_sizes(conf), self.limits)
         self.audit = AuditLog(Path(conf.get("audit", Path(app_dir) / "logs" / "audit.jsonl")))
         self.uploads = Path(tempfile.mkdtemp(prefix="mimo-uploads-"))
@@ -53,6 +62,10 @@ class MimoApp(MONAILabelApp):
             description=f"Ask about an image with a click, a box or a question; answers are tied to masks. {NOTICE}",
             version="0.1",
         )
+        self._auto_update_scoring = (
+            False  # at every proposal of an image it would start two processes that load all this
+        )
+        self.versions.sync()
         self.models.peek()  # say now what weights there are, or that there are none
         install(self, check_exposure(asked_host(sys.argv[1:]), settings.MONAI_LABEL_AUTH_ENABLE))
 
@@ -64,6 +77,22 @@ class MimoApp(MONAILabelApp):
             "mimo_segment": SegmentNames(self.engine, self.thresholds),
             "mimo_ask": Ask(self.engine, self.thresholds),
         }
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """Learning from final labels."""
+        return {"mimo": MimoTrain(self.versions, str(self.models.device))}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """Which image to label next."""
+        return {
+            "mimo_uncertainty": Uncertainty(self.engine, self.image_file),
+            "random": Random(),
+            "first": First(),
+        }
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        """Labels of tasks against labels of people."""
+        return {"dice": Agreement("dice"), "f1": Agreement("f1")}
 
     def init_datastore(self) -> Datastore:
         """A folder, or a DICOMweb server."""
@@ -97,6 +126,7 @@ class MimoApp(MONAILabelApp):
 
     def info(self) -> dict[str, Any]:
         """With the current weights."""
+        self.versions.sync()
         model = self.models.peek()
         return {**super().info(), "model": model.info() if model else None, "notice": NOTICE}
 
@@ -108,6 +138,7 @@ class MimoApp(MONAILabelApp):
         """
         name, image = str(request.get("model")), request.get("image")
         noted = {"prompt": self.audit.prompt(request)}
+        self.versions.sync()
         try:
             task = self._infers.get(name)
             if task is None:

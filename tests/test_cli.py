@@ -140,7 +140,7 @@ def test_json_is_one_object_with_the_documented_keys(folder: Path, nano_weights:
     )
     assert result.returncode == 0, result.stderr
     out = json.loads(result.stdout)
-    assert set(out) == {"answer", "entities", "image", "warnings", "model"}
+    assert set(out) == {"answer", "entities", "image", "warnings", "model", "withheld", "notices"}
     assert out["image"] == {"size": [10, 12], "slice": 3, "modality": None}
     for token in ("<p>", "</p>", "<SEG>", "<s>", "</s>", "<pad>"):
         assert token not in out["answer"]
@@ -154,14 +154,28 @@ class TestWithAnAnswer:
         from monai_mimo.inference import Answer, Entity, MimoPredictor
 
         def ask(self: MimoPredictor, question: str, points: object = (), boxes: object = ()) -> Answer:
-            h, w = self._resize.height, self._resize.width
+            image = self._image
+            assert image is not None
+            h, w = image.resize.height, image.resize.width
             mask = np.zeros((h, w), dtype=bool)
             mask[1:3, 2:7] = True
             return Answer(
-                "It is the liver.", [Entity("liver", (10, 15), mask, 0.9)], (h, w), self._slice, None, self._spacing
+                "It is the liver.", [Entity("liver", (10, 15), mask, 0.9)], (h, w), image.slice, None, image.spacing_mm
             )
 
         monkeypatch.setattr(MimoPredictor, "ask", ask)
+
+    def test_what_scores_low_is_withheld(self, folder: Path, nano_weights: Path, capsys: pytest.CaptureFixture) -> None:
+        arguments = ["ask", str(folder / "good.nii.gz"), "--slice", "3", *Q, "--weights", str(nano_weights)]
+        assert main([*arguments, "--uncertain", "0.95", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["entities"][0]["status"] == "uncertain"
+        out = folder / "withheld.nii.gz"
+        assert main([*arguments, "--uncertain", "0.95", "--withhold", "0.91", "--mask", str(out)]) == 0
+        printed = capsys.readouterr()
+        assert "liver" not in printed.out + printed.err
+        assert "withheld: a phrase and its mask (score 0.90, below 0.91)" in printed.err
+        assert not np.asarray(nib.load(out).dataobj).any()
+        assert main([*arguments, "--withhold", "0.6"]) == 2  # above --uncertain
 
     def test_mask_of_a_volume(self, folder: Path, nano_weights: Path) -> None:
         out = folder / "mask.nii.gz"

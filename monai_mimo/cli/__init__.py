@@ -14,6 +14,7 @@ from . import (
     ask,
     build,
     catalogue,
+    demo,
     evaluate,
     example,
     export,
@@ -27,7 +28,23 @@ from . import (
 )
 from .common import NOTICE
 
-COMMANDS = (ask, phantom, catalogue, questions, build, stats, review, evaluate, export, use, merge, example, plan, app)
+COMMANDS = (
+    ask,
+    demo,
+    phantom,
+    catalogue,
+    questions,
+    build,
+    stats,
+    review,
+    evaluate,
+    export,
+    use,
+    merge,
+    example,
+    plan,
+    app,
+)
 
 
 class Parser(argparse.ArgumentParser):

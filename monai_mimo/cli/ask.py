@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError, OutputError
-from .common import NOTICE, check_output, numbers
+from .common import add_thresholds, check_output, numbers
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -27,6 +27,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--overlay", type=Path, metavar="OUT.png", help="write the image with masks and prompts")
     parser.add_argument("--mask", type=Path, metavar="OUT", help="write a label map: PNG, or NIfTI for a volume")
+    add_thresholds(parser)
     parser.add_argument("--force", action="store_true", help="replace --overlay and --mask files that exist")
     parser.set_defaults(run=ask)
 
@@ -42,13 +43,16 @@ def ask(options: argparse.Namespace) -> None:
             check_output(out, options.force)
 
     from ..inference import MimoPredictor
+    from ..inference.safeguards import Thresholds, guard
     from ..transforms import MedicalImage
 
+    thresholds = Thresholds(options.uncertain, options.withhold)
     image = MedicalImage.open(options.image, plane=options.plane, modality=options.modality)
     image.check_slice(options.slice)
     predictor = MimoPredictor.from_pretrained(options.weights)
     predictor.set_image(image, options.slice)
-    answer = predictor.ask(options.question, points, boxes)
+    guarded = guard(predictor.ask(options.question, points, boxes), options.question, thresholds)
+    answer = guarded.answer
 
     if options.mask is not None:
         import numpy as np
@@ -68,7 +72,7 @@ def ask(options: argparse.Namespace) -> None:
         except OSError as error:
             raise OutputError(options.overlay, f"{error.strerror or error}", "a place that can be written") from error
     if options.json:
-        print(json.dumps(answer.to_json()))
+        print(json.dumps(guarded.to_json()))
         return
     print(ansi_answer(answer.text, [e.span for e in answer.entities], colors, enabled=sys.stdout.isatty()))
     for number, entity in enumerate(answer.entities, start=1):
@@ -79,4 +83,5 @@ def ask(options: argparse.Namespace) -> None:
         print(f"  {entity.phrase}: {label}box {entity.box}, {area}, score {entity.score:.2f}")
     for warning in answer.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(NOTICE, file=sys.stderr)
+    for notice in guarded.notices:
+        print(notice, file=sys.stderr)

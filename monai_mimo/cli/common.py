@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .. import NOTICE
 from ..errors import InputError, OutputError
 
-NOTICE = "Research use only; not for diagnosis."
+__all__ = ["NOTICE", "add_thresholds", "check_output", "numbers"]
 
 
 def numbers(option: str, text: str, counts: tuple[int, ...]) -> tuple[float, ...]:
@@ -40,6 +41,14 @@ def add_bases(parser: argparse.ArgumentParser) -> None:
 def given_bases(options: argparse.Namespace) -> dict[str, Path | None]:
     """What was given for `add_bases`, as `load_weights` takes it."""
     return {"llm": options.llm, "image_encoder": options.image_encoder, "seg_encoder": options.seg_encoder}
+
+
+def add_thresholds(parser: argparse.ArgumentParser) -> None:
+    """The options of `inference.safeguards.Thresholds`, with its defaults; it is not imported, since --help answers at once."""
+    parser.add_argument(
+        "--uncertain", type=float, default=0.5, metavar="S", help="mark phrases that score below, default 0.5"
+    )
+    parser.add_argument("--withhold", type=float, default=0.2, metavar="S", help="leave out those below, default 0.2")
 
 
 def check_output(path: Path, force: bool) -> None:

@@ -7,6 +7,7 @@ from .evaluation import about_run, evaluate, identity_of, join_processes, leave_
 from .evaluation_data import evaluation_loader
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .features import encode_once
+from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure
 from .handlers import BestWeights, GradientClip, NanGuard, Progress
 from .history import History, TensorBoardOverlays
 from .language import read_texts
@@ -35,12 +36,14 @@ __all__ = [
     "BestWeights",
     "Checkpoints",
     "EvaluationReport",
+    "FineTuned",
     "GradientClip",
     "GroundingEvaluator",
     "History",
     "MimoTrainer",
     "NanGuard",
     "Progress",
+    "Quality",
     "RandomState",
     "Results",
     "TensorBoardOverlays",
@@ -50,15 +53,18 @@ __all__ = [
     "about_run",
     "adam",
     "align_images",
+    "build_labelled",
     "distribute",
     "encode_once",
     "evaluate",
     "evaluation_loader",
+    "fine_tune",
     "grounding_metrics",
     "identity_of",
     "join_processes",
     "leave_processes",
     "load_sets",
+    "measure",
     "perspective_weights",
     "prepare_batch",
     "prepare_model",

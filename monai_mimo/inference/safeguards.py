@@ -11,15 +11,17 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .. import NOTICE
 from ..errors import InputError
 from .answer import Answer, Entity
 
-NOTICE = "Research use only; not for diagnosis."
 ADVICE = (
     "This question seems to ask for a diagnosis or for treatment advice. This is a research model: it cannot give either, "
     "and what it writes must not be used for them. Please ask a physician."
 )
 WITHHELD = "[withheld]"
+
+__all__ = ["ADVICE", "NOTICE", "WITHHELD", "Guarded", "Thresholds", "Withheld", "asks_for_advice", "guard"]
 
 Status = Literal["shown", "uncertain", "withheld"]
 
@@ -178,6 +180,7 @@ _ADVICE = re.compile(
             r"\bprescri\w*|\bpills?\b|\bantibiotic\w*|\bchemo\w*|\bradiotherap\w*|\bbiops\w*|\bcur(?:e|ed|able)\b|\bremedy\b",
             r"\bsurger(?:y|ies)\b|\bsurgical(?:ly)?\b|\boperat(?:e|ed|ion|ions)\b|\bmanage(?:d|ment)\b",
             rf"\b(?:should|must|shall|ought)\s+(?:not\s+)?{_SOMEONE}\b|\brecommend\w*|\badvi[cs]e\b",
+            r"\bwhat\b.*\b(?:should|can|must|shall|could)\b.*\b(?:do|done)\b",
             r"\b(?:see|call|consult|visit)\s+(?:a|the|my|your)\s+(?:doctor|physician|specialist|surgeon|oncologist)\b",
         )
     ),

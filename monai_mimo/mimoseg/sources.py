@@ -8,6 +8,8 @@ from pathlib import Path
 from ..errors import DataError, InputError
 from .cases import MODALITIES, Case, Source, SourceSpec
 from .catalogue.record import Record, find_record, load_record
+from .labelled import FILE as LABELLED
+from .labelled import labelled_cases
 from .plain_layouts import decathlon_cases, folder_cases, phantom_cases
 from .record_cases import record_cases, scan
 from .sa_med2d import MAPPING, PAIRS, sa_med2d_cases
@@ -18,6 +20,7 @@ OWN_RECORD = "mimoseg.yaml"
 # Layouts that say themselves what their labels mean: name -> what must be there, and how cases are listed.
 LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[SourceSpec], list[Case]]]] = {
     "phantom": (("phantom.json",), phantom_cases),
+    "labelled pairs": ((LABELLED,), labelled_cases),
     "Decathlon": (("dataset.json", "imagesTr", "labelsTr"), decathlon_cases),
     "images and masks": (("images", "masks"), folder_cases),
 }

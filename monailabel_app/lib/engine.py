@@ -64,7 +64,13 @@ class Engine:
         return self.images.get((str(path), plane, _state(path)), lambda: open_study_image(path, plane, self.limits))
 
     def ask(
-        self, model: Model, image: StudyImage, slice: int, questions: Sequence[Question], prefetch: bool = True
+        self,
+        model: Model,
+        image: StudyImage,
+        slice: int,
+        questions: Sequence[Question],
+        prefetch: bool = True,
+        background: bool = False,
     ) -> list[Answer]:
         """Ask about one slice.
 
@@ -73,15 +79,21 @@ class Engine:
             slice: in the order of `MedicalImage`.
             questions: each with points (x, y, label) and boxes (x0, y0, x1, y1) in pixels of the slice.
             prefetch: prepare the neighbours of the slice when there is time.
+            background: let all others go first.
         """
         answers: list[Answer] = []
-        with self._turns.take():
+        with self._turns.take(background):
             encoded = self._encode(model, image, slice)
             for start in range(0, len(questions), MANY):
                 answers += model.predictor.ask_many(encoded, questions[start : start + MANY])
         if prefetch:
             self._prefetch(model, image, slice)
         return answers
+
+    @property
+    def closed(self) -> bool:
+        """Whether work in the background is to end."""
+        return self._stop.is_set()
 
     def close(self) -> None:
         """Stop preparing slices."""

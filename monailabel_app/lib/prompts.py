@@ -35,6 +35,7 @@ class Wanted:
     high: tuple[int | None, ...] | None = None
     slice: int | None = None
     plane: str = "auto"
+    roi: bool = False  # the box is that of 3D Slicer
 
     @property
     def prompted(self) -> bool:
@@ -83,6 +84,7 @@ def read_request(request: Mapping[str, Any], limits: Limits) -> Wanted:
         high,
         _slice(request),
         plane,
+        bool(request.get("roi")),
     )
 
 
@@ -90,7 +92,8 @@ def on_slice(wanted: Wanted, image: StudyImage) -> OnSlice | None:
     """Everything of the request that lies on its slice; none where nothing says which slice of a volume that is.
 
     The slice is that of the last positive point, else `slice`, else that of the last negative point, else the middle of the box.
-    What lies on other slices is left out, and a warning says so.
+    With a box of 3D Slicer, `slice` is a rounded position in millimetres; outside of the box it is not used. What lies on other
+    slices is left out, and a warning says so.
 
     Raises:
         InputError: a prompt or the slice lies outside the image.
@@ -106,6 +109,10 @@ def on_slice(wanted: Wanted, image: StudyImage) -> OnSlice | None:
     if wanted.low is not None and wanted.high is not None:
         low, high = (_complete(v, axis, fixed) for v in (wanted.low, wanted.high))
         box = image.box(low, high)
+
+    if wanted.roi and box is not None and fixed is not None:
+        first, last = sorted(image.index_of(n) for n in box[0])
+        fixed = fixed if first <= fixed <= last else None
 
     positive = [number for number, _, _, label in placed if label == 1]
     if positive:

@@ -106,7 +106,7 @@ def response(
         seg = app.datastore().to_seg(image, made, said)
         background.add_task(os.unlink, seg)
         return FileResponse(seg, media_type="application/dicom", filename="segmentation.dcm", background=background)
-    if output == Output.all:
+    if output != Output.image:  # both: also where nothing is asked for, as 3D Slicer does
         with open(made, "rb") as stream:
             fields = {
                 "params": (None, json.dumps(said), "application/json"),

@@ -126,6 +126,8 @@ def test_spans_always_point_at_their_phrase(parts: list[tuple[str, float | None]
         "Does he need surgery?",
         "Should I see a doctor?",
         "How serious is it?",
+        "What should be done about this?",
+        "What can I do now?",
         "What is the prognosis?",
         "Do you recommend a biopsy?",
     ],

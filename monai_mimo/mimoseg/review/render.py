@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,9 +9,8 @@ from html import escape
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ...visualize import Color, overlay, phrase_colors
+from ...visualize import Color, data_url, html_answer, html_phrase, overlay, phrase_colors
 from ..plain_text import plain_answer
 from ..questions.knowledge.record import Knowledge
 from ..rle import decode_rle
@@ -74,7 +71,7 @@ dropped; {progress["open"]} open</span></div>
 <div class="bar"><div style="width: {100 * decided / count:.1f}%"></div></div>
 <div class="cols">{_pictures(row, colors)}
 <div class="texts"><h4>Question</h4><p>{_question(row["question"])}</p>
-<h4>Answer</h4><p>{_answer(row["answer"], colors)}</p>
+<h4>Answer</h4><p>{html_answer(*plain_answer(row["answer"]), colors)}</p>
 {_knowledge(phrases, colors, knowledge)}</div></div></div>"""
 
 
@@ -86,15 +83,9 @@ def _pictures(row: Mapping[str, Any], colors: Sequence[Color]) -> str:
         ("masks", overlay(pixels, masks, colors, row["points"], row["boxes"])),
     ]
     return "".join(
-        f'<figure><img alt="{name}" src="{_data_url(picture)}"><figcaption class="faint">{name}</figcaption></figure>'
+        f'<figure><img alt="{name}" src="{data_url(picture)}"><figcaption class="faint">{name}</figcaption></figure>'
         for name, picture in shown
     )
-
-
-def _data_url(picture: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def _question(text: str) -> str:
@@ -102,21 +93,6 @@ def _question(text: str) -> str:
     return "".join(
         f'<span class="prompt">{part[1:-1]}</span>' if part in ("<point>", "<box>") else escape(part) for part in parts
     )
-
-
-def _answer(answer: str, colors: Sequence[Color]) -> str:
-    text, spans = plain_answer(answer)
-    out, position = "", 0
-    for (start, end), color in zip(spans, colors):
-        out += escape(text[position:start]) + _phrase(text[start:end], color)
-        position = end
-    return out + escape(text[position:])
-
-
-def _phrase(text: str, color: Color) -> str:
-    r, g, b = color
-    style = f"background: rgba({r},{g},{b},.3); border-bottom: 3px solid rgb({r},{g},{b})"
-    return f'<mark style="{style}">{escape(text)}</mark>'
 
 
 def _knowledge(phrases: Sequence[str], colors: Sequence[Color], knowledge: Mapping[str, Knowledge]) -> str:
@@ -132,7 +108,7 @@ def _knowledge(phrases: Sequence[str], colors: Sequence[Color], knowledge: Mappi
         warning = "" if record.reviewed else '<span class="state">not reviewed by a clinician</span>'
         sources = escape("; ".join(record.sources))
         parts.append(
-            f"<details open><summary>{_phrase(phrase, color)} {warning}</summary><ul>{facts}</ul>"
+            f"<details open><summary>{html_phrase(phrase, color)} {warning}</summary><ul>{facts}</ul>"
             f'<div class="faint">{sources}</div></details>'
         )
     return "<h4>Knowledge records</h4>" + "".join(parts) if parts else ""

@@ -1,0 +1,184 @@
+"""The page of `mimo demo`: a local Gradio app that shows a `Session`. Nothing of it needs the network."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+# Gradio and the hub's client read these when they are imported.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import gradio as gr
+
+from ..errors import MimoError
+from ..inference.safeguards import Thresholds
+from ..mimoseg.cases import MODALITIES
+from ..models import Mimo
+from ..transforms.medical_image import PLANES
+from .examples import Example
+from .render import CSS, render, render_problem
+from .session import LONGEST_QUESTION, TOOLS, Session
+
+LARGEST_FILE = "1gb"
+FORGET_AFTER = 2 * 3600  # seconds after which a visitor's image is dropped
+UNKNOWN = "as the file says"
+
+
+def make_page(model: Mimo, weights: str, thresholds: Thresholds, examples: Sequence[Example]) -> gr.Blocks:
+    """The page; each visitor has a `Session` of their own, and all share the model."""
+    by_name = {example.name: example for example in examples}
+
+    def shown(session: Session, message: str = "") -> dict[Any, Any]:
+        """Everything that an action may have changed."""
+        image = session.image
+        if image is None:
+            return {problem: render_problem(message)}
+        several = image.n_slices > 1
+        return {
+            picture: session.picture(),
+            slice_: gr.update(
+                value=session.number, maximum=max(1, image.n_slices - 1), visible=several, interactive=several
+            ),
+            plane: gr.update(visible=image.is_volume),
+            answer: render(session.guarded),
+            downloads: gr.update(value=[str(f) for f in session.files()] or None, visible=session.guarded is not None),
+            problem: render_problem(message),
+        }
+
+    def act(session: Session, action: Callable[[], object]) -> dict[Any, Any]:
+        try:
+            action()
+        except MimoError as error:
+            return shown(session, f"{Path(error.where).name}: found {error.found}; expected {error.expected}.")
+        return shown(session)
+
+    def modality_of(choice: str) -> str | None:
+        return None if choice == UNKNOWN else choice
+
+    def open_files(session: Session, files: list[str] | None, plane_: str, modality_: str) -> dict[Any, Any]:
+        return act(session, lambda: session.open(files or [], plane_, modality_of(modality_)))
+
+    def open_example(session: Session, name: str, plane_: str) -> dict[Any, Any]:
+        chosen = by_name[name]
+        out = act(session, lambda: session.open(chosen.files, plane_, chosen.modality))
+        return {**out, upload: None, question: chosen.question, modality: chosen.modality or UNKNOWN}
+
+    def reopen(session: Session, plane_: str, modality_: str) -> dict[Any, Any]:
+        return act(session, lambda: session.reopen(plane_, modality_of(modality_)))
+
+    def click(session: Session, tool_: str, event: gr.SelectData) -> dict[Any, Any]:
+        x, y = event.index
+        return act(session, lambda: session.click(x, y, tool_))
+
+    def scroll(session: Session, number: float) -> dict[Any, Any]:
+        """The slider itself is left where the hand is."""
+        out = act(session, lambda: session.go(int(number)))
+        return {part: value for part, value in out.items() if part is not slice_}
+
+    with gr.Blocks(title="mimo demo", analytics_enabled=False, delete_cache=(600, FORGET_AFTER)) as page:
+        visitor = gr.State(time_to_live=FORGET_AFTER, delete_callback=lambda s: s and s.close())
+        with gr.Row():
+            with gr.Column(scale=3, min_width=420):
+                picture = gr.Image(
+                    label="Image (click to point)",
+                    elem_id="picture",
+                    interactive=False,
+                    format="png",
+                    height=560,
+                    buttons=["fullscreen"],
+                )
+                slice_ = gr.Slider(0, 1, step=1, label="Slice", elem_id="slice", visible=False)
+                with gr.Row():
+                    tool = gr.Radio(list(TOOLS), value=TOOLS[0], label="A click sets", elem_id="tool", scale=4)
+                    clear = gr.Button("Clear prompts", elem_id="clear", min_width=110, scale=1)
+            with gr.Column(scale=2, min_width=340):
+                example = gr.Dropdown(
+                    list(by_name), value=None, label="Pick an example", elem_id="example", visible=bool(by_name)
+                )
+                upload = gr.File(
+                    label="or drop an image: PNG, JPEG, NIfTI, DICOM (all files of a series together)",
+                    file_count="multiple",
+                    elem_id="upload",
+                    height=130,
+                )
+                with gr.Row():
+                    modality = gr.Dropdown(
+                        [UNKNOWN, *MODALITIES], value=UNKNOWN, label="Modality", elem_id="modality", min_width=140
+                    )
+                    plane = gr.Dropdown(list(PLANES), value="axial", label="Plane", visible=False, min_width=120)
+                question = gr.Textbox(
+                    label="Question (Enter asks)",
+                    placeholder="What is this? Segment the left lung.",
+                    elem_id="question",
+                    max_lines=3,
+                    max_length=LONGEST_QUESTION,
+                )
+                ask = gr.Button("Ask", variant="primary", elem_id="ask")
+                problem = gr.HTML(elem_id="problem")
+                answer = gr.HTML(render(None))
+                downloads = gr.File(
+                    label="Download: answer, picture, masks",
+                    file_count="multiple",
+                    interactive=False,
+                    visible=False,
+                    elem_id="downloads",
+                )
+
+        views = [picture, slice_, plane, answer, downloads, problem]
+        page.load(lambda: Session(model, weights, thresholds), None, visitor, show_progress="hidden")
+        upload.upload(open_files, [visitor, upload, plane, modality], views)
+        example.input(open_example, [visitor, example, plane], [*views, upload, question, modality])
+        for choice in (plane, modality):
+            choice.input(reopen, [visitor, plane, modality], views, show_progress="hidden")
+        slice_.input(
+            scroll,
+            [visitor, slice_],
+            [picture, plane, answer, downloads, problem],
+            trigger_mode="always_last",
+            show_progress="hidden",
+        )
+        picture.select(click, [visitor, tool], views, show_progress="hidden")
+        clear.click(lambda session: act(session, session.clear), [visitor], views, show_progress="hidden")
+        for event in (ask.click, question.submit):
+            event(
+                lambda session, text: act(session, lambda: session.ask(text)),
+                [visitor, question],
+                views,
+                concurrency_id="model",  # one question at a time has all the cores
+                show_progress_on=answer,
+            )
+    return page
+
+
+def serve(
+    model: Mimo,
+    weights: str,
+    thresholds: Thresholds,
+    examples: Sequence[Example],
+    host: str,
+    port: int,
+    *,
+    block: bool = True,
+) -> str:
+    """Serve the page and return its address. What visitors upload is removed when `block` ends."""
+    fonts = ["system-ui", "sans-serif"]  # those of the machine: a theme's own would be fetched from the network
+    with tempfile.TemporaryDirectory(prefix="mimo-demo-") as uploads:
+        if block:
+            os.environ["GRADIO_TEMP_DIR"] = uploads
+        _, address, _ = make_page(model, weights, thresholds, examples).launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=not block,
+            footer_links=[],
+            ssr_mode=False,
+            max_file_size=LARGEST_FILE,
+            theme=gr.themes.Base(font=fonts, font_mono=["monospace"]),
+            css=CSS,
+        )
+    return address

@@ -1,0 +1,266 @@
+"""Learning a little more: from weights and some labelled images to new weights, and what both make of held-out images."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset as Rows
+from ignite.engine import Engine, Events
+from monai.handlers import LrScheduleHandler
+
+from ..errors import DataError, InputError
+from ..losses import MimoLoss
+from ..mimoseg import build, load_mimoseg
+from ..mimoseg.cases import SourceSpec
+from ..mimoseg.labelled import LabelledImage, write_labelled
+from ..models import Mimo
+from ..models.config import LoraConfig
+from ..models.language_model import add_lora
+from ..models.weights import load_weights, save_weights
+from .evaluator import GroundingEvaluator, grounding_metrics
+from .handlers import GradientClip, NanGuard
+from .setup import adam, evaluation_loader, prepare_batch, rows_that_fit, training_loader, warmup_cosine
+from .trainer import MimoTrainer
+
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+PARTS = ("mask_decoder", "input_aligner", "prompt_encoder", "presence", "phrase_of_seg", "neck", "segmentation_neck")
+FEWEST = 3  # labelled patients, of whom one at least is held out
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Grounding F1 and Dice over the questions about the held-out images, as `mimo evaluate` counts them."""
+
+    f1: float
+    dice: float
+
+    def beats(self, other: Quality) -> bool:
+        """By F1, and at the same F1 by Dice."""
+        return (self.f1, self.dice) > (other.f1, other.dice)
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """New weights in `folder`, and the quality of the old (`before`) and the new ones (`after`) on the same `held_out`
+    questions, none of whose images was trained on; `trained_on` counts the questions that were."""
+
+    folder: Path
+    before: Quality
+    after: Quality
+    trained_on: int
+    held_out: int
+
+    @property
+    def better(self) -> bool:
+        """Whether the new weights are to be used."""
+        return self.after.beats(self.before)
+
+
+def build_labelled(
+    images: Sequence[LabelledImage],
+    out: str | Path,
+    *,
+    held_out: float = 0.25,
+    slices_per_volume: int = 12,
+    seed: int = 0,
+) -> Path:
+    """Make questions of perspectives I and II about labelled images, split by patient into train and validation.
+
+    Args:
+        out: a folder that does not exist yet.
+        held_out: the share of patients that are not trained on; at least one is held out.
+
+    Raises:
+        InputError: there are fewer than three patients, or an image or its names cannot be used.
+        DataError: image and label map do not fit together.
+    """
+    out = Path(out)
+    patients = len({i.patient or str(i.image) for i in images})
+    if patients < FEWEST:
+        found = f"{patients} labelled {'patient' if patients == 1 else 'patients'}"
+        raise InputError("labels", found, f"at least {FEWEST}, so that one can be held out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".labelled-") as folder:
+        source = write_labelled(images, Path(folder) / "source")
+        share = round(100 * held_out)
+        build(
+            [SourceSpec("labelled", source)],
+            out,
+            ratio=f"{100 - share}:{share}:0",
+            seed=seed,
+            slices_per_volume=slices_per_volume,
+            perspectives=(1, 2),
+            progress=False,
+        )
+    return out
+
+
+def fine_tune(
+    weights: str | Path,
+    labelled: str | Path | Sequence[LabelledImage],
+    out: str | Path,
+    *,
+    steps: int = 100,
+    learning_rate: float = 1e-3,
+    images_per_batch: int = 8,
+    questions_per_image: int = 4,
+    rank: int = 8,
+    parts: Sequence[str] = ("mask_decoder",),
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> FineTuned:
+    """Train LoRA adapters of the language model and the mask decoder on labelled images; encoders stay as they are.
+
+    Args:
+        weights: a weights folder; it is not changed.
+        labelled: images with label maps, or a built set with train and validation.
+        out: the new weights folder, written whole at the end. It has the form of the old one: adapters of a model
+            that had none are merged.
+        learning_rate: the highest, after a warm-up; it decays to zero by a cosine.
+        rank: of the adapters, where the model has none yet.
+        parts: of the model that are trained besides them, of `PARTS`.
+        on_step: is called after each step with its number, `steps` and the loss; what it raises ends the training, and
+            nothing is written.
+
+    Raises:
+        InputError: there are too few labelled images, or an option is out of range.
+        DataError, WeightsError: data or weights cannot be read.
+    """
+    if steps < 1 or not 0 < learning_rate < 1 or rank < 1:
+        found = f"{steps} steps, learning rate {learning_rate:g}, rank {rank}"
+        raise InputError("fine_tune", found, "1 step or more, a learning rate between 0 and 1, a rank of 1 or more")
+    if unknown := set(parts) - set(PARTS):
+        raise InputError("parts", repr(min(unknown)), f"some of {', '.join(PARTS)}")
+    if not isinstance(labelled, str | Path):
+        with tempfile.TemporaryDirectory(prefix="mimo-labelled-") as folder:
+            built = build_labelled(labelled, Path(folder) / "set", seed=seed)
+            options: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "rank": rank, "parts": parts}
+            options |= {"images_per_batch": images_per_batch, "questions_per_image": questions_per_image}
+            return fine_tune(weights, built, out, **options, seed=seed, device=device, on_step=on_step)
+
+    model = load_weights(weights).to(device)
+    train = rows_that_fit(load_mimoseg(labelled, "train"), model)
+    held_out = rows_that_fit(load_mimoseg(labelled, "validation"), model, with_answers=False)
+    if not len(train) or not len(held_out):
+        raise DataError(labelled, f"{len(train)} questions to train on, {len(held_out)} held out", "some of both")
+    before = measure(model, held_out)
+    with adapted(model, rank, parts) as trained:
+        _train(
+            trained,
+            train,
+            steps=steps,
+            learning_rate=learning_rate,
+            images_per_batch=images_per_batch,
+            questions_per_image=questions_per_image,
+            seed=seed,
+            on_step=on_step,
+        )
+    after = measure(model, held_out)
+    result = FineTuned(Path(out), before, after, len(train), len(held_out))
+    notes: Mapping[str, Any] = {"steps": steps, "before": vars(before), "after": vars(after), "held_out": len(held_out)}
+    save_weights(model.cpu(), out, fine_tuned=notes)
+    return result
+
+
+def measure(model: Mimo, rows: Rows) -> Quality:
+    """What the answers of a model to the questions of `rows` are worth."""
+    evaluator = GroundingEvaluator(
+        next(model.parameters()).device,
+        evaluation_loader(model, rows, 16),
+        model,
+        rows,
+        key_val_metric=grounding_metrics(),
+    )
+    evaluator.run()
+    overall = evaluator.state.metrics["grounding"]["overall"]
+    f1, dice = (float(overall[name]) for name in ("f1", "dice"))
+    return Quality(f1, 0.0 if math.isnan(dice) else dice)  # where no phrase was found there is no Dice
+
+
+@contextmanager
+def adapted(model: Mimo, rank: int, parts: Sequence[str]) -> Iterator[Mimo]:
+    """Within it, only adapters of the language model and `parts` can be trained; after it the model has its own form again."""
+    language = model.language_model
+    required = {name: p.requires_grad for name, p in model.named_parameters()}
+    own_adapter = model.config.lora is not None
+    trained = {id(p) for p in language.parameters() if own_adapter and p.requires_grad}
+    model.requires_grad_(False)
+    if not own_adapter:
+        device = next(language.parameters()).device
+        language.model = add_lora(language.model, LoraConfig(rank, rank, LINEAR), model.tokenizer).to(device)
+    for parameter in language.parameters():
+        parameter.requires_grad_(parameter.requires_grad or id(parameter) in trained)
+    for part in parts:
+        module = getattr(model, part, None)  # a preset may do without
+        if module is not None:
+            module.requires_grad_(True)
+    try:
+        yield model
+    finally:
+        if not own_adapter:
+            language.model = language.model.merge_and_unload()
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(required.get(name, True))
+
+
+def _train(
+    model: Mimo,
+    rows: Rows,
+    *,
+    steps: int,
+    learning_rate: float,
+    images_per_batch: int,
+    questions_per_image: int,
+    seed: int,
+    on_step: Callable[[int, int, float], None] | None,
+) -> None:
+    torch.manual_seed(seed)
+    images = min(images_per_batch, len(set(rows["image_id"])))
+    config = model.config.training
+    loss = MimoLoss(
+        phrase=config.phrase_weight,
+        alignment=config.alignment_weight,
+        presence=config.presence_weight,
+        phrase_tokens=model.phrase_ids,
+    )
+    optimizer = adam(model, learning_rate, learning_rate)
+    trainer = MimoTrainer(
+        device=next(model.parameters()).device,
+        max_epochs=1,
+        train_data_loader=training_loader(
+            model,
+            rows,
+            images_per_batch=images,
+            global_batch=images,
+            questions_per_image=questions_per_image,
+            seed=seed,
+            balanced=True,
+        ),
+        epoch_length=steps,
+        network=model,
+        optimizer=optimizer,
+        loss_function=loss,
+        prepare_batch=prepare_batch,
+        train_handlers=[
+            LrScheduleHandler(warmup_cosine(optimizer, steps), print_lr=False, epoch_level=False),
+            GradientClip(model),
+            NanGuard(rows),
+        ],
+        decollate=False,
+    )
+    if on_step is not None:
+        told = on_step
+
+        @trainer.on(Events.ITERATION_COMPLETED)
+        def _told(engine: Engine) -> None:
+            told(engine.state.iteration, steps, float(engine.state.output["loss"]))
+
+    trainer.run()
