@@ -1,5 +1,6 @@
 # make train            phantom data -> data set -> training -> evaluation; the weights become the default of `mimo ask`
 # make train DATA=DIR   the same on the labelled sets found in DIR
+# make app              the MONAI Label app with phantom studies, for 3D Slicer and OHIF: http://127.0.0.1:PORT
 # make test / make lint / make docs
 # make e2e              Orthanc, the MONAI Label server with OHIF, and a Chromium, all real; says why if it cannot
 # VENV=DIR uses another virtual environment than .venv.
@@ -15,6 +16,8 @@ EPOCHS ?= 7
 STEPS ?= 70
 SPLIT ?= 80:10:10
 PATIENTS ?= 48
+PORT ?= 8000
+STUDIES ?= runs/app/studies
 
 # The panel's JavaScript is linted where eslint can be had; npm keeps it in its own cache.
 ESLINT := if npx --yes eslint@9 --version >/dev/null 2>&1; then npx --yes eslint@9 monailabel_app/ohif tests/ohif/*.mjs; else echo "eslint: not to be had here, the panel is not linted"; fi
@@ -22,7 +25,7 @@ ESLINT := if npx --yes eslint@9 --version >/dev/null 2>&1; then npx --yes eslint
 # Threads that wait must not take the cores from other work on the machine; alone, training is as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: train test e2e lint format docs clean
+.PHONY: train app test e2e lint format docs clean
 
 train: $(READY)
 	@mkdir -p $(RUN)
@@ -39,6 +42,12 @@ endif
 	@$(BIN)/mimo use $(RUN)/weights
 	@echo "curves: $(RUN)/curves.png   panels: $(RUN)/evaluation/panels   TensorBoard: tensorboard --logdir $(RUN)"
 	@$(BIN)/mimo example $(RUN)/dataset
+
+app: $(READY)
+	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q -e ".[label]"
+	@test -e $(STUDIES) || $(BIN)/python -c "from monai_mimo.phantom.studies import write_studies; write_studies('$(STUDIES)')"
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m monailabel.main start_server --app monailabel_app --studies $(STUDIES) \
+		--host 127.0.0.1 --port $(PORT) $(if $(WEIGHTS),--conf weights $(WEIGHTS))
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import MimoError
-from . import ask, build, catalogue, example, export, phantom, questions, review, stats, use
+from . import app, ask, build, catalogue, example, export, phantom, questions, review, stats, use
 from .common import NOTICE
 
-COMMANDS = (ask, phantom, catalogue, questions, build, stats, review, export, use, example)
+COMMANDS = (ask, phantom, catalogue, questions, build, stats, review, export, use, example, app)
 
 
 class Parser(argparse.ArgumentParser):

@@ -65,6 +65,8 @@ class Gate:
 
         async def noted(message: Message) -> None:
             nonlocal started
+            if received > limit and not started:
+                return  # a route that took our error for one of its own
             started = True
             await send(message)
 
@@ -72,13 +74,15 @@ class Gate:
             await self.app(scope, counted, noted)
         except Exception as error:
             status, detail = told(error, self.own(scope["path"]))
-            if started or status is None:
+            if started or not status:
                 raise
-            await reply(status, detail, scope, receive, send)
+            return await reply(status, detail, scope, receive, send)
+        if received > limit and not started:
+            await reply(*told(TooLarge(), True), scope, receive, send)
 
 
-def told(error: Exception, own: bool) -> tuple[int | None, str]:
-    """Status and sentence of an error; no status where it is a fault of the server."""
+def told(error: Exception, own: bool) -> tuple[int, str]:
+    """Status and sentence of an error; status 0 where it is a fault of the server."""
     if isinstance(error, TooLarge):
         return 413, "the request is larger than the server takes (max_request_mb)"
     if isinstance(error, WeightsError | PacsError):
@@ -89,12 +93,14 @@ def told(error: Exception, own: bool) -> tuple[int | None, str]:
         return 404, error.msg
     if isinstance(error, MONAILabelException):
         return 400, error.msg
+    if isinstance(error, requests.exceptions.MissingSchema):  # MONAI Label's proxy asks what the studies' folder is
+        return 404, "the studies of this server are a folder, not a DICOMweb server"
     if isinstance(error, requests.RequestException):
         return 503, "the DICOMweb server does not answer"
     if isinstance(error, FORM_ERRORS) and not own:
         logger.warning("a request that could not be used: %s", type(error).__name__, exc_info=error)
         return 400, "the request has a parameter that is missing, unknown or of another form than expected"
-    return None, ""
+    return 0, ""
 
 
 def without_folders(error: MimoError) -> str:

@@ -7,13 +7,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import nrrd
 import numpy as np
-from nibabel.affines import voxel_sizes
 
 from monai_mimo.errors import InputError
 from monai_mimo.inference.safeguards import NOTICE
@@ -48,28 +46,33 @@ class Reply:
     notices: list[str] = field(default_factory=lambda: [NOTICE])
 
 
-def label_map(image: StudyImage, segments: Sequence[Segment]) -> np.ndarray:
-    """uint8 [i, j, k]: segment n has value n + 1. Where two overlap, the one with the higher score stays."""
-    height, width = image.shown.size
+def label_slices(image: StudyImage, segments: Sequence[Segment]) -> dict[int, np.ndarray]:
+    """uint8 [h, w] by slice: segment n has value n + 1. Where two overlap, the one with the higher score stays."""
     slices: dict[int, np.ndarray] = {}
     for number in sorted(range(len(segments)), key=lambda n: segments[n].score):
         for slice, mask in segments[number].masks.items():
-            slices.setdefault(slice, np.zeros((height, width), dtype=np.uint8))[mask] = number + 1
-    if not slices:
-        return np.zeros(image.shape, dtype=np.uint8)
-    return image.to_voxels(slices)
+            slices.setdefault(slice, np.zeros(image.shown.size, dtype=np.uint8))[mask] = number + 1
+    return slices
 
 
-def to_json(reply: Reply, image: StudyImage, labels: np.ndarray, model: Model) -> dict[str, Any]:
-    """The JSON of a reply; see the app's README. Boxes are [i0, j0, k0, i1, j1, k1], the ends outside."""
+def to_voxels(image: StudyImage, slices: dict[int, np.ndarray]) -> np.ndarray:
+    """`label_slices` as one label map, uint8 [i, j, k]."""
+    return image.to_voxels(slices) if slices else np.zeros(image.shape, dtype=np.uint8)
+
+
+def to_json(reply: Reply, image: StudyImage, slices: dict[int, np.ndarray], model: Model) -> dict[str, Any]:
+    """The JSON of a reply; see the app's README. Boxes are [i0, j0, k0, i1, j1, k1], the ends outside.
+
+    Args:
+        slices: `label_slices` of the reply's segments.
+    """
     names = unique_names([s.phrase for s in reply.segments])
-    entities = []
     voxel_mm3 = None if image.affine is None else float(abs(np.linalg.det(image.affine[:3, :3])))
+    entities = []
     for value, segment in enumerate(reply.segments, start=1):
-        where = np.nonzero(labels == value)
-        count = len(where[0])
-        box = [int(w.min()) for w in where] + [int(w.max()) + 1 for w in where] if count else None
-        largest = int(np.bincount(where[image.slice_axis]).argmax()) if count else None
+        masks = {number: slices[number] == value for number in segment.masks}
+        areas = {number: int(mask.sum()) for number, mask in masks.items() if mask.any()}
+        count = sum(areas.values())
         entities.append(
             {
                 "phrase": segment.phrase,
@@ -77,8 +80,8 @@ def to_json(reply: Reply, image: StudyImage, labels: np.ndarray, model: Model) -
                 "label": value,
                 "score": round(float(segment.score), 4),
                 "status": segment.status,
-                "slice": largest,
-                "box": box,
+                "slice": image.index_of(max(areas, key=lambda n: areas[n])) if areas else None,
+                "box": _box(image, {number: masks[number] for number in areas}) if areas else None,
                 "voxels": count,
                 "volume_mm3": None if voxel_mm3 is None else round(count * voxel_mm3, 3),
                 **segment.extra,
@@ -100,6 +103,18 @@ def to_json(reply: Reply, image: StudyImage, labels: np.ndarray, model: Model) -
         "notice": " ".join(reply.notices),
         "model": model.info(),
     }
+
+
+def _box(image: StudyImage, masks: Mapping[int, np.ndarray]) -> list[int]:
+    """The tight box of masks [h, w] by slice, none of them empty, in voxels."""
+    together = np.any(list(masks.values()), axis=0)
+    rows, columns = np.flatnonzero(together.any(axis=1)), np.flatnonzero(together.any(axis=0))
+    ends = (
+        image.voxel(min(masks), int(columns[0]), int(rows[0])),
+        image.voxel(max(masks), int(columns[-1]), int(rows[-1])),
+    )
+    low, high = zip(*(sorted(pair) for pair in zip(*ends)))
+    return [*low, *(v + 1 for v in high)]
 
 
 def unique_names(phrases: Sequence[str]) -> list[str]:
@@ -173,15 +188,3 @@ def _write_nrrd(labels: np.ndarray, image: StudyImage, names: Mapping[str, int],
                 f"Segment{number}_Extent": extent,
             }
     nrrd.write(out, labels, header, compression_level=1, index_order="F")
-
-
-def spacing_of(image: StudyImage) -> tuple[float, float, float]:
-    """Millimetres along i, j, k."""
-    sizes = voxel_sizes(affine_of(image))
-    return float(sizes[0]), float(sizes[1]), float(sizes[2])
-
-
-def remove(path: str | None) -> None:
-    """Of a file that `write` made and nobody wants."""
-    if path:
-        Path(path).unlink(missing_ok=True)

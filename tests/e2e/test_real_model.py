@@ -174,7 +174,7 @@ def test_stock_panel_lists_the_models_and_takes_a_point(
     listed = page.locator(".tab", has=page.get_by_text("Auto-Segmentation")).locator("option").all_inner_texts()
     assert [name.strip() for name in listed] == ["mimo_segment", "mimo_ask"]
     page.wait_for_timeout(2000)  # the stock panel waits a second before it colours its segments
-    points.locator("tr.clickable-row", has_text="liver").first.click()
+    points.locator("tr.clickable-row", has_text="left kidney").first.click()
     viewer.click(series.world(i, j, k))
     points.locator(".actionButton").click()
 

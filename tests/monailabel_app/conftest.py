@@ -34,8 +34,6 @@ class Pixels:
 class BrightSpot:
     """A model that finds the brightest pixels, if a prompt lies on one of them; without prompts it finds them always."""
 
-    model_info: dict[str, str] = {}
-
     def __init__(self) -> None:
         self.encoded: list[int | None] = []
         self.score = 0.9

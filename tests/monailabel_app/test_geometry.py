@@ -180,7 +180,7 @@ def test_dicom_series(start: Callable[..., Any], tmp_path: Path, codes: str, obl
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(studies / "series")))
     source = reader.Execute()
-    [where] = [v for v in found(source > 500)]
+    [where] = found(source > 500)
     client = start(studies, BrightSpot())
     reply = read(infer(client, "mimo_click", "series", "image", foreground=[list(where)]), tmp_path, ".nrrd")
     same_grid(reply, source)

@@ -66,10 +66,11 @@ class MimoTask(InferTask):
         opened = time.perf_counter()
         reply = self.answer(model, image, wanted, request)
         answered = time.perf_counter()
-        labels = result.label_map(image, reply.segments)
-        params = result.to_json(reply, image, labels, model)
+        slices = result.label_slices(image, reply.segments)
+        params = result.to_json(reply, image, slices, model)
         file = None
         if request.get("result_write_to_file", True) is not False:
+            labels = result.to_voxels(image, slices)
             file = result.write(labels, image, params["label_names"], request)
         written = time.perf_counter()
         params["latencies"] = {

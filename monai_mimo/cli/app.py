@@ -1,0 +1,53 @@
+"""`mimo app`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import InputError, OutputError
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """The options."""
+    parser = commands.add_parser("app", help="copy the MONAI Label app for 3D Slicer and OHIF")
+    parser.add_argument("out", metavar="DIR", type=Path, help="a new folder")
+    parser.add_argument(
+        "--example-studies",
+        metavar="DIR",
+        type=Path,
+        help="also make a folder of phantom studies, NIfTI, DICOM and pictures",
+    )
+    parser.set_defaults(run=app)
+
+
+def app(options: argparse.Namespace) -> None:
+    """Copy the app, and say how to start it."""
+    import importlib.util
+    import shutil
+    import tempfile
+    from importlib import resources
+
+    for out in (options.out, options.example_studies):
+        if out is not None and out.exists():
+            raise OutputError(out, "an existing path", "a new folder")
+    source = Path(str(resources.files("monai_mimo.app")))
+    if not (source / "main.py").is_file():
+        raise InputError(source, "no app", "an installation of monai-mimo with its MONAI Label app")
+    unwanted = shutil.ignore_patterns("__pycache__", "logs", "model", "bin", "studies")
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}-") as folder:
+            shutil.copytree(source, Path(folder) / "app", ignore=unwanted)
+            (Path(folder) / "app").rename(options.out)
+    except OSError as error:
+        raise OutputError(options.out, f"{error.strerror or error}", "a place that can be written") from error
+    if options.example_studies is not None:
+        from ..phantom.studies import write_studies
+
+        write_studies(options.example_studies)
+    studies = options.example_studies or "STUDIES"
+    print(f"app: {options.out}")
+    if importlib.util.find_spec("monailabel") is None:
+        print('first: pip install "monai-mimo[label]"')
+    print(f"start: monailabel start_server --app {options.out} --studies {studies} --host 127.0.0.1")
