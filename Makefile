@@ -53,6 +53,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 e2e: $(READY)
+	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q -e ".[label]"
 	MIMO_E2E=1 $(BIN)/python -m pytest tests/e2e
 
 lint: $(READY)
