@@ -102,7 +102,7 @@ def test_box_to_saved_segmentation(
     assert str(seg.StudyInstanceUID) == series.study
     assert stored_pixels(seg) == {(uid, i, j) for uid, i, j, _ in accepted}
 
-    again = Viewer(page, server.url, series.study, pictures)
+    again = Viewer(page, server.url, series.study, pictures, welcome=False)
     page.locator("[data-cy=study-browser-thumbnail-no-image]").first.dblclick()
     again.wait("return document.querySelector('[data-cy=yes-hydrate-btn]')")
     page.evaluate("[...document.querySelectorAll('[data-cy=yes-hydrate-btn]')].at(-1).click()")
