@@ -54,7 +54,7 @@ test: $(READY)
 
 e2e: $(READY)
 	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q -e ".[label]"
-	MIMO_E2E=1 $(BIN)/python -m pytest tests/e2e
+	MIMO_E2E=1 $(BIN)/python -m pytest tests/e2e --timeout 1200
 
 lint: $(READY)
 	$(BIN)/ruff check .
