@@ -3,6 +3,7 @@
 # make app              the MONAI Label app with phantom studies, for 3D Slicer and OHIF: http://127.0.0.1:PORT
 # make train-small DATA=DIR   the shipped weights anew: `lite`, about an hour and a half, and with SMALL=1 `small` after it
 # make test / make lint / make docs
+# make e2e              Orthanc, the MONAI Label server with OHIF, and a Chromium, all real; says why if it cannot
 # VENV=DIR uses another virtual environment than .venv.
 
 PYTHON ?= python3
@@ -19,6 +20,9 @@ PATIENTS ?= 48
 PORT ?= 8000
 STUDIES ?= runs/app/studies
 
+# The panel's JavaScript is linted where eslint can be had; npm keeps it in its own cache.
+ESLINT := if npx --yes eslint@9 --version >/dev/null 2>&1; then npx --yes eslint@9 monailabel_app/ohif tests/ohif/*.mjs; else echo "eslint: not to be had here, the panel is not linted"; fi
+
 # Threads that wait must not take the cores from other work on the machine; alone, training is as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -29,7 +33,7 @@ TIMED := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/config
 SMALL_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/small.yaml']"
 VISION := image_encoder', 'neck', 'prompt_encoder', 'mask_decoder', 'input_aligner', 'presence
 
-.PHONY: train train-small app test lint format docs clean
+.PHONY: train train-small app test e2e lint format docs clean
 
 train: $(READY)
 	@mkdir -p $(RUN)
@@ -72,10 +76,15 @@ endif
 test: $(READY)
 	$(BIN)/python -m pytest
 
+e2e: $(READY)
+	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q -e ".[label]"
+	MIMO_E2E=1 $(BIN)/python -m pytest tests/e2e --timeout 1200
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy monai_mimo transforms
+	@$(ESLINT)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

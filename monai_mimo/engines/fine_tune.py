@@ -24,9 +24,10 @@ from ..models import Mimo
 from ..models.config import LoraConfig
 from ..models.language_model import add_lora
 from ..models.weights import load_weights, save_weights
+from .evaluation_data import evaluation_loader
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .handlers import GradientClip, NanGuard
-from .setup import adam, evaluation_loader, prepare_batch, rows_that_fit, training_loader, warmup_cosine
+from .setup import adam, prepare_batch, rows_that_fit, training_loader, warmup_cosine
 from .trainer import MimoTrainer
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

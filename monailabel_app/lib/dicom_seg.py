@@ -23,11 +23,13 @@ from highdicom.seg import (
 )
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from skimage.color import rgb2lab
 
 from monai_mimo.errors import InputError
 from monai_mimo.mimoseg.cases import Reader
 from monai_mimo.mimoseg.catalogue.vocabulary import standard_name, vocabulary
 from monai_mimo.mimoseg.label_files.dicom import segment_masks
+from monai_mimo.visualize import phrase_colors
 
 from .study_image import StudyImage
 
@@ -61,7 +63,13 @@ ABNORMAL_WORDS = (
 
 
 def write_seg(
-    series: Path, labels: np.ndarray, names: Mapping[int, str], out: Path, model: str = "", reviewer: str = ""
+    series: Path,
+    labels: np.ndarray,
+    names: Mapping[int, str],
+    out: Path,
+    model: str = "",
+    reviewer: str = "",
+    colors: Mapping[int, Sequence[int]] | None = None,
 ) -> None:
     """Write a SEG about a DICOM series.
 
@@ -71,6 +79,7 @@ def write_seg(
         names: of the values; one that is missing is called "segment n".
         model: name and hash of the weights, kept as the algorithm of the segments.
         reviewer: who accepted them.
+        colors: (red, green, blue) of the values; those that are missing get one from the palette of our pictures.
 
     Raises:
         InputError: no label, another shape than the series', or images without a place in space.
@@ -110,7 +119,26 @@ def write_seg(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         series_description="MIMO segmentation (research use only)",
     )
+    for segment, value, usual in zip(seg.SegmentSequence, values, phrase_colors(len(values))):
+        segment.RecommendedDisplayCIELabValue = cielab((colors or {}).get(value, usual))
     seg.save_as(out, write_like_original=False)
+
+
+def cielab(rgb: Sequence[int]) -> list[int]:
+    """A colour (red, green, blue), 0..255, as DICOM has it (PS3.3 C.10.7.1.1): L*, a*, b*, each in 16 bits."""
+    return list(hd.color.CIELabColor(*rgb2lab(np.array(rgb[:3]) / 255).tolist()).value)
+
+
+def colors_of(info: Mapping[str, Any]) -> dict[int, list[int]]:
+    """Of the labels that `label_info` [{"idx", "color"}] describes, those with a colour."""
+    described = info.get("label_info")
+    out = {}
+    for entry in described if isinstance(described, list) else []:
+        index, color = (entry.get("idx"), entry.get("color")) if isinstance(entry, dict) else (None, None)
+        numbers = color[:3] if isinstance(color, list) else []
+        if isinstance(index, int) and len(numbers) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in numbers):
+            out[index] = numbers
+    return out
 
 
 def sorted_sources(series: Path) -> list[pydicom.Dataset]:

@@ -28,7 +28,7 @@ from monai_mimo.errors import InputError, MimoError
 from monai_mimo.transforms import MedicalImage
 
 from .atomic import AtomicDatastore
-from .dicom_seg import names_of, read_seg, write_seg
+from .dicom_seg import colors_of, names_of, read_seg, write_seg
 from .limits import Limits
 from .result import affine_of
 from .study_folder import to_nifti
@@ -177,6 +177,7 @@ class Pacs(DICOMWebDatastore, AtomicDatastore):
             out,
             " ".join(str(v) for v in model.values()) if isinstance(model, dict) else str(model or ""),
             reviewer if isinstance(reviewer, str) else "",
+            colors_of(info),
         )
 
     @asking

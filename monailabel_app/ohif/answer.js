@@ -1,15 +1,14 @@
 // An answer and its phrases: what the server said, cut into pieces that can be coloured.
 
-// Okabe and Ito's colours, told apart also by most who do not see all colours.
+// Okabe and Ito's colours, told apart also by most who do not see all colours; in the order of `monai_mimo.visualize`.
 export const COLORS = [
   [230, 159, 0],
   [86, 180, 233],
-  [204, 121, 167],
-  [0, 190, 140],
+  [0, 158, 115],
   [240, 228, 66],
+  [204, 121, 167],
   [213, 94, 0],
-  [120, 140, 255],
-  [190, 190, 190],
+  [0, 114, 178],
 ];
 
 export const colorOf = number => COLORS[number % COLORS.length];
@@ -25,7 +24,10 @@ export function pieces(text, entities) {
   const points = Array.from(text);
   const spans = entities
     .map((entity, number) => ({ number, start: entity.span?.[0], end: entity.span?.[1] }))
-    .filter(({ start, end }) => Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= points.length)
+    .filter(
+      ({ start, end }) =>
+        Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= points.length
+    )
     .sort((a, b) => a.start - b.start);
   const out = [];
   let at = 0;

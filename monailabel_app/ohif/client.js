@@ -25,9 +25,8 @@ export async function sentenceOf(response) {
   const known = SENTENCES[response.status];
   // A traceback or a path is of no use to the reader.
   const plain = detail && detail.length <= 300 && !/Traceback|\n/.test(detail);
-  if (plain && response.status < 500) return detail;
+  if (plain && (response.status < 500 || response.status === 503)) return detail;
   if (known) return known;
-  if (plain && detail !== 'Internal Server Error') return detail;
   return `The server failed on this request (error ${response.status}). Its log says why.`;
 }
 
@@ -78,4 +77,11 @@ export async function save(image, label, params) {
   body.append('label', label, 'label.nrrd');
   const query = new URLSearchParams({ image, tag: 'final' });
   return (await call(`/datastore/label?${query}`, { method: 'PUT', body })).json();
+}
+
+/** Tell the server's audit log what a person decided about a phrase; the work goes on whether or not it hears. */
+export function decided(image, { phrase, score }, decision, reviewer) {
+  const body = JSON.stringify({ image, phrase, score, decision, reviewer });
+  const headers = { 'Content-Type': 'application/json' };
+  fetch('/decision', { method: 'POST', headers, body }).catch(() => {});
 }

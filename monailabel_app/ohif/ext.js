@@ -32,7 +32,9 @@ function mount(node) {
 }
 
 function getPanelModule() {
-  return [{ name: 'mimo', iconName: 'tab-segmentation', iconLabel: 'MIMO', label: 'MIMO', component: () => reactDiv(mount) }];
+  return [
+    { name: 'mimo', iconName: 'tab-segmentation', iconLabel: 'MIMO', label: 'MIMO', component: () => reactDiv(mount) },
+  ];
 }
 
 let subscription = null;

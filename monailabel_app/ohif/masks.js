@@ -43,7 +43,10 @@ export class Masks {
     if (this.series !== displaySet.displaySetInstanceUID) return;
     for (const viewportId of viewportsOf(this.viewer, displaySet)) {
       if (segmentationService.getSegmentationRepresentations(viewportId, { segmentationId: this.id }).length) continue;
-      await segmentationService.addSegmentationRepresentation(viewportId, { segmentationId: this.id, type: 'Labelmap' });
+      await segmentationService.addSegmentationRepresentation(viewportId, {
+        segmentationId: this.id,
+        type: 'Labelmap',
+      });
     }
     this.paint();
   }
@@ -79,10 +82,18 @@ export class Masks {
     const { segmentationService } = this.viewer.services;
     const described = {};
     segments.forEach(({ name }, number) => {
-      described[number + 1] = { segmentIndex: number + 1, label: name, locked: false, active: number === 0, cachedStats: {} };
+      described[number + 1] = {
+        segmentIndex: number + 1,
+        label: name,
+        locked: false,
+        active: number === 0,
+        cachedStats: {},
+      };
     });
     if (this.series === displaySet.displaySetInstanceUID && segmentationService.getSegmentation(this.id)) {
-      this.viewer.tools.segmentation.updateSegmentations([{ segmentationId: this.id, payload: { segments: described } }]);
+      this.viewer.tools.segmentation.updateSegmentations([
+        { segmentationId: this.id, payload: { segments: described } },
+      ]);
       return;
     }
     this.remove();

@@ -10,7 +10,12 @@ async function through(stream, bytes) {
   return new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer());
 }
 
-const vectorOf = text => text.trim().replace(/^\(|\)$/g, '').split(',').map(Number);
+const vectorOf = text =>
+  text
+    .trim()
+    .replace(/^\(|\)$/g, '')
+    .split(',')
+    .map(Number);
 
 /**
  * @param {ArrayBuffer} buffer a whole NRRD file, raw or gzip
@@ -26,7 +31,9 @@ export async function readNrrd(buffer) {
   const fields = {};
   for (const line of lines.slice(1)) {
     const colon = line.indexOf(':');
-    if (colon > 0 && !line.startsWith('#')) fields[line.slice(0, colon).trim().toLowerCase()] = line.slice(colon + 1).trim();
+    if (colon > 0 && !line.startsWith('#')) {
+      fields[line.slice(0, colon).trim().toLowerCase()] = line.slice(colon + 1).trim();
+    }
   }
   const sizes = (fields.sizes ?? '').split(/\s+/).map(Number);
   const count = sizes.reduce((a, b) => a * b, 1);
@@ -35,10 +42,14 @@ export async function readNrrd(buffer) {
   if (fields.endian === 'big' && Type.BYTES_PER_ELEMENT > 1) throw new Error('The server sent a big-endian mask.');
   let data = bytes.subarray(end);
   if (/^gz/.test(fields.encoding)) data = await through(new DecompressionStream('gzip'), data);
-  else if (fields.encoding !== 'raw') throw new Error(`The server sent a mask in an unknown encoding (${fields.encoding}).`);
+  else if (fields.encoding !== 'raw') {
+    throw new Error(`The server sent a mask in an unknown encoding (${fields.encoding}).`);
+  }
   if (data.byteLength < count * Type.BYTES_PER_ELEMENT) throw new Error('The server sent a mask that is cut short.');
   const values = new Type(data.slice(0, count * Type.BYTES_PER_ELEMENT).buffer);
-  if (values.some(value => value > 255 || value < 0)) throw new Error('The server sent a mask with more than 255 labels.');
+  if (values.some(value => value > 255 || value < 0)) {
+    throw new Error('The server sent a mask with more than 255 labels.');
+  }
   return { sizes, origin: originOf(fields), voxels: Uint8Array.from(values) };
 }
 

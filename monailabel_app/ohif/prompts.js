@@ -59,7 +59,9 @@ export class Prompts {
     this.listener = event => {
       const annotation = event.detail?.annotation;
       if (!ALL.includes(annotation?.metadata?.toolName)) return;
-      if (event.type === Events.ANNOTATION_COMPLETED && annotation.metadata.toolName === BOX) this.#keepOnly(annotation);
+      if (event.type === Events.ANNOTATION_COMPLETED && annotation.metadata.toolName === BOX) {
+        this.#keepOnly(annotation);
+      }
       onChange();
     };
     for (const event of this.events) cornerstone.eventTarget.addEventListener(event, this.listener);
@@ -91,7 +93,9 @@ export class Prompts {
 
   /** Remove all prompts. */
   clear() {
-    for (const annotation of this.#annotations()) this.tools.annotation.state.removeAnnotation(annotation.annotationUID);
+    for (const annotation of this.#annotations()) {
+      this.tools.annotation.state.removeAnnotation(annotation.annotationUID);
+    }
     this.render();
   }
 
@@ -128,11 +132,14 @@ export class Prompts {
     for (const { metadata, data } of mine) {
       const corners = data.handles.points.map(point => grid.toVoxel(point));
       if (metadata.toolName === BOX && !grid.isOwnPlane(metadata.viewPlaneNormal)) {
-        out.problem = 'Draw the box in the view in which the images were taken; here it would cut through many of them.';
+        out.problem =
+          'Draw the box in the view in which the images were taken; here it would cut through many of them.';
         continue;
       }
       // Where the view is at a slant to the series, a box passes through several slices: its middle counts.
-      const middle = [0, 1, 2].map(axis => data.handles.points.reduce((sum, p) => sum + p[axis], 0) / data.handles.points.length);
+      const middle = [0, 1, 2].map(
+        axis => data.handles.points.reduce((sum, p) => sum + p[axis], 0) / data.handles.points.length
+      );
       found.push({ tool: metadata.toolName, corners, slice: grid.sliceAt(middle) });
     }
     if (!found.length) return out;

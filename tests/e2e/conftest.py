@@ -6,6 +6,7 @@ They run with `make e2e` only, which sets MIMO_E2E; a plain `pytest` passes them
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from monai_mimo.phantom.dicom import write_series
 
 from .services import LabelServer, Orthanc, missing
 from .viewer import browser
+from .weights import phantom_ct, weights
 
 WANTED = bool(os.environ.get("MIMO_E2E"))
 collect_ignore_glob = [] if WANTED else ["test_*.py"]
+if WANTED:  # also a run that is stopped by a signal stops what it started
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
@@ -108,6 +112,18 @@ def stand_in(orthanc: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A server whose model paints exactly what it is pointed at."""
     with LabelServer(HERE / "stand_in", orthanc.dicomweb, tmp_path_factory.mktemp("stand-in")).run() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CTs of `mimo phantom`."""
+    return phantom_ct(tmp_path_factory.mktemp("phantom") / "phantom")
+
+
+@pytest.fixture(scope="session")
+def small_weights(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real weights: see weights.py."""
+    return weights(phantom_folder, tmp_path_factory.mktemp("training"))
 
 
 @pytest.fixture

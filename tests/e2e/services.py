@@ -133,14 +133,16 @@ class LabelServer:
         self.port, self.folder = free_port(), folder
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
-        folder.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree(
+            app, folder / "app", ignore=shutil.ignore_patterns("__pycache__", "logs")
+        )  # it writes there
         self.command = [
             sys.executable,
             "-m",
             "monailabel.main",
             "start_server",
             "--app",
-            str(app),
+            str(copy),
             "--studies",
             studies,
         ]
@@ -153,7 +155,7 @@ class LabelServer:
         """Serve until the block ends."""
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         env |= {"MONAI_LABEL_DICOMWEB_CACHE_PATH": str(self.folder / "cache"), "HOME": str(self.folder)}
-        env["MONAI_LABEL_DICOMWEB_CACHE_EXPIRY"] = "1"
+        env |= {"MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
         with running(self.command, self.log, env) as process:
 
             def ready() -> bool:

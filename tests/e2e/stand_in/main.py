@@ -6,10 +6,9 @@ app's `mimo_ask` and answers in the same form.
 
 from __future__ import annotations
 
-import sys
+import os
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import nrrd
@@ -20,8 +19,7 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-from monailabel_app.lib.ohif_routes import add_panel
+from monailabel_app.lib.ohif_routes import add_panel  # of the repository, which PYTHONPATH names
 
 HTML = "<img src=x onerror='window.pwned=1'><script>window.pwned=2</script>"
 
@@ -30,9 +28,7 @@ class Ask(InferTask):
     """A box is painted as it is, a point as a 3 x 3 square; the words of the question can ask for trouble."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "vqa", ["box", "point"], 2, "A stand-in that paints what it is pointed at", {"model": "stand-in"}
-        )
+        super().__init__("vqa", ["box", "point"], 2, "A stand-in that paints what it is pointed at")
 
     def is_valid(self) -> bool:
         return True
@@ -68,9 +64,10 @@ class Ask(InferTask):
         for i, j, _ in request.get("foreground") or []:
             paint("pointed spot", (slice(i - 1, i + 2), slice(j - 1, j + 2)), 0.31)
         if not entities:
-            answer = f"Nothing was pointed at on slice {k}."
+            answer = f"Nothing was pointed at on slice {k}"
         answer += "."
-        path = tempfile.NamedTemporaryFile(suffix=".nrrd", delete=False).name
+        handle, path = tempfile.mkstemp(suffix=".nrrd")
+        os.close(handle)
         directions = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
         header = {
             "space": "left-posterior-superior",
@@ -92,6 +89,10 @@ class App(MONAILabelApp):
 
     def _download_dcmqi_tools(self) -> None:
         """Not needed here, and not to be had without a network."""
+
+    def info(self) -> dict[str, Any]:
+        """With a model, as the real app has it."""
+        return {**super().info(), "model": {"name": "stand-in", "weights": "none", "hash": "0"}}
 
     def init_infers(self) -> dict[str, InferTask]:
         return {"mimo_ask": Ask()}

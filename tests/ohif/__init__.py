@@ -1,0 +1,1 @@
+"""The panel's modules, run by Node, against ITK and pynrrd."""
