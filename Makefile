@@ -76,7 +76,8 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 e2e: $(READY)
-	MIMO_E2E=1 $(BIN)/python -m pytest tests/e2e
+	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q -e ".[label]"
+	MIMO_E2E=1 $(BIN)/python -m pytest tests/e2e --timeout 1200
 
 lint: $(READY)
 	$(BIN)/ruff check .

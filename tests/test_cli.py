@@ -154,11 +154,13 @@ class TestWithAnAnswer:
         from monai_mimo.inference import Answer, Entity, MimoPredictor
 
         def ask(self: MimoPredictor, question: str, points: object = (), boxes: object = ()) -> Answer:
-            h, w = self._resize.height, self._resize.width
+            image = self._image
+            assert image is not None
+            h, w = image.resize.height, image.resize.width
             mask = np.zeros((h, w), dtype=bool)
             mask[1:3, 2:7] = True
             return Answer(
-                "It is the liver.", [Entity("liver", (10, 15), mask, 0.9)], (h, w), self._slice, None, self._spacing
+                "It is the liver.", [Entity("liver", (10, 15), mask, 0.9)], (h, w), image.slice, None, image.spacing_mm
             )
 
         monkeypatch.setattr(MimoPredictor, "ask", ask)

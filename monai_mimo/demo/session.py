@@ -135,6 +135,7 @@ class Session:
         """
         with self._lock:
             image = self._opened()
+            self.guarded = None
             if len(question) > LONGEST_QUESTION:
                 raise InputError("question", f"{len(question)} letters", f"at most {LONGEST_QUESTION}")
             if self._encoded != self.number:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,35 +186,30 @@ def measure(model: Mimo, rows: Rows) -> Quality:
     return Quality(f1, 0.0 if math.isnan(dice) else dice)  # where no phrase was found there is no Dice
 
 
-class adapted:
+@contextmanager
+def adapted(model: Mimo, rank: int, parts: Sequence[str]) -> Iterator[Mimo]:
     """Within it, only adapters of the language model and `parts` can be trained; after it the model has its own form again."""
-
-    def __init__(self, model: Mimo, rank: int, parts: Sequence[str]) -> None:
-        self.model, self.parts = model, parts
-        self.lora = LoraConfig(rank, rank, LINEAR) if model.config.lora is None else None
-        self.required = {name: p.requires_grad for name, p in model.named_parameters()}
-
-    def __enter__(self) -> Mimo:
-        language = self.model.language_model
-        own = {id(p) for p in language.parameters() if p.requires_grad} if self.lora is None else set()
-        self.model.requires_grad_(False)
-        if self.lora is not None:
-            device = next(language.parameters()).device
-            language.model = add_lora(language.model, self.lora, self.model.tokenizer).to(device)
-        for parameter in language.parameters():
-            parameter.requires_grad_(parameter.requires_grad or id(parameter) in own)
-        for part in self.parts:
-            module = getattr(self.model, part, None)
-            if module is not None:
-                module.requires_grad_(True)
-        return self.model
-
-    def __exit__(self, *_: object) -> None:
-        language = self.model.language_model
-        if self.lora is not None:
+    language = model.language_model
+    required = {name: p.requires_grad for name, p in model.named_parameters()}
+    own_adapter = model.config.lora is not None
+    trained = {id(p) for p in language.parameters() if own_adapter and p.requires_grad}
+    model.requires_grad_(False)
+    if not own_adapter:
+        device = next(language.parameters()).device
+        language.model = add_lora(language.model, LoraConfig(rank, rank, LINEAR), model.tokenizer).to(device)
+    for parameter in language.parameters():
+        parameter.requires_grad_(parameter.requires_grad or id(parameter) in trained)
+    for part in parts:
+        module = getattr(model, part, None)  # a preset may do without
+        if module is not None:
+            module.requires_grad_(True)
+    try:
+        yield model
+    finally:
+        if not own_adapter:
             language.model = language.model.merge_and_unload()
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(self.required.get(name, True))
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(required.get(name, True))
 
 
 def _train(

@@ -168,8 +168,10 @@ class MimoPredictor:
         max_tokens: int = 64,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Answer]:
-        """Several questions about one image in one batch, each (question, points, boxes) as of `ask`; same errors. Only
-        of a single one the text can be read as it is written."""
+        """Several questions about one image in one batch, each (question, points, boxes) as of `ask`; same errors.
+
+        `on_text` is for one question.
+        """
         h, w = image.resize.height, image.resize.width
         encoded = []
         for question, points, boxes in questions:

@@ -165,7 +165,8 @@ def _whole(name: str, value: Any) -> int:
     Raises:
         InputError: it is no finite number, or a larger one than any image has voxels.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > 1e9:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not abs(value) <= 1e9:  # also what is no number, NaN
         raise InputError(name, repr(value)[:80], "whole numbers")
     return math.floor(value + 0.5)
 

@@ -23,6 +23,7 @@ from monai_mimo.errors import InputError
 
 from .pacs import Pacs
 from .result import EXTENSIONS
+from .study_image import open_study_image
 
 USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 ANNOTATOR = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
@@ -153,8 +154,10 @@ async def add_image(
     params: str = Form("{}"),
     user: User = ANNOTATOR,
 ) -> dict[str, Any]:
-    """Add a file to the studies, under a name that is no path."""
+    """Add an image to the studies, under a new name that is no path."""
     app = app_instance()
+    if isinstance(app.datastore(), Pacs):
+        raise HTTPException(400, "the studies are on a DICOMweb server: store images there")
     info = json_object("params", params, app.limits.max_params_kb)
     endings = tuple(e.replace("*", "") for e in app.datastore()._extensions)
     path = await upload(file, app.uploads, endings)
@@ -163,7 +166,9 @@ async def add_image(
         name = image or PurePath(file.filename or "image").name.removesuffix(ending)
         if not NAME.fullmatch(name):
             raise InputError("image", repr(name)[:80], "a name of letters, digits, blanks and any of .-_()+,=@")
-        app.limits.check_file(path)
+        if app.has_image(name):
+            raise HTTPException(409, f"there is an image {name!r} already")
+        await run_in_threadpool(open_study_image, path, "auto", app.limits)  # refuse what is none
         added = await run_in_threadpool(app.datastore().add_image, name, str(path), info)
     finally:
         path.unlink(missing_ok=True)

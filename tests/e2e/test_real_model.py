@@ -18,7 +18,7 @@ from .conftest import ROOT, Series
 from .services import LabelServer, Orthanc, wait_until
 from .viewer import BOX, POSITIVE, Viewer
 
-LIVER = 1  # in the phantom's label map
+ORGAN = 2  # the left kidney in the phantom's label map
 DATA = Path(os.environ.get("MIMO_REAL_DATA", ROOT.parent / "shared" / "data")) / "dicom_brain_mr"
 
 
@@ -66,7 +66,7 @@ def test_box_to_saved_segmentation(
     series = phantom.series
     viewer = Viewer(page, server.url, series.study, pictures)
     viewer.open_panel()
-    k, (i0, j0, i1, j1) = phantom.box(LIVER)
+    k, (i0, j0, i1, j1) = phantom.box(ORGAN)
     viewer.go_to(series.world((i0 + i1) / 2, (j0 + j1) / 2, k), half_height_mm=400)
     viewer.tool(BOX)
     viewer.drag(series.world(i0 - 0.5, j0 - 0.5, k), series.world(i1 - 0.5, j1 - 0.5, k))
@@ -77,9 +77,9 @@ def test_box_to_saved_segmentation(
     assert "Research use only" in viewer.part("notice").inner_text()
     number = {str(file.SOPInstanceUID): n for n, file in enumerate(series.slices)}
     shown = {(number[uid], i, j) for uid, i, j, _ in viewer.voxels("mimo-answer")}
-    truth = {(k, int(i), int(j)) for i, j in zip(*np.nonzero(phantom.labels[:, :, k] == LIVER))}
+    truth = {(k, int(i), int(j)) for i, j in zip(*np.nonzero(phantom.labels[:, :, k] == ORGAN))}
     overlap = len(shown & truth) / len(shown | truth)
-    assert overlap > 0.4, f"IoU with the liver {overlap:.2f}"
+    assert overlap > 0.3, f"IoU with the organ {overlap:.2f}"
     page.mouse.move(700, 600)
     viewer.picture("real-answer")
 
@@ -102,7 +102,7 @@ def test_box_to_saved_segmentation(
     assert str(seg.StudyInstanceUID) == series.study
     assert stored_pixels(seg) == {(uid, i, j) for uid, i, j, _ in accepted}
 
-    again = Viewer(page, server.url, series.study, pictures)
+    again = Viewer(page, server.url, series.study, pictures, welcome=False)
     page.locator("[data-cy=study-browser-thumbnail-no-image]").first.dblclick()
     again.wait("return document.querySelector('[data-cy=yes-hydrate-btn]')")
     page.evaluate("[...document.querySelectorAll('[data-cy=yes-hydrate-btn]')].at(-1).click()")
@@ -134,7 +134,7 @@ def test_point_reaches_the_model(page: Any, server: LabelServer, phantom: Phanto
     page.on("request", keep)
     viewer = Viewer(page, server.url, phantom.series.study, pictures)
     viewer.open_panel()
-    k, (i0, j0, i1, j1) = phantom.box(LIVER)
+    k, (i0, j0, i1, j1) = phantom.box(ORGAN)
     i, j = (i0 + i1) // 2, (j0 + j1) // 2
     viewer.tool(POSITIVE)
     viewer.click(phantom.series.world(i, j, k))
@@ -155,7 +155,7 @@ def test_stock_panel_lists_the_models_and_takes_a_point(
     """
     series = phantom.series
     viewer = Viewer(page, server.url, series.study, pictures)
-    k, (i0, j0, i1, j1) = phantom.box(LIVER)
+    k, (i0, j0, i1, j1) = phantom.box(ORGAN)
     i, j = (i0 + i1) // 2, (j0 + j1) // 2
     viewer.open_panel()
     viewer.go_to(series.world(i, j, k), half_height_mm=400)
@@ -174,7 +174,7 @@ def test_stock_panel_lists_the_models_and_takes_a_point(
     listed = page.locator(".tab", has=page.get_by_text("Auto-Segmentation")).locator("option").all_inner_texts()
     assert [name.strip() for name in listed] == ["mimo_segment", "mimo_ask"]
     page.wait_for_timeout(2000)  # the stock panel waits a second before it colours its segments
-    points.locator("tr.clickable-row", has_text="liver").first.click()
+    points.locator("tr.clickable-row", has_text="left kidney").first.click()
     viewer.click(series.world(i, j, k))
     points.locator(".actionButton").click()
 

@@ -44,16 +44,15 @@ def browser(width: int = 1280, height: int = 720) -> Iterator[Any]:
 class Viewer:
     """A study, open in the MONAI Label mode."""
 
-    def __init__(self, page: Any, server_url: str, study: str, pictures: Path) -> None:
+    def __init__(self, page: Any, server_url: str, study: str, pictures: Path, welcome: bool = True) -> None:
         self.page, self.pictures = page, pictures
         page.goto(f"{server_url}/ohif/monai-label?StudyInstanceUIDs={study}")
         self.wait(
             "const v = window.services?.cornerstoneViewportService?.getCornerstoneViewport('mpr-axial');"
             "return v && v.getImageIds().length > 0 && v.getActors().length > 0"
         )
-        hide = page.get_by_text("Confirm and Hide")
-        hide.wait_for()
-        hide.click()
+        if welcome:  # a browser is told only once that OHIF is for investigational use
+            page.get_by_text("Confirm and Hide").click()
         page.wait_for_timeout(1000)  # the first frames after the layout has settled
 
     def wait(self, body: str, seconds: float = 90) -> None:

@@ -39,6 +39,7 @@ def post(client: Any, task: str = "mimo_click", image: str = "case", **params: A
         ({"foreground": [[-1, 0, 0]]}, 400, "i in 0..7"),
         ({"foreground": [[float("nan"), 0, 0]]}, 400, "whole numbers"),
         ({"foreground": [[1e300, 0, 0]]}, 400, "whole numbers"),
+        ({"roi": [0, 0, 0, 0, 0, 10**400]}, 400, "whole numbers"),
         ({"foreground": "everywhere"}, 400, "a list of voxels"),
         ({"foreground": [[1, 2]]}, 400, "a slice"),
         ({"foreground": [[True, 0, 0]]}, 400, "whole numbers"),
@@ -151,6 +152,16 @@ def test_names_of_labels_and_images_are_no_paths(start: Callable[..., Any], stud
     assert client.put("/datastore/label", params={"image": "x"}, files={"label": ("l.nrrd", label)}).status_code == 404
     new = {str(p.relative_to(studies)) for p in set(tmp_path.rglob("*")) - set(before)}
     assert {n for n in new if "audit" not in n} == {"labels/final/case.nrrd"}
+
+
+def test_an_image_is_added_once_and_whole(start: Callable[..., Any], studies: Path) -> None:
+    client = start(studies, BrightSpot())
+    good = (studies / "case.nii.gz").read_bytes()
+    for name, data, status in (("new", good, 200), ("new", good, 409), ("case", good, 409), ("bad", b"x", 400)):
+        response = client.put("/datastore/image", params={"image": name}, files={"file": ("i.nii.gz", data)})
+        assert response.status_code == status, (name, response.text)
+    assert sorted(client.mimo.datastore().list_images()) == ["case", "new"]
+    assert infer(client, "mimo_click", "new", foreground=[SPOT])["entities"]
 
 
 def test_a_model_never_saves_as_final(start: Callable[..., Any], studies: Path) -> None:

@@ -34,14 +34,15 @@ class SegmentNames(MimoTask):
         )
 
     def answer(self, model: Model, image: StudyImage, wanted: Wanted, request: dict[str, Any]) -> Reply:
-        """A segment for each name that is found; without names, all that the weights know.
+        """A segment for each name that is found; without names, all that the weights know, if those are few.
 
         Raises:
-            InputError: there is no name at all.
+            InputError: there is no name.
         """
         names = wanted.labels or model.labels
-        if not names:
-            raise InputError("label", "no name", "names of what to segment")
+        if not names or len(names) > self.engine.limits.max_labels:
+            found = f"no name, and weights that know {len(names)}"
+            raise InputError("label", found, f"names of what to segment, at most {self.engine.limits.max_labels}")
         here = on_slice(wanted, image)
         slices = list(range(image.shown.n_slices)) if here is None else [here.slice]
         questions = [f"Segment {listed([name])} in this image." for name in names]

@@ -12,7 +12,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,22 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from monai_mimo.engines import fine_tune
+from monai_mimo.engines import build_labelled, fine_tune
+from monai_mimo.engines.fine_tune import PARTS as ALL_PARTS
 from monai_mimo.errors import InputError, MimoError
 
 from ..final_labels import final_labels
 from ..versions import Versions, write_json
 
 logger = logging.getLogger(__name__)
+WORK = ".work-"  # begins the names of folders that a run needs only while it lasts
 TRAIN, ROLL_BACK = ACTIONS = ("train", "roll back")
 STEPS, RATE, IMAGES = 100, 1e-3, 8
+PARTS = {"decoder": ("mask_decoder",), "all but encoders": ALL_PARTS}  # that are trained besides the adapters
 
 
 class MimoTrain(TrainTask):
-    """Train LoRA adapters and the mask decoder of the weights in use.
+    """Train LoRA adapters and the mask decoder (or all but the encoders) of the weights in use.
 
     Args:
         versions: where the new weights go.
@@ -45,7 +48,13 @@ class MimoTrain(TrainTask):
 
     def config(self) -> dict[str, Any]:
         """Options, as viewers show them. `roll back` uses the version before the one in use again."""
-        return {"action": list(ACTIONS), "steps": STEPS, "learning_rate": RATE, "images_per_batch": IMAGES}
+        return {
+            "action": list(ACTIONS),
+            "parts": list(PARTS),
+            "steps": STEPS,
+            "learning_rate": RATE,
+            "images_per_batch": IMAGES,
+        }
 
     def stats(self) -> dict[str, Any]:
         """The state of the last run, with the names that MONAI Label's own tasks use, and the versions."""
@@ -68,24 +77,22 @@ class MimoTrain(TrainTask):
             InputError: an option cannot be used, or there are fewer than three labelled patients.
             MimoError: labels or weights cannot be read.
         """
-        action = request.get("action", TRAIN)
-        action = TRAIN if isinstance(action, list) else action  # a viewer that sends all choices chose none
-        if action not in ACTIONS:
-            raise InputError("action", repr(action)[:80], f"one of {', '.join(ACTIONS)}")
-        if action == ROLL_BACK:
+        if choice(request, "action", ACTIONS) == ROLL_BACK:
             logger.info("rolled back to %s", self.versions.roll_back())
             return self.stats()
         steps = whole(request, "steps", STEPS, 100_000)
         images_per_batch = whole(request, "images_per_batch", IMAGES, 256)
         rate = number(request, "learning_rate", RATE)
-        self._learn(datastore, steps, images_per_batch, rate)
+        self._learn(datastore, steps, images_per_batch, rate, PARTS[choice(request, "parts", tuple(PARTS))])
         return self.stats()
 
     @property
     def _file(self) -> Path:
         return self.versions.root / "stats.json"
 
-    def _learn(self, datastore: Datastore, steps: int, images_per_batch: int, rate: float) -> None:
+    def _learn(
+        self, datastore: Datastore, steps: int, images_per_batch: int, rate: float, parts: Sequence[str]
+    ) -> None:
         started = time.time()
         parent = self.versions.active()
         self.versions.root.mkdir(parents=True, exist_ok=True)
@@ -97,16 +104,17 @@ class MimoTrain(TrainTask):
             if step in (1, of) or step % max(1, of // 20) == 0:
                 logger.info("step %d of %d, loss %.3f", step, of, loss)
 
-        with tempfile.TemporaryDirectory(prefix="mimo-train-") as folder:
+        with tempfile.TemporaryDirectory(prefix=WORK, dir=self.versions.root) as folder:
             images = final_labels(datastore, Path(folder))
             logger.info("%d images with final labels; weights %s", len(images), parent)
             done = fine_tune(
                 self.versions.folder(parent),
-                images,
+                build_labelled(images, Path(folder) / "set"),
                 self.versions.root / self.versions.next_name(),
                 steps=steps,
                 learning_rate=rate,
                 images_per_batch=images_per_batch,
+                parts=parts,
                 device=self.device,
                 on_step=tell,
             )
@@ -125,6 +133,19 @@ class MimoTrain(TrainTask):
                 "accepted": version.accepted,
             },
         )
+
+
+def choice(request: Mapping[str, Any], name: str, among: Sequence[str]) -> str:
+    """One of several; a viewer may send all, the first one chosen.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    value = request.get(name, among[0])
+    value = value[0] if isinstance(value, list) and value else value
+    if value not in among:
+        raise InputError(name, repr(value)[:80], f"one of {', '.join(among)}")
+    return str(value)
 
 
 def whole(request: Mapping[str, Any], name: str, default: int, most: int) -> int:
@@ -157,7 +178,7 @@ def number(request: Mapping[str, Any], name: str, default: float) -> float:
 
 def _sweep(root: Path) -> None:
     """Remove what a run that was killed left behind."""
-    for left in root.glob(".[0-9]*-*"):
+    for left in (*root.glob(f"{WORK}*"), *root.glob(".[0-9]*-*")):
         shutil.rmtree(left, ignore_errors=True)
 
 
