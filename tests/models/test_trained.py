@@ -1,6 +1,6 @@
 """The weights that come with the package answer as recorded, and are as good as the model card says.
 
-    python -m tests.models.test_trained     records the answers anew, after new weights were put in
+python -m tests.models.test_trained     records the answers anew, after new weights were put in
 """
 
 from __future__ import annotations
