@@ -111,13 +111,14 @@ class EvaluationReport:
         panels = out / "panels"
         panels.mkdir(parents=True, exist_ok=True)
         tables = all_tables(self.summary)
-        write_text(out / METRICS, json.dumps(without_nan({"about": self.about, **self.summary}), indent=2) + "\n")
         write_text(out / MARKDOWN, markdown(self.about, tables, self.summary["failed"]))
         write_text(out / HTML, html(self.about, self.summary, tables, records, rows))
         write_text(out / ANSWERS, "".join(json.dumps(record) + "\n" for record in records))
         write_text(out / PHRASES, phrases_csv(records))
         for modality, drawn in panel_rows(records, rows, self.rows_per_panel).items():
             panel(drawn, panels / f"{modality}.png")
+        # The last: where it is, all is.
+        write_text(out / METRICS, json.dumps(without_nan({"about": self.about, **self.summary}), indent=2) + "\n")
         for table in tables:
             logger.info("%s\n%s", table.title, table.plain())
         if self.summary["failed"]:
