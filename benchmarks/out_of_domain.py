@@ -27,7 +27,7 @@ from monai_mimo.transforms import SquareResize
 
 
 @torch.no_grad()
-def summaries_by_kind(model: Mimo, rows: Rows, most: int = 200) -> dict[str, Tensor]:
+def summaries_by_kind(model: Mimo, rows: Rows, most: int = 100) -> dict[str, Tensor]:
     """[n, F] of up to `most` images of each source and modality."""
     found: dict[str, list[Tensor]] = {}
     for numbers in rows_by_image(rows):

@@ -52,6 +52,7 @@ class Domain:
         tensors = {"means": self.means, "whitening": self.whitening, "limit": torch.tensor(self.limit)}
         new = folder / f".{DOMAIN}"
         save_file(tensors, new)
+        new.chmod(0o644)
         new.replace(folder / DOMAIN)
 
     @classmethod
