@@ -54,14 +54,21 @@ class PhraseGrammar(LogitsProcessor):
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, vocabulary: int, max_tokens: int = 2**31) -> None:
         self.start, self.close, self.seg = tokenizer.convert_tokens_to_ids([PHRASE_START, PHRASE_END, SEG])
-        self.end, self.max_tokens = tokenizer.eos_token_id, max_tokens
+        self.max_tokens = max_tokens
         word = _words(tokenizer, vocabulary)
-        nowhere = torch.ones(vocabulary, dtype=torch.bool)
-        nowhere[: len(tokenizer)] = False
-        nowhere[list(tokenizer.all_special_ids)] = True
-        outside, inside = nowhere.clone(), nowhere.clone()
-        outside[[self.start, self.end]] = False
-        self.word, self.not_outside, self.not_inside = word, outside, inside
+        self.words = frozenset(word.nonzero()[:, 0].tolist())
+        never = torch.ones(vocabulary, dtype=torch.bool)
+        never[: len(tokenizer)] = False
+        never[list(tokenizer.all_special_ids)] = True
+        # A row for each of the states below, true where a token is forbidden.
+        outside, last, empty, phrase = (never.clone() for _ in range(4))
+        outside[[self.start, tokenizer.eos_token_id]] = False
+        last[tokenizer.eos_token_id] = False
+        phrase[self.close] = False
+        only = torch.ones(3, vocabulary, dtype=torch.bool)
+        only[0] = ~word
+        only[1, self.close] = only[2, self.seg] = False
+        self.forbidden = torch.cat([torch.stack([outside, last, empty, phrase]), only])
 
     def limited(self, max_tokens: int) -> PhraseGrammar:
         """The same grammar for answers of another length; the tokenizer is not read again."""
@@ -71,33 +78,31 @@ class PhraseGrammar(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """ids [Q, L] written so far and logits [Q, V] of the next token -> those logits, minus infinity where not allowed."""
-        self.word, self.not_outside, self.not_inside = (
-            t.to(scores.device) for t in (self.word, self.not_outside, self.not_inside)
-        )
-        opened = (input_ids == self.start).cumsum(1)
-        now = opened[:, -1:]  # empty before the first token
-        open_phrase = (now.sum(1) > (input_ids == self.close).sum(1))[:, None]
-        has_words = (self.word[input_ids] & (opened == now)).any(1, keepdim=True)
-        closed = (input_ids[:, -1:] == self.close).any(1, keepdim=True)
-        left = self.max_tokens - input_ids.shape[1]
+        if self.forbidden.device != scores.device:
+            self.forbidden = self.forbidden.to(scores.device)
+        states = [self.state(ids) for ids in input_ids.tolist()]
+        return scores.masked_fill(self.forbidden[states], -torch.inf)
 
-        forbidden = torch.where(open_phrase, self.not_inside, self.not_outside)
-        forbidden[:, self.close] = ~(open_phrase & has_words)[:, 0]
-        if left < 4:  # <p>, a word, </p> and <SEG>
-            forbidden[:, self.start] = True
-        if left <= 2:
-            forbidden = _only(self.close, open_phrase, forbidden)
-        elif left == 3:  # the last word: what has none yet needs one that can be seen
-            forbidden = forbidden | (open_phrase & ~has_words & ~self.word)
-        forbidden = _only(self.seg, closed, forbidden)
-        return scores.masked_fill(forbidden, -torch.inf)
+    def state(self, ids: list[int]) -> int:
+        """What may follow what was written."""
+        left = self.max_tokens - len(ids)
+        if ids and ids[-1] == self.close:
+            return ONLY_SEG
+        for n in range(len(ids) - 1, -1, -1):
+            if ids[n] == self.start:  # with no end after it
+                has_words = any(token in self.words for token in ids[n + 1 :])
+                if left <= 2:
+                    return ONLY_CLOSE
+                if has_words:
+                    return PHRASE
+                return ONLY_WORD if left == 3 else EMPTY_PHRASE
+            if ids[n] == self.close:
+                break
+        return OUTSIDE if left >= 4 else LAST_OUTSIDE  # <p>, a word, </p> and <SEG>
 
 
-def _only(token: int, where: Tensor, forbidden: Tensor) -> Tensor:
-    """Forbid [Q, V] all but `token` in the rows `where` [Q, 1]."""
-    others = torch.ones_like(forbidden)
-    others[:, token] = False
-    return torch.where(where, others, forbidden)
+# Outside of phrases; there with no room for one; in one without words, in one with words; what alone may come.
+OUTSIDE, LAST_OUTSIDE, EMPTY_PHRASE, PHRASE, ONLY_WORD, ONLY_CLOSE, ONLY_SEG = range(7)
 
 
 def _words(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> Tensor:

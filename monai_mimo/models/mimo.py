@@ -228,7 +228,12 @@ class Mimo(nn.Module):
         )
         places = torch.nonzero(written.ids == self.seg_id)
         question, position = places.unbind(1)
-        mask_logits, scores = self._decode(features, prompted, questions, question, written.states[question, position])
+        states = written.states[question, position]
+        if len(states) == 0:  # the decoder takes time even for nothing
+            height, width = prompted.tokens.shape[2:]
+            mask_logits, scores = states.new_zeros(0, 4 * height, 4 * width), states.new_zeros(0)
+        else:
+            mask_logits, scores = self._decode(features, prompted, questions, question, states)
         return Answers(written.ids, written.probabilities, mask_logits, scores, places)
 
     def _prompt(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
