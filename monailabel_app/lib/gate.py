@@ -98,7 +98,8 @@ def told(error: Exception, own: bool) -> tuple[int, str]:
     if isinstance(error, requests.RequestException):
         return 503, "the DICOMweb server does not answer"
     if isinstance(error, FORM_ERRORS) and not own:
-        logger.warning("a request that could not be used: %s", type(error).__name__, exc_info=error)
+        logger.warning("a request that could not be used: %s", type(error).__name__)
+        logger.debug("where that came from", exc_info=error)
         return 400, "the request has a parameter that is missing, unknown or of another form than expected"
     return 0, ""
 

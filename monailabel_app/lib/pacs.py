@@ -22,6 +22,7 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.utils.dicom import dicom_web_upload_dcm
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 from pydicom.dataset import Dataset
 
 from monai_mimo.errors import InputError, MimoError
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 NO_IMAGES = {"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "DOC", "ECG", "AU", "FID"}
 LIST_SECONDS = 10  # for which a list of series holds
+OFF_GRID = 0.1  # of a voxel; so far may a label lie beside its image
 
 Result = TypeVar("Result")
 
@@ -170,9 +172,10 @@ class Pacs(DICOMWebDatastore, AtomicDatastore):
 
     def _write_seg(self, image_id: str, label: Path, info: dict[str, Any], out: Path) -> None:
         model, reviewer = info.get("model"), info.get("reviewer")
+        nifti = self.get_image_uri(image_id)
         write_seg(
-            Path(self.get_image_uri(image_id).removesuffix(".nii.gz")),
-            read_labels(label),
+            Path(nifti.removesuffix(".nii.gz")),
+            read_labels(label, Path(nifti)),
             names_of(info),
             out,
             " ".join(str(v) for v in model.values()) if isinstance(model, dict) else str(model or ""),
@@ -234,11 +237,14 @@ def source_of(image: Path) -> Path:
     return folder if folder != image and folder.is_dir() else image
 
 
-def read_labels(path: Path) -> np.ndarray:
+def read_labels(path: Path, like: Path | None = None) -> np.ndarray:
     """A label map [i, j, k] of a file, as whole numbers.
 
+    Args:
+        like: an image; a label whose axes run otherwise is turned to run as those of the image.
+
     Raises:
-        InputError: it cannot be read, or holds other values.
+        InputError: it cannot be read, holds other values, or lies elsewhere than the image.
     """
     image = MedicalImage.open(path)
     values = image.grid.values if image.is_volume else np.swapaxes(image.grid.values, 0, 1)
@@ -247,7 +253,29 @@ def read_labels(path: Path) -> np.ndarray:
     whole = np.rint(values)
     if values.ndim != 3 or not np.array_equal(whole, values) or whole.min() < 0 or whole.max() > 65535:
         raise InputError("label", "values that are no whole numbers from 0 to 65535", "a label map")
-    return whole.astype(np.uint16)
+    labels = whole.astype(np.uint16)
+    if like is not None and image.affine is not None:
+        header = nib.load(like)
+        labels = turned(labels, image.affine, header.affine, header.shape[:3])
+    return labels
+
+
+def turned(labels: np.ndarray, affine: np.ndarray, wanted: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A label map with the axes of an image, flipped and permuted where they run otherwise.
+
+    Raises:
+        InputError: then a corner of it is still more than a tenth of a voxel from that of the image.
+    """
+    change = ornt_transform(io_orientation(affine), io_orientation(wanted))
+    affine = affine @ inv_ornt_aff(change, labels.shape)
+    labels = apply_orientation(labels, change)
+    if labels.shape == tuple(shape):
+        corners = np.array([[*np.multiply(c, np.subtract(shape, 1)), 1] for c in np.ndindex(2, 2, 2)]).T
+        apart = np.linalg.norm((np.linalg.inv(wanted) @ affine @ corners - corners)[:3], axis=0).max()
+        if apart < OFF_GRID:
+            return labels
+    found = f"{list(labels.shape)} voxels in another place"
+    raise InputError("label", found, f"the {list(shape)} voxels of the image")
 
 
 def _from_bytes(path: str, image: str, out: Path) -> str:

@@ -16,6 +16,7 @@ import pytest
 
 from .conftest import APP, BrightSpot
 from .make_dicom import write_series
+from .test_geometry import affine_of
 
 
 def save(path: Path, value: int = 0) -> None:
@@ -87,3 +88,28 @@ def test_a_label_in_another_form_takes_the_place_of_the_old(start: Callable[...,
         assert response.status_code == 200
     assert [p.name for p in (studies / "labels" / "final").iterdir()] == ["case.nrrd"]
     assert client.get("/datastore/label", params={"label": "case", "tag": "final"}).content == b"1234"
+
+
+def test_a_label_with_other_axes_is_turned(tmp_path: Path) -> None:
+    """Viewers may save on axes of their own; what lies elsewhere in the patient is refused."""
+    from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
+
+    from lib.pacs import read_labels
+    from monai_mimo.errors import InputError
+
+    affine = affine_of("LPS", (1, 1.5, 3), True)
+    labels = np.zeros((9, 7, 5), dtype=np.uint8)
+    labels[8, 0, 2], labels[1, 5, 4] = 1, 2
+    nib.save(nib.Nifti1Image(np.zeros_like(labels), affine), tmp_path / "image.nii.gz")
+    for codes in ("LPS", "RAS", "PIR", "SLA"):
+        change = ornt_transform(axcodes2ornt("LPS"), axcodes2ornt(codes))
+        other = nib.Nifti1Image(labels, affine).as_reoriented(change)
+        assert np.allclose(other.affine, affine @ inv_ornt_aff(change, labels.shape))
+        nib.save(other, tmp_path / "label.nii.gz")
+        assert np.array_equal(read_labels(tmp_path / "label.nii.gz", tmp_path / "image.nii.gz"), labels)
+    moved = affine.copy()
+    moved[0, 3] += 0.5
+    for array, place in ((labels, moved), (labels[:8], affine)):
+        nib.save(nib.Nifti1Image(array, place), tmp_path / "label.nii.gz")
+        with pytest.raises(InputError, match="another place"):
+            read_labels(tmp_path / "label.nii.gz", tmp_path / "image.nii.gz")
