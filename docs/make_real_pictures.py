@@ -12,8 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from make_pictures import row_of
-
+from monai_mimo.engines.examples import panel_row
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.visualize import panel
 
@@ -22,13 +21,11 @@ FREE = ("chest_xray_lung", "ct_liver", "Task04_Hippocampus")
 
 
 def main(dataset: Path, records: Path) -> None:
-    rows = {}
-    for split in ("validation", "test"):
-        for row in load_mimoseg(dataset, split):
-            if row["source"] in FREE and row["perspective"] in (1, 2):
-                rows[row["id"]] = row
+    splits = {split: load_mimoseg(dataset, split) for split in ("validation", "test")}
+    split_of = {name: rows for rows in splits.values() for name in rows["id"]}
     answers = [json.loads(line) for line in records.read_text().splitlines()]
-    answers = [r for r in answers if r["id"] in rows and r["counts"]["reference"]]
+    answers = [r for r in answers if r["source"] in FREE and r["perspective"] in (1, 2)]
+    answers = [r for r in answers if r["counts"]["reference"]]
     typical, failures = [], []
     for number, source in enumerate(FREE):
         for boxes in (False, True):
@@ -38,8 +35,8 @@ def main(dataset: Path, records: Path) -> None:
                 typical.append(group[len(group) // 2])
             if not boxes:
                 failures.append(group[0])
-    panel([row_of(r, rows[r["id"]]) for r in typical], PICTURES / "real-answers.png")
-    panel([row_of(r, rows[r["id"]]) for r in failures], PICTURES / "real-failures.png")
+    panel([panel_row(r, split_of[r["id"]]) for r in typical], PICTURES / "real-answers.png")
+    panel([panel_row(r, split_of[r["id"]]) for r in failures], PICTURES / "real-failures.png")
 
 
 if __name__ == "__main__":

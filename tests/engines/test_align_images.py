@@ -1,0 +1,44 @@
+"""States of the language model at `<SEG>` are remembered by phrase, and stand in for it where masks are trained."""
+
+from __future__ import annotations
+
+import torch
+
+from monai_mimo.data.collate import collate_questions
+from monai_mimo.engines.align_images import WithoutLanguageModel, phrases_at_seg, states_of_phrases
+from monai_mimo.engines.language import encode_texts, tell_phrases
+from monai_mimo.losses import MimoLoss, Targets
+
+from ..conftest import four_questions, make_nano
+from .test_language import NAMES, ROWS, TEXTS, make_model
+
+
+def test_states_are_those_at_seg_of_the_same_phrase() -> None:
+    model = make_model().eval()
+    remembered = states_of_phrases(model, ROWS, each=8)
+    ids = {name: tuple(model.tokenizer(f" {name}", add_special_tokens=False)["input_ids"]) for name in NAMES}
+    assert set(remembered) == set(ids.values())
+    questions = encode_texts(model, TEXTS[:1])
+    with torch.no_grad():
+        states = model.language_model.states(tell_phrases(model, questions, TEXTS[:1]), questions.attention_mask)
+    [place] = torch.nonzero(questions.labels[0] == model.seg_id)[:, 0].tolist()
+    known = remembered[ids[NAMES[0]]]
+    assert len(known) == 2  # one text by name, one with a point
+    assert torch.cdist(states[:1, place], known).min() < 1e-4
+
+
+def test_masks_and_words_are_trained_and_the_language_model_is_not() -> None:
+    model = make_nano()
+    encoded = four_questions(model)
+    questions = collate_questions(encoded, [0] * len(encoded), model.tokenizer.pad_token_id)
+    states = {phrase: torch.randn(3, model.language_model.width) for phrase in phrases_at_seg(model, questions.labels)}
+    prediction, far = WithoutLanguageModel(model, states)(torch.rand(1, 3, 64, 64), questions)
+    segs = int((questions.labels == model.seg_id).sum())
+    assert len(prediction.mask_logits) == segs
+    targets = Targets(torch.full_like(questions.labels, -100), torch.rand(segs, 64, 64) > 0.5, questions.presence)
+    (MimoLoss(alignment=1.0, presence=1.0)(prediction, targets) + far).backward()
+    for name, parameter in model.named_parameters():
+        if "language_model.model.model.layers" in name:
+            assert parameter.grad is None, name
+        if name.startswith(("mask_decoder.text_projection", "input_aligner.output")):
+            assert parameter.grad.abs().sum() > 0, name
