@@ -1,6 +1,6 @@
 """Teach the image side to speak to a language model that has read the texts, without running the language model.
 
-A step through SmolLM2 costs several times one through everything else, and what the image side has to learn of it is little: to turn
+A step through SmolLM2 costs several times one through all else, and what the image side has to learn of it is little: to turn
 a prompt into the word that it means, to say which words name what is there, and to decode the state at `<SEG>` into a mask. The
 first two are losses on the aligner alone. For the third, the states are those that the language model had at `<SEG>` of the
 same phrase in texts.
