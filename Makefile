@@ -48,7 +48,7 @@ endif
 	$(BIN)/python -m monai.bundle run evaluating $(BUNDLE) --config_file bundles/mimo/configs/evaluate.yaml \
 		--weights_dir $(RUN)/weights --output_dir $(RUN)/evaluation
 	@$(BIN)/mimo use $(RUN)/weights
-	@echo "curves: $(RUN)/curves.png   panels: $(RUN)/evaluation/panels   TensorBoard: tensorboard --logdir $(RUN)"
+	@echo "curves: $(RUN)/curves.png   report: $(RUN)/evaluation/report.html   TensorBoard: tensorboard --logdir $(RUN)"
 	@$(BIN)/mimo example $(RUN)/dataset
 
 # The image side is that of `make train` at first; all four perspectives, stronger augmentation and more time follow.
