@@ -155,6 +155,7 @@ def fuzz(client: Any, count: int, arguments: dict[str, Any], send: Callable[...,
         memory.append(resident())
         assert 200 <= status < 300 or 400 <= status < 500, values
 
+    client.put("/datastore/image", params={"image": "x"}, files={"file": ("x.nrrd", b"x")})  # loads ITK, 300 MB, once
     logging.disable(logging.CRITICAL)  # pytest keeps each record, with all that its traceback holds
     try:
         run()
