@@ -107,6 +107,7 @@ def test_weights_of_the_package_answer_when_none_were_chosen(folder: Path) -> No
     json.loads(result.stdout)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk(folder: Path, nano_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """The disk fills up while the overlay is written: one line, exit code 2, and no half of a file."""
 
