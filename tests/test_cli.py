@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,10 +100,11 @@ def test_weights_of_another_preset(folder: Path, nano_weights: Path) -> None:
     assert "preset nano" in line
 
 
-def test_no_weights_at_all(folder: Path) -> None:
-    result = mimo("ask", "good.png", *Q, cwd=folder)
-    assert result.returncode == 2
-    assert "make train" in result.stderr
+def test_weights_of_the_package_answer_when_none_were_chosen(folder: Path) -> None:
+    result = mimo("ask", "good.png", *Q, "--json", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^weights: (lite|small)@[0-9a-f]{12} ", result.stderr, re.MULTILINE)
+    json.loads(result.stdout)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
