@@ -14,21 +14,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from monai_mimo.engines.report import panel_row
-from monai_mimo.inference import Entity
+from monai_mimo.engines.examples import panel_row
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.rle import decode_rle
-from monai_mimo.visualize import PanelRow, overlay, panel, phrase_colors, save_figure
+from monai_mimo.visualize import overlay, panel, phrase_colors, save_figure
 
 PICTURES = Path(__file__).parent / "pictures"
-
-
-def row_of(record: dict, row: dict) -> PanelRow:
-    """One prediction as a row of a panel."""
-    entities = [
-        Entity(e["phrase"], tuple(e["span"]), decode_rle(e["mask"]), e["score"]) for e in record["predicted_entities"]
-    ]
-    return panel_row(row, record["predicted_answer"], entities)
 
 
 def phantom_sheet(rows: list[dict], path: Path) -> None:
@@ -49,7 +40,8 @@ def phantom_sheet(rows: list[dict], path: Path) -> None:
 
 def main(run: Path) -> None:
     PICTURES.mkdir(exist_ok=True)
-    rows = {row["id"]: row for row in load_mimoseg(run / "dataset", "test")}
+    test = load_mimoseg(run / "dataset", "test")
+    rows = {row["id"]: row for row in test}
     records = [json.loads(line) for line in (run / "evaluation" / "predictions.jsonl").read_text().splitlines()]
     modalities = list(dict.fromkeys(r["modality"] for r in records))
 
@@ -57,7 +49,7 @@ def main(run: Path) -> None:
     for number, modality in enumerate(modalities):
         wanted = 1 + number % 2
         chosen.append(next(r for r in records if (r["modality"], r["perspective"]) == (modality, wanted)))
-    panel([row_of(r, rows[r["id"]]) for r in chosen], PICTURES / "answers.png")
+    panel([panel_row(r, test) for r in chosen], PICTURES / "answers.png")
     for modality in modalities:
         shutil.copy(run / "evaluation" / "panels" / f"{modality}.png", PICTURES / f"panel-{modality}.png")
     shutil.copy(run / "curves.png", PICTURES / "curves.png")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import nibabel as nib
@@ -44,10 +46,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def mimo(*arguments: object, cwd: Path, home: Path | None = None) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "MIMO_HOME": str(home or cwd / "home")}
+def process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    """The command as a process of its own, which takes seconds to import what it needs."""
     command = [sys.executable, "-m", "monai_mimo.cli", *map(str, arguments)]
+    environment = {**os.environ, "MIMO_HOME": str(cwd / "home")}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def mimo(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    """The same in this process."""
+    out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("MIMO_HOME", str(cwd / "home"))
+        os.chdir(cwd)
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code
+        finally:
+            os.chdir(before)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 Q = ("--question", "What is this?")
@@ -75,6 +93,13 @@ BAD = {
     "mask of a wrong kind": (("good.png", "--mask", "mask.nii.gz", *Q), "mask.nii.gz"),
     "no option of that name": (("good.png", "--colour", "red", *Q), "--colour"),
 }
+
+
+def test_a_process_says_the_same_in_one_line(folder: Path, nano_weights: Path) -> None:
+    result = process("ask", "text.png", *Q, "--weights", nano_weights, "--json", cwd=folder)
+    assert (result.returncode, result.stdout) == (2, "")
+    [line] = result.stderr.strip().splitlines()
+    assert line == mimo("ask", "text.png", *Q, "--weights", nano_weights, "--json", cwd=folder).stderr.strip()
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -137,7 +162,7 @@ def test_bad_sources(folder: Path, source: str) -> None:
 
 
 def test_json_is_one_object_with_the_documented_keys(folder: Path, nano_weights: Path) -> None:
-    result = mimo(
+    result = process(
         "ask", "good.nii.gz", "--slice", 3, "--point", "4,5", *Q, "--json", "--weights", nano_weights, cwd=folder
     )
     assert result.returncode == 0, result.stderr
