@@ -114,6 +114,7 @@ class MimoApp(MONAILabelApp):
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
         )
+        client.set_http_retry_params(max_attempts=2, wait_exponential_multiplier=250)  # a person waits for the answer
         if settings.MONAI_LABEL_DICOMWEB_USERNAME and settings.MONAI_LABEL_DICOMWEB_PASSWORD:
             client._session.auth = (
                 settings.MONAI_LABEL_DICOMWEB_USERNAME,
