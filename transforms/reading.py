@@ -136,7 +136,7 @@ def _read_nifti(path: Path, channel: int | None) -> Grid:
         kind = nib.Nifti2Header if 540 in (int.from_bytes(data[:4], e) for e in ("little", "big")) else nib.Nifti1Header
         header = kind.from_fileobj(io.BytesIO(data[:1024]))
         offset = header.get_data_offset()
-        values = np.ndarray(header.get_data_shape(), header.get_data_dtype(), data, offset, order="F")
+        values: np.ndarray = np.ndarray(header.get_data_shape(), header.get_data_dtype(), data, offset, order="F")
         affine = header.get_best_affine()
         scale, shift = header.get_slope_inter()
         slope, intercept = 1.0 if scale is None else scale, shift or 0.0

@@ -134,7 +134,7 @@ def datalist_item(images: ImageRows, label: str, values: dict[str, int]) -> dict
 
 def write_label_map(images: ImageRows, values: dict[str, int], kind: type, path: Path) -> None:
     """Write a label map [h, w], large masks below small ones."""
-    label_map = np.zeros(images.first["size"], dtype=kind)
+    label_map: np.ndarray = np.zeros(images.first["size"], dtype=kind)
     masks = {phrase: decode_rle(rle) for phrase, rle in images.masks().items()}
     for phrase, mask in sorted(masks.items(), key=lambda item: -int(item[1].sum())):
         label_map[mask] = values[phrase]

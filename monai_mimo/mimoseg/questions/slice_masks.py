@@ -20,10 +20,12 @@ class SliceMasks(dict[str, np.ndarray]):
     @cached_property
     def overlaps(self) -> bool:
         """Whether any two masks share a pixel."""
-        layers = np.zeros(next(iter(self.values())).shape, dtype=np.uint8 if len(self) < 256 else np.uint16)
+        covered = np.zeros_like(next(iter(self.values())))
         for mask in self.values():
-            layers += mask
-        return bool((layers > 1).any())
+            if (covered & mask).any():
+                return True
+            covered |= mask
+        return False
 
     def target(self, name: str) -> PromptTarget:
         """Of entity `name`; a point in it never falls on a smaller entity that lies mostly inside, for it would mean that."""
