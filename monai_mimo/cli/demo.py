@@ -46,6 +46,6 @@ def demo(options: argparse.Namespace) -> None:
             )
         print(f"{weights}; http://{options.host}:{options.port}, Ctrl+C ends. {NOTICE}", flush=True)
         try:
-            serve(predictor.model, weights, thresholds, examples, options.host, options.port)
+            serve(predictor, thresholds, examples, options.host, options.port)
         except OSError as error:
             raise InputError("--port", str(options.port), "a free port") from error

@@ -15,9 +15,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 
 from ..errors import MimoError
+from ..inference import MimoPredictor
 from ..inference.safeguards import Thresholds
 from ..mimoseg.cases import MODALITIES
-from ..models import Mimo
 from ..transforms.medical_image import PLANES
 from .examples import Example
 from .render import CSS, render, render_problem
@@ -28,7 +28,7 @@ FORGET_AFTER = 2 * 3600  # seconds after which a visitor's image is dropped
 UNKNOWN = "as the file says"
 
 
-def make_page(model: Mimo, weights: str, thresholds: Thresholds, examples: Sequence[Example]) -> gr.Blocks:
+def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequence[Example]) -> gr.Blocks:
     """The page; each visitor has a `Session` of their own, and all share the model."""
     by_name = {example.name: example for example in examples}
 
@@ -129,7 +129,7 @@ def make_page(model: Mimo, weights: str, thresholds: Thresholds, examples: Seque
                 )
 
         views = [picture, slice_, plane, answer, downloads, problem]
-        page.load(lambda: Session(model, weights, thresholds), None, visitor, show_progress="hidden")
+        page.load(lambda: Session(predictor, thresholds), None, visitor, show_progress="hidden")
         upload.upload(open_files, [visitor, upload, plane, modality], views)
         example.input(open_example, [visitor, example, plane], [*views, upload, question, modality])
         for choice in (plane, modality):
@@ -155,8 +155,7 @@ def make_page(model: Mimo, weights: str, thresholds: Thresholds, examples: Seque
 
 
 def serve(
-    model: Mimo,
-    weights: str,
+    predictor: MimoPredictor,
     thresholds: Thresholds,
     examples: Sequence[Example],
     host: str,
@@ -169,7 +168,7 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="mimo-demo-") as uploads:
         if block:
             os.environ["GRADIO_TEMP_DIR"] = uploads
-        _, address, _ = make_page(model, weights, thresholds, examples).launch(
+        _, address, _ = make_page(predictor, thresholds, examples).launch(
             server_name=host,
             server_port=port,
             share=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from threading import RLock
 
@@ -14,7 +15,6 @@ from PIL import Image
 from ..errors import InputError
 from ..inference import MimoPredictor
 from ..inference.safeguards import Guarded, Thresholds, guard
-from ..models import Mimo
 from ..transforms import MedicalImage
 from ..visualize import overlay, phrase_colors, save_picture
 
@@ -34,13 +34,12 @@ class Session:
         guarded: the answer to the last question about this slice.
 
     Args:
-        model: shared by all visitors.
-        weights: what to call its weights.
+        predictor: whose model all visitors share.
         thresholds: of the safeguards.
     """
 
-    def __init__(self, model: Mimo, weights: str, thresholds: Thresholds) -> None:
-        self._predictor = MimoPredictor(model, weights, next(model.parameters()).device)
+    def __init__(self, predictor: MimoPredictor, thresholds: Thresholds) -> None:
+        self._predictor = copy(predictor)  # with an image of its own
         self._thresholds = thresholds
         self._folder = tempfile.TemporaryDirectory(prefix="mimo-demo-")
         self._lock = RLock()

@@ -14,7 +14,7 @@ from monai_mimo.errors import WeightsError
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
 from monai_mimo.models import Mimo
-from monai_mimo.models.weights import default_weights_dir, fingerprint, load_weights
+from monai_mimo.models.weights import default_weights_dir, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -91,10 +91,9 @@ class ModelStore:
     def _load(self, folder: Path) -> Model:
         if not folder.is_dir():
             raise WeightsError(folder, "no weights", "`make train` to have run, or --conf weights DIR")
-        model = load_weights(folder)
+        predictor = MimoPredictor.from_pretrained(folder, self.device)
         digest = fingerprint(folder)
-        predictor = MimoPredictor(model, f"{folder.name}@{digest}", self.device)
-        labels = self._labels or known_names(model)
+        labels = self._labels or known_names(predictor.model)
         logger.info("weights %s (%s), %d labels, on %s", folder, digest, len(labels), self.device)
         return Model(predictor, folder, digest, labels)
 

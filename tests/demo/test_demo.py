@@ -36,7 +36,7 @@ def volume(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def session(nano_weights: Path) -> Session:
-    return Session(load_weights(nano_weights), "nano", Thresholds(0.5, 0.0))
+    return Session(MimoPredictor(load_weights(nano_weights), "nano"), Thresholds(0.5, 0.0))
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, text: str = "The liver.", phrase: str = "liver") -> list[tuple]:
@@ -231,7 +231,9 @@ def test_page_in_a_browser(tmp_path: Path, nano_weights: Path, volume: Path, mon
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     examples = [Example(EVIL, [volume], EVIL, "CT")]
-    address = serve(load_weights(nano_weights), EVIL, Thresholds(), examples, "127.0.0.1", port, block=False)
+    address = serve(
+        MimoPredictor(load_weights(nano_weights), EVIL), Thresholds(), examples, "127.0.0.1", port, block=False
+    )
     requests: list[str] = []
     flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     try:

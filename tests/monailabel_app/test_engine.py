@@ -21,7 +21,9 @@ sys.path.insert(0, str(APP))
 from lib.carry import Rules, box_around, overlap, touching
 from lib.engine import CacheSizes, Engine
 from lib.lru import LRUCache
+from lib.model import ModelStore
 from lib.turns import Turns
+from monai_mimo.models.default_weights import SHIPPED
 
 
 def test_lru_keeps_what_was_used_last() -> None:
@@ -244,3 +246,10 @@ def test_segment_names(start: Callable[..., Any], tmp_path: Path) -> None:
     [entity] = infer(client, "mimo_segment", "case", label="liver", slice=3)["entities"]
     assert entity["voxels"] == disc[..., 3].sum()
     assert said["answer"][slice(*said["entities"][0]["span"])] == "liver"
+
+
+def test_shipped_weights_warn_of_images_unlike_theirs() -> None:
+    predictor = ModelStore(SHIPPED / "lite", device="cpu").current().predictor
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    predictor.set_image(noise)
+    assert any("unlike" in warning for warning in predictor.ask("What is this?").warnings)
