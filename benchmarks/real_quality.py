@@ -28,7 +28,7 @@ from rich.table import Table
 from monai_mimo.engines.evaluation_data import evaluation_loader
 from monai_mimo.engines.evaluator import GroundingEvaluator
 from monai_mimo.engines.handlers import Progress
-from monai_mimo.engines.records import records_of_batch
+from monai_mimo.engines.records import Record, records_of_batch
 from monai_mimo.engines.summary import prompted
 from monai_mimo.metrics import (
     apply_temperature,
@@ -44,7 +44,6 @@ from monai_mimo.models import Mimo
 from monai_mimo.models.default_weights import default_weights_dir
 from monai_mimo.models.weights import fingerprint, load_weights
 
-Record = dict[str, Any]
 KINDS: dict[str, Callable[[Record], bool]] = {
     "by name (I)": lambda r: r["perspective"] == 1,
     "box (II)": lambda r: r["perspective"] == 2 and bool(r["boxes"]),

@@ -67,6 +67,15 @@ def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns[0]), y0, int(columns[-1]) + 1, y1
 
 
+def inside(masks: np.ndarray, number: int) -> np.ndarray:
+    """The union [h, w] of masks [n, h, w] that lie mostly inside mask `number` and are smaller: a click there means them."""
+    mask = masks[number]
+    areas = masks.sum(axis=(1, 2))
+    shared = (masks & mask).sum(axis=(1, 2))
+    smaller = (areas < mask.sum()) & (shared > areas / 2)
+    return masks[smaller].any(axis=0)
+
+
 def sample_point(mask: np.ndarray, rng: Generator | RandomState, avoid: np.ndarray | None = None) -> tuple[int, int]:
     """One point (x, y) of a `PromptTarget`."""
     return PromptTarget(mask, avoid).point(rng)

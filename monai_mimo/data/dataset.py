@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..mimoseg.rle import decode_rle
 from ..transforms.augment import MIRRORS, RandMove, rand_color, rand_intensity
-from ..transforms.prompts import sample_box, sample_point
+from ..transforms.prompts import inside, sample_box, sample_point
 from ..transforms.resize import SquareResize
 from .collate import QuestionBatch, collate_questions
 from .conversation import Conversation, EncodedQuestion
@@ -169,15 +169,6 @@ class Augment(Randomizable, Transform):
             else:
                 coordinates[first] = np.add(sample_point(mask, self.R, inside(masks, entity)), 0.5)
         return replace(question, coordinates=coordinates)
-
-
-def inside(masks: np.ndarray, entity: int) -> np.ndarray:
-    """The union [S, S] of masks that lie mostly inside mask `entity` and are smaller: a click there means them."""
-    mask = masks[entity]
-    areas = masks.sum(axis=(1, 2))
-    shared = (masks & mask).sum(axis=(1, 2))
-    smaller = (areas < mask.sum()) & (shared > areas / 2)
-    return masks[smaller].any(axis=0)
 
 
 def collate(items: Sequence[Item], pad_id: int, *, generate: bool = False) -> Batch:

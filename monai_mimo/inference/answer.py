@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..data.tokenizer import PHRASE_END, PHRASE_START, SEG
 from ..mimoseg.rle import encode_rle
+from ..transforms.prompts import tight_box
 
 
 @dataclass
@@ -25,10 +26,7 @@ class Entity:
     @property
     def box(self) -> tuple[int, int, int, int]:
         """The tight box (x0, y0, x1, y1), inclusive-exclusive, of the mask; zeros for an empty one."""
-        rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
-        if len(rows) == 0:
-            return (0, 0, 0, 0)
-        return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        return tight_box(self.mask) if self.mask.any() else (0, 0, 0, 0)
 
 
 @dataclass

@@ -24,6 +24,7 @@ from ..transforms.resize import SquareResize
 from .answer import Answer
 from .domain import Domain, summary
 from .grounding import ground
+from .safeguards import uncertain_line
 from .streaming import TextStream
 
 Question = tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]  # text, points and boxes, as of `ask`
@@ -197,7 +198,7 @@ class MimoPredictor:
                 image.slice,
                 image.modality,
                 image.spacing_mm,
-                [f"uncertain: {e.phrase} (score {e.score:.2f})" for e in entities if e.score < UNSURE] + unlike,
+                [uncertain_line(e.phrase, e.score) for e in entities if e.score < UNSURE] + unlike,
                 dict(self.model_info),
             )
             for text, entities in ground(self.model, answers, [image.resize] * len(encoded))

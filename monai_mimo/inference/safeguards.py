@@ -103,18 +103,18 @@ def guard(answer: Answer, question: str, thresholds: Thresholds | None = None) -
     text, moved, holes = _without(answer.text, weak, kept)
     entities = [replace(e, span=span) for e, span in zip(kept, moved)]
     withheld = [Withheld(span, e.score) for e, span in zip(weak, holes)]
-    raised = {uncertain_line(e) for e in answer.entities}  # by the predictor, with a limit of its own
+    raised = {uncertain_line(e.phrase, e.score) for e in answer.entities}  # by the predictor, with a limit of its own
     warnings = [w for w in answer.warnings if w not in raised]
-    warnings += [uncertain_line(e) for e in entities if thresholds.status(e.score) == "uncertain"]
+    warnings += [uncertain_line(e.phrase, e.score) for e in entities if thresholds.status(e.score) == "uncertain"]
     warnings += [withheld_line(w, thresholds) for w in withheld]
     notices = [NOTICE, *([ADVICE] if asks_for_advice(question) else [])]
     guarded = replace(answer, text=text, entities=entities, warnings=warnings)
     return Guarded(guarded, [thresholds.status(e.score) for e in entities], withheld, notices)
 
 
-def uncertain_line(entity: Entity) -> str:
+def uncertain_line(phrase: str, score: float) -> str:
     """The warning about a phrase with a low score."""
-    return f"uncertain: {entity.phrase} (score {entity.score:.2f})"
+    return f"uncertain: {phrase} (score {score:.2f})"
 
 
 def withheld_line(withheld: Withheld, thresholds: Thresholds) -> str:

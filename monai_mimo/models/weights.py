@@ -29,7 +29,6 @@ from ..errors import WeightsError
 from .bases import PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
 from .checkpoint import check_state, read_state
 from .config import MimoConfig
-from .default_weights import default_weights_dir  # noqa: F401 - is looked for here
 from .mimo import Mimo
 
 CONFIG, WEIGHTS, ADAPTER, TOKENIZER = "config.json", "model.safetensors", "adapter", "tokenizer"

@@ -16,6 +16,7 @@ from scipy.ndimage import label as components
 
 from monai_mimo.inference import Answer
 from monai_mimo.mimoseg.questions.templates import listed
+from monai_mimo.transforms.prompts import tight_box
 
 from .engine import Engine, Question
 from .model import Model
@@ -79,15 +80,10 @@ def carry(
 
 def box_around(mask: np.ndarray, margin: float) -> tuple[int, int, int, int]:
     """(x0, y0, x1, y1), inclusive-exclusive, of a mask bool [h, w] that is not empty, a little larger, inside the image."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    dy, dx = (round(margin * (v[-1] + 1 - v[0])) for v in (rows, columns))
+    x0, y0, x1, y1 = tight_box(mask)
+    dx, dy = round(margin * (x1 - x0)), round(margin * (y1 - y0))
     height, width = mask.shape
-    return (
-        max(0, int(columns[0]) - dx),
-        max(0, int(rows[0]) - dy),
-        min(width, int(columns[-1]) + 1 + dx),
-        min(height, int(rows[-1]) + 1 + dy),
-    )
+    return max(0, x0 - dx), max(0, y0 - dy), min(width, x1 + dx), min(height, y1 + dy)
 
 
 def touching(mask: np.ndarray, last: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from monai_mimo.errors import WeightsError
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
 from monai_mimo.models import Mimo
-from monai_mimo.models.weights import default_weights_dir, fingerprint
+from monai_mimo.models.default_weights import default_weights_dir
+from monai_mimo.models.weights import fingerprint
 
 logger = logging.getLogger(__name__)
 

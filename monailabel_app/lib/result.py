@@ -15,6 +15,7 @@ import numpy as np
 
 from monai_mimo.errors import InputError
 from monai_mimo.inference.safeguards import NOTICE
+from monai_mimo.transforms.prompts import tight_box
 
 from .model import Model
 from .study_image import StudyImage
@@ -107,12 +108,8 @@ def to_json(reply: Reply, image: StudyImage, slices: dict[int, np.ndarray], mode
 
 def _box(image: StudyImage, masks: Mapping[int, np.ndarray]) -> list[int]:
     """The tight box of masks [h, w] by slice, none of them empty, in voxels."""
-    together = np.any(list(masks.values()), axis=0)
-    rows, columns = np.flatnonzero(together.any(axis=1)), np.flatnonzero(together.any(axis=0))
-    ends = (
-        image.voxel(min(masks), int(columns[0]), int(rows[0])),
-        image.voxel(max(masks), int(columns[-1]), int(rows[-1])),
-    )
+    x0, y0, x1, y1 = tight_box(np.any(list(masks.values()), axis=0))
+    ends = image.voxel(min(masks), x0, y0), image.voxel(max(masks), x1 - 1, y1 - 1)
     low, high = zip(*(sorted(pair) for pair in zip(*ends)))
     return [*low, *(v + 1 for v in high)]
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ...transforms.prompts import PromptTarget
+from ...transforms.prompts import PromptTarget, inside
 
 
 class SliceMasks(dict[str, np.ndarray]):
@@ -30,11 +30,8 @@ class SliceMasks(dict[str, np.ndarray]):
     def target(self, name: str) -> PromptTarget:
         """Of entity `name`; a point in it never falls on a smaller entity that lies mostly inside, for it would mean that."""
         if name not in self._targets:
-            self._targets[name] = PromptTarget(self[name], self._inside(name) if self.overlaps else None)
+            self._targets[name] = PromptTarget(self[name], self._inside(name))
         return self._targets[name]
 
     def _inside(self, name: str) -> np.ndarray | None:
-        mask = self[name]
-        area = mask.sum()
-        inside = [m for m in self.values() if m.sum() < area and (m & mask).sum() > m.sum() / 2]
-        return np.logical_or.reduce(inside) if inside else None
+        return inside(np.stack(list(self.values())), list(self).index(name)) if self.overlaps else None

@@ -12,7 +12,7 @@ from monai_mimo.inference.safeguards import Thresholds
 from ..engine import Engine
 from ..model import Model
 from ..prompts import OnSlice, Wanted, on_slice
-from ..questions import about_prompts, guarded
+from ..questions import about_prompts
 from ..result import Reply
 from ..study_image import StudyImage
 from .task import MimoTask
@@ -46,7 +46,4 @@ class Ask(MimoTask):
                 middle, warnings=[f"no slice was given; {image.index_of(middle)}, the middle one, was asked about"]
             )
         question = wanted.question or about_prompts(here.points, here.boxes)
-        [answer] = self.engine.ask(model, image, here.slice, [(question, here.points, here.boxes)])
-        reply = guarded(answer, question, self.thresholds, here.slice)
-        reply.warnings = here.warnings + reply.warnings
-        return reply
+        return self.ask(model, image, here, question)

@@ -6,13 +6,11 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from monai_mimo.errors import InputError
 from monai_mimo.inference.safeguards import Thresholds
 
 from ..engine import Engine
 from ..model import Model
-from ..prompts import Wanted, on_slice
-from ..questions import about_prompts, guarded
+from ..prompts import Wanted
 from ..result import Reply
 from ..study_image import StudyImage
 from .task import MimoTask
@@ -37,16 +35,7 @@ class Click(MimoTask):
         Raises:
             InputError: neither a positive point nor a box.
         """
-        here = on_slice(wanted, image)
-        if here is None or not wanted.prompted:
-            raise InputError(
-                "prompt", "neither a positive point nor a box", "one of them, on the slice to be segmented"
-            )
-        question = about_prompts(here.points, here.boxes)
-        [answer] = self.engine.ask(model, image, here.slice, [(question, here.points, here.boxes)])
-        reply = guarded(answer, question, self.thresholds, here.slice)
-        reply.segments = sorted(reply.segments, key=lambda s: s.score)[-1:]
-        reply.warnings = here.warnings + reply.warnings
+        reply, _ = self.ask_at_prompts(model, image, wanted, "to be segmented")
         known = [name for name in wanted.labels if name in model.labels]
         if known and reply.segments and reply.segments[0].phrase not in known:
             reply.warnings.append(f"the segment is called {known[0]}, but the answer is {reply.segments[0].phrase}")

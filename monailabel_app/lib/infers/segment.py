@@ -8,7 +8,7 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from monai_mimo.errors import InputError
-from monai_mimo.inference.safeguards import Thresholds
+from monai_mimo.inference.safeguards import Thresholds, uncertain_line
 from monai_mimo.mimoseg.questions.templates import listed
 
 from ..engine import Engine
@@ -80,7 +80,7 @@ def _reply(segments: list[Segment], names: tuple[str, ...], slice: int | None, w
     text += "." if text else ""
     if missing:
         text += f"{' ' if text else ''}I found no {', no '.join(missing)} {where}."
-    warnings = [f"uncertain: {s.phrase} (score {s.score:.2f})" for s in segments if s.status == "uncertain"]
+    warnings = [uncertain_line(s.phrase, s.score) for s in segments if s.status == "uncertain"]
     if withheld:
         warnings.append(f"withheld: {withheld} masks with a low score")
     return Reply(text, segments, slice, warnings)

@@ -8,12 +8,14 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from monai_mimo.errors import InputError
 from monai_mimo.inference.safeguards import Thresholds
 
 from .. import result
 from ..engine import Engine
 from ..model import Model
-from ..prompts import Wanted, read_request
+from ..prompts import OnSlice, Wanted, on_slice, read_request
+from ..questions import about_prompts, guarded
 from ..result import Reply
 from ..study_image import StudyImage
 
@@ -80,6 +82,31 @@ class MimoTask(InferTask):
             "total": round(written - started, 4),
         }
         return file, params
+
+    def ask(self, model: Model, image: StudyImage, here: OnSlice, question: str, prefetch: bool = True) -> Reply:
+        """Ask about one slice with its prompts, after the safeguards."""
+        [answer] = self.engine.ask(model, image, here.slice, [(question, here.points, here.boxes)], prefetch=prefetch)
+        reply = guarded(answer, question, self.thresholds, here.slice)
+        reply.warnings = here.warnings + reply.warnings
+        return reply
+
+    def ask_at_prompts(
+        self, model: Model, image: StudyImage, wanted: Wanted, purpose: str, prefetch: bool = True
+    ) -> tuple[Reply, int]:
+        """What the prompts are on, as the one segment with the best score, and its slice.
+
+        Args:
+            purpose: what the slice with the prompts is for, in the error.
+
+        Raises:
+            InputError: neither a positive point nor a box.
+        """
+        here = on_slice(wanted, image)
+        if here is None or not wanted.prompted:
+            raise InputError("prompt", "neither a positive point nor a box", f"one of them, on the slice {purpose}")
+        reply = self.ask(model, image, here, about_prompts(here.points, here.boxes), prefetch)
+        reply.segments = sorted(reply.segments, key=lambda s: s.score)[-1:]
+        return reply, here.slice
 
     @abstractmethod
     def answer(self, model: Model, image: StudyImage, wanted: Wanted, request: dict[str, Any]) -> Reply:

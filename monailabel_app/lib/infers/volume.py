@@ -6,14 +6,12 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from monai_mimo.errors import InputError
 from monai_mimo.inference.safeguards import Thresholds
 
 from ..carry import Rules, carry
 from ..engine import Engine
 from ..model import Model
-from ..prompts import Wanted, on_slice
-from ..questions import about_prompts, guarded
+from ..prompts import Wanted
 from ..result import Reply
 from ..study_image import StudyImage
 from .task import MimoTask
@@ -39,18 +37,9 @@ class Volume(MimoTask):
         Raises:
             InputError: neither a positive point nor a box.
         """
-        here = on_slice(wanted, image)
-        if here is None or not wanted.prompted:
-            raise InputError("prompt", "neither a positive point nor a box", "one of them, on the slice to start from")
-        question = about_prompts(here.points, here.boxes)
-        [answer] = self.engine.ask(model, image, here.slice, [(question, here.points, here.boxes)], prefetch=False)
-        reply = guarded(answer, question, self.thresholds, here.slice)
-        reply.segments = sorted(reply.segments, key=lambda s: s.score)[-1:]
-        reply.warnings = here.warnings + reply.warnings
+        reply, start = self.ask_at_prompts(model, image, wanted, "to start from", prefetch=False)
         for segment in reply.segments:
-            carried = carry(
-                self.engine, model, image, here.slice, segment.phrase, segment.masks[here.slice], self.rules
-            )
+            carried = carry(self.engine, model, image, start, segment.phrase, segment.masks[start], self.rules)
             segment.masks |= carried.masks
             ends = sorted(image.index_of(n) for n in (min(segment.masks), max(segment.masks)))
             segment.extra = {"slices": ends, "stopped": carried.stopped}
