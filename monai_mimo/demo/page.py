@@ -8,15 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# Gradio and the hub's client read these when they are imported.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-import gradio as gr
-
 from ..errors import MimoError
 from ..inference import MimoPredictor
 from ..inference.safeguards import Thresholds
+from ..local_page import gr, launch
 from ..mimoseg.cases import MODALITIES
 from ..transforms.medical_image import PLANES
 from .examples import Example
@@ -164,20 +159,8 @@ def serve(
     block: bool = True,
 ) -> str:
     """Serve the page and return its address. What visitors upload is removed when `block` ends."""
-    fonts = ["system-ui", "sans-serif"]  # those of the machine: a theme's own would be fetched from the network
     with tempfile.TemporaryDirectory(prefix="mimo-demo-") as uploads:
         if block:
             os.environ["GRADIO_TEMP_DIR"] = uploads
-        _, address, _ = make_page(predictor, thresholds, examples).launch(
-            server_name=host,
-            server_port=port,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=not block,
-            footer_links=[],
-            ssr_mode=False,
-            max_file_size=LARGEST_FILE,
-            theme=gr.themes.Base(font=fonts, font_mono=["monospace"]),
-            css=CSS,
-        )
-    return address
+        page = make_page(predictor, thresholds, examples)
+        return launch(page, host, port, block=block, max_file_size=LARGEST_FILE, css=CSS)

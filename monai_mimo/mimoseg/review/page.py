@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
-# Gradio and the hub's client read these when they are imported.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-import gradio as gr
-
 from ...errors import MimoError
+from ...local_page import gr, launch
 from ..questions.knowledge.record import load_knowledge
 from .render import CSS, render
 from .session import KEYS, Session
@@ -114,17 +108,4 @@ def make_page(session: Session) -> gr.Blocks:
 
 def serve(session: Session, host: str, port: int, *, block: bool = True) -> str:
     """Serve the page and return its address."""
-    fonts = ["system-ui", "sans-serif"]  # those of the machine: a theme's own would be fetched from the network
-    _, address, _ = make_page(session).launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=not block,
-        footer_links=[],
-        ssr_mode=False,
-        theme=gr.themes.Base(font=fonts, font_mono=["monospace"]),
-        css=CSS,
-        head=SCRIPT,
-    )
-    return address
+    return launch(make_page(session), host, port, block=block, css=CSS, head=SCRIPT)
