@@ -57,6 +57,7 @@ class TrainingOrder:
         perspective_weights: the same of perspectives (0 is VQA), within each set where sets are weighted; one that is not
             named is not drawn.
         image_shares: how often images of a source are drawn relative to others, 1 where a source is not named.
+        absent_share: how often a question that names what is absent is drawn relative to others of its perspective.
         window: texts of similar length are batched together among those of so many steps. With 1 every step holds the same
             questions as without, and only its padding is smaller.
 
@@ -77,6 +78,7 @@ class TrainingOrder:
         set_weights: Mapping[str, float] | None = None,
         perspective_weights: Mapping[int, float] | None = None,
         image_shares: Mapping[str, float] | None = None,
+        absent_share: float = 1,
         window: int = 1,
     ) -> None:
         self.images_per_batch, self.questions_per_image = images_per_batch, questions_per_image
@@ -87,8 +89,8 @@ class TrainingOrder:
         self._image = np.repeat(np.arange(len(groups)), counts)
         self._length = np.array([len(q) + len(a) for q, a in zip(rows["question"], rows["answer"])])[flat]
         self._weights: np.ndarray | None = None
-        if balanced or set_weights or perspective_weights or image_shares:
-            self._weights = _weights(rows, balanced, set_weights, perspective_weights, image_shares)[flat]
+        if balanced or set_weights or perspective_weights or image_shares or absent_share != 1:
+            self._weights = _weights(rows, balanced, set_weights, perspective_weights, image_shares, absent_share)[flat]
             self._drawn = np.bincount(self._image, self._weights)
             self._draws = len(groups)
         else:
@@ -161,6 +163,7 @@ def _weights(
     set_weights: Mapping[str, float] | None,
     perspective_weights: Mapping[int, float] | None,
     image_shares: Mapping[str, float] | None,
+    absent_share: float,
 ) -> np.ndarray:
     """How often each row is drawn, relative to the others [n]."""
     count = len(rows["image_id"])
@@ -171,6 +174,10 @@ def _weights(
         weights /= np.bincount(kinds, weights)[kinds]
     if image_shares:
         weights *= _wanted(image_shares, rows["source"], "image_shares", default=1)
+    if not absent_share >= 0:
+        raise InputError("absent_share", f"{absent_share}", "a number of at least 0")
+    if absent_share != 1:
+        weights *= np.where([bool(names) for names in rows["absent"]], absent_share, 1)
     if set_weights and SET not in rows.column_names:
         raise InputError("set_weights", "one set", "`datasets` of several")
     sets = list(rows[SET]) if set_weights else [""] * count

@@ -10,7 +10,8 @@ from .features import encode_once
 from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure
 from .handlers import BestWeights, GradientClip, NanGuard, Progress
 from .history import History, TensorBoardOverlays
-from .language import read_texts
+from .language import READ, read_texts
+from .masks_first import segment_first
 from .report import EvaluationReport
 from .results import Results
 from .run import run_training
@@ -33,6 +34,7 @@ from .time_budget import TimeBudget, timed
 from .trainer import MimoTrainer
 
 __all__ = [
+    "READ",
     "BestWeights",
     "Checkpoints",
     "EvaluationReport",
@@ -72,6 +74,7 @@ __all__ = [
     "rows_hash",
     "rows_that_fit",
     "run_training",
+    "segment_first",
     "some_images",
     "take_over",
     "timed",

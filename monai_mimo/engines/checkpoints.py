@@ -24,7 +24,7 @@ from ..errors import OutputError
 from .state import RandomState, gathered, place
 
 logger = logging.getLogger(__name__)
-STAGES = ("reading", "training")
+STAGES = ("masks", "reading", "training")
 KEEP = 2
 
 

@@ -25,6 +25,7 @@ from .state import GeneratorState, TrainedParts
 from .time_budget import TimeBudget, timed
 
 COLUMNS = ("question", "answer", "entities", "absent", "perspective")
+READ = ("language_model", "phrase_of_seg", "presence")  # the parts of a model that reading changes
 ANYWHERE = SquareResize(1, 1, 1)  # no image is read, so prompts need no place
 
 
@@ -67,7 +68,7 @@ def read_texts(
             training that follows.
     """
     state = None if checkpoints is None else checkpoints.latest()
-    if (steps == 0 and not minutes) or (state is not None and state["stage"] != "reading"):
+    if (steps == 0 and not minutes) or (state is not None and state["stage"] == "training"):
         return
     texts, told = texts_of(rows, (1, 2), sentences), texts_of(rows, (3, 4), sentences)
     if not texts:
@@ -84,7 +85,7 @@ def read_texts(
         chosen = [groups[rng.integers(len(groups))] for _ in range(batch)]
         return [exchange_names(group[rng.integers(len(group))], names, rng) for group in chosen]
 
-    language = nn.ModuleList(m for m in (model.language_model, model.phrase_of_seg, model.presence) if m is not None)
+    language = nn.ModuleList(m for m in (getattr(model, part) for part in READ) if m is not None)
     parameters = [p for p in language.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, learning_rate)
     budget = TimeBudget(minutes) if minutes else None

@@ -67,6 +67,7 @@ def training_loader(
     set_weights: Mapping[str, float] | None = None,
     perspective_weights: Mapping[int, float] | None = None,
     image_shares: Mapping[str, float] | None = None,
+    absent_share: float = 1,
     length_window: int = 1,
     augment_images: bool = True,
     features: FeatureCache | None = None,
@@ -76,7 +77,7 @@ def training_loader(
     """The share of this process of each step.
 
     Args:
-        images_per_batch ... image_shares, length_window: see `TrainingOrder`.
+        images_per_batch ... absent_share, length_window: see `TrainingOrder`.
         augment_images: move images and change their intensity; prompts are drawn anew in any case.
         features: of the images, instead of the images (`encode_once`).
         memory_gb: of this process and its workers, for decoded images; those that have no place are decoded each time.
@@ -110,6 +111,7 @@ def training_loader(
         set_weights=set_weights,
         perspective_weights=perspective_weights,
         image_shares=image_shares,
+        absent_share=absent_share,
         window=length_window,
     )
     steps = Steps(dataset, order, model.tokenizer.pad_token_id, idist.get_rank(), idist.get_world_size())

@@ -1,0 +1,150 @@
+"""A first stage that teaches the encoder to see the entities, before anything is asked: segmentation by name, of whole images.
+
+Of a question, the encoder learns about the one thing that is asked for, and only if no prompt gives away where it is. Here each
+image tells of everything that is known of it, at a third of the cost of a step with text. The score maps are those of a fully
+convolutional network with skips (Long et al. 2015, "FCN"), and are thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset as Rows
+from ignite.engine import Engine
+from monai.losses import DiceLoss
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..data.dataset import Batch
+from ..errors import InputError
+from ..models import Mimo
+from ..models.image_encoder import Neck
+from .checkpoints import Checkpoints
+from .handlers import Progress
+from .setup import adam, training_loader
+from .state import TrainedParts
+from .time_budget import TimeBudget, timed
+
+EPOCH, ENDLESS = 20, 10**6  # steps between two checkpoints; it is the time that ends the stage
+QUESTIONS = 8  # at most, of an image: all that the builder makes of these perspectives
+TOLD_BY_NAME = (1, 3)  # the perspectives whose questions need no prompt
+
+
+class EntityMaps(nn.Module):
+    """The image side of a model and score maps of its own: images [B, 3, S, S] -> logits [B, E, S, S] of E entities, the sum
+    of what each level of the features gives by one 1x1 convolution.
+
+    Args:
+        model: of an encoder with a feature pyramid; its encoder and neck are used in place.
+        entities: E.
+    """
+
+    def __init__(self, model: Mimo, entities: int) -> None:
+        super().__init__()
+        self.model = model
+        width = model.config.mask_decoder.width
+        self.scores = nn.ModuleList(nn.Conv2d(width // part, entities, 1) for part in (1, 4, 8))
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.model.encode(images)
+        levels = (features.tokens, *features.high_resolution)
+        maps = [layer(level) for layer, level in zip(self.scores, levels)]
+        total = maps[0]
+        for finer in maps[1:]:
+            total = finer + F.interpolate(total, finer.shape[-2:], mode="bilinear")
+        return F.interpolate(total, images.shape[-2:], mode="bilinear")
+
+
+def rows_by_name(rows: Rows) -> Rows:
+    """The questions that name what they ask for or describe it; with all of an image, its entities are known."""
+    return rows.select([n for n, perspective in enumerate(rows["perspective"]) if perspective in TOLD_BY_NAME])
+
+
+def known_masks(batch: Batch, rows: Rows, entities: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """What the questions of a batch tell of its images: which of B x E masks are known, bool [B, E], and the K known ones in
+    that order, bool [K, S, S]. An entity that a question says is absent is known to be empty."""
+    side = batch.images.shape[-1]  # type: ignore[union-attr]
+    empty = torch.zeros(side, side, dtype=torch.bool)
+    found: dict[tuple[int, int], Tensor] = {}
+    masks = iter(batch.masks)
+    for image, number in zip(batch.questions.image_index.tolist(), batch.rows):
+        row = rows[number]
+        for entity in row["entities"]:
+            found[image, entities.index(entity["phrase"])] = next(masks)
+        for name in row["absent"]:
+            if name in entities:
+                found.setdefault((image, entities.index(name)), empty)
+    known = torch.zeros(len(batch.images), len(entities), dtype=torch.bool)
+    for place in found:
+        known[place] = True
+    return known, torch.stack([found[place] for place in sorted(found)])
+
+
+def segment_first(
+    model: Mimo,
+    rows: Rows,
+    minutes: float,
+    learning_rate: float,
+    encoder_learning_rate: float,
+    *,
+    checkpoints: Checkpoints | None = None,
+    **order: Any,
+) -> EntityMaps | None:
+    """Train encoder and neck for `minutes`, and return them with the score maps; none if there is nothing to do.
+
+    Args:
+        rows: of the training split.
+        learning_rate, encoder_learning_rate: see `adam`.
+        checkpoints: go on where this stage was stopped; there is nothing to do once they are of a stage that follows.
+        order: of images, for `training_loader`.
+
+    Raises:
+        InputError: the encoder has no feature pyramid, or there are several processes.
+    """
+    state = None if checkpoints is None else checkpoints.latest()
+    if not minutes or (state is not None and state["stage"] != "masks"):
+        return None
+    if not isinstance(model.neck, Neck):
+        raise InputError(
+            "masks_minutes", f"an encoder {model.config.image_encoder.name!r}", "one with a feature pyramid"
+        )
+    rows = rows_by_name(rows)
+    loader = training_loader(model, rows, questions_per_image=QUESTIONS, **order)
+    texts = rows.remove_columns("image")  # no image is decoded for a name
+    entities = sorted({entity["phrase"] for row in texts["entities"] for entity in row})
+    network = EntityMaps(model, len(entities))
+    trained = nn.ModuleDict({"image_encoder": model.image_encoder, "neck": model.neck, "scores": network.scores})
+    parameters = [p for p in trained.parameters() if p.requires_grad]
+    optimizer = adam(trained, learning_rate, encoder_learning_rate)
+    budget, dice = TimeBudget(minutes), DiceLoss(sigmoid=True)
+    schedule = timed(optimizer, budget)
+    model.train()
+
+    def step(engine: Engine, batches: list[Batch]) -> dict[str, Tensor]:
+        optimizer.zero_grad()
+        total = torch.zeros(())
+        for batch in batches:
+            known, masks = known_masks(batch, texts, entities)
+            logits, wanted = network(batch.images)[known][:, None], masks[:, None].float()
+            value = 2 * F.binary_cross_entropy_with_logits(logits, wanted) + 0.5 * dice(logits, wanted)
+            value.backward()
+            total += value.detach()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        return {"loss": total / len(batches)}
+
+    engine = Engine(step)
+    Progress("masks first").attach(engine)
+    budget.attach(engine)
+    if checkpoints is None:
+        engine.run(loader, max_epochs=ENDLESS, epoch_length=EPOCH)
+        return network
+    parts = {"model": TrainedParts(model), "scores": network.scores, "optimizer": optimizer, "schedule": schedule}
+    loader.start_at(checkpoints.go_on(engine, "masks", parts))
+    checkpoints.watch(engine, "masks", parts)
+    with checkpoints.obeying():
+        engine.run(loader, max_epochs=ENDLESS, epoch_length=EPOCH)
+    return network
