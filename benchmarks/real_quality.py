@@ -6,7 +6,8 @@
 Both splits that were not trained on (validation and test, 20 % of the patients of each set) are asked. Dice is the mean over
 all expected entities; one that the answer does not ground counts 0. The temperature of the scores is fitted on the validation
 patients, and the calibration measured on those of the test split. With --jitter the box questions are asked once more with each
-edge of the box moved at random by up to that part of the box's side.
+edge of the box moved at random by up to that part of the box's side. With --moved SET, a built set of perspective II alone, it
+is counted how often a prompt that moves to another structure of the same image changes the answer to that structure.
 """
 
 from __future__ import annotations
@@ -50,6 +51,24 @@ KINDS: dict[str, Callable[[Record], bool]] = {
     "point (II)": lambda r: r["perspective"] == 2 and bool(r["points"]),
     "from description (III)": lambda r: r["perspective"] == 3,
     "with knowledge (IV)": lambda r: r["perspective"] == 4,
+}
+
+
+# Names on the card, and the targets of Dice by name, with a box and with a point.
+SETS = {
+    "chest_xray_lung": ("lungs (X-ray)", 0.95, 0.95, 0.94),
+    "endoscopy_polyp": ("polyp (endoscopy)", 0.84, 0.90, 0.86),
+    "ultrasound_nerve": ("nerve (ultrasound)", 0.72, 0.82, 0.75),
+    "ct_liver": ("liver (CT)", 0.88, 0.93, 0.90),
+    "Task04_Hippocampus": ("hippocampus (MR)", 0.82, 0.85, 0.83),
+}
+OVER_ALL = {
+    "F1, perspective I": 0.90,
+    "F1, perspective II": 0.90,
+    "F1, perspective III": 0.85,
+    "F1, perspective IV": 0.85,
+    "phrase accuracy": 0.97,
+    "absent entity refused": 0.95,
 }
 
 
@@ -152,6 +171,17 @@ def with_jitter(rows: Rows, part: float) -> Rows:
     return rows.remove_columns(["boxes"]).add_column("boxes", moved, feature=features)
 
 
+def where_prompts_differ(rows: Rows) -> Rows:
+    """The prompted questions about one structure, of the images of which another is asked for too."""
+    asked: dict[str, set[str]] = {}
+    alone = {}
+    for number, (image, entities) in enumerate(zip(rows["image_id"], rows["entities"])):
+        if len(entities) == 1:
+            alone[number] = image
+            asked.setdefault(image, set()).add(entities[0]["phrase"])
+    return rows.select([number for number, image in alone.items() if len(asked[image]) > 1])
+
+
 def print_tables(result: dict[str, Any]) -> None:
     """For the terminal."""
 
@@ -173,6 +203,39 @@ def print_tables(result: dict[str, Any]) -> None:
     print(f"{result['seconds']:.0f} s")
 
 
+def markdown(result: dict[str, Any]) -> str:
+    """The tables of docs/model-card.md."""
+
+    def cell(value: dict[str, Any], target: float | None = None) -> str:
+        text = f"{value['value']:.3f} ({value['low']:.3f}-{value['high']:.3f})"
+        return text if target is None else f"{text} / {target:.2f}"
+
+    lines = [
+        "| set | questions | by name (I) / target | box (II) / target | point (II) / target | description (III) | knowledge (IV) |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for source, (name, *targets) in SETS.items():
+        kinds = list(result["dice"][source].values())
+        asked, patients = sum(kind["questions"] for kind in kinds), kinds[0]["patients"]
+        cells = [cell(kind, target) for kind, target in zip(kinds, [*targets, None, None])]
+        lines.append(f"| {name} | {asked} of {patients} patients | {' | '.join(cells)} |")
+    lines += ["", "| over all sets | value (95 % interval) | target |", "|---|---|---|"]
+    lines += [f"| {name} | {cell(result['all'][name])} | {target:.2f} |" for name, target in OVER_ALL.items()]
+    moved, scores = result["moved_prompt"], result["calibration"]
+    lines.append(f"| moved prompt: name and mask follow ({moved['pairs']} pairs) | {moved['accuracy']:.3f} | 0.90 |")
+    lines.append(
+        f"| expected calibration error of the score, before / after temperature {scores['temperature']:.2f} "
+        f"| {scores['ece_before']:.3f} / {scores['ece']:.3f} | 0.05 |"
+    )
+    if "jitter" in result:
+        before, after = result["jitter"]["dice_before"], result["jitter"]["dice_after"]
+        lines.append(
+            f"| Dice of box questions, and with edges jittered by 10 % "
+            f"| {before:.3f} / {after:.3f} (drop {before - after:.3f}) | drop 0.03 |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--dataset", required=True)
@@ -180,7 +243,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="only the first so many images of each split and set")
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--jitter", type=float, default=0.1)
-    parser.add_argument("--out", type=Path, help="quality.json and records.jsonl go there")
+    parser.add_argument(
+        "--moved", help="a set of perspective II alone, where images are asked about several structures"
+    )
+    parser.add_argument("--out", type=Path, help="quality.json, records.jsonl and card.md go there")
     options = parser.parse_args()
 
     weights = options.weights or default_weights_dir()
@@ -192,17 +258,23 @@ def main() -> None:
     everything = [r for part in records.values() for r in part]
     result = summarise(everything)
     result["calibration"] = calibrate(records["validation"], records["test"])
+    if options.moved:
+        moved = concatenate_datasets([load_mimoseg(options.moved, split) for split in splits])
+        answered = answers_of(model, where_prompts_differ(moved), "moved prompts", options.max_tokens)
+        result["moved_prompt"] = moved_prompt_accuracy(prompted(answered))._asdict()
     if options.jitter:
         rows = with_jitter(concatenate_datasets(list(splits.values())), options.jitter)
-        moved = answers_of(model, rows, "jitter", options.max_tokens)
+        jittered = answers_of(model, rows, "jitter", options.max_tokens)
         before = ratio([r for r in everything if r["boxes"]], *DICE)["value"]
-        after = ratio(moved, *DICE)["value"]
+        after = ratio(jittered, *DICE)["value"]
         result["jitter"] = {"part": options.jitter, "dice_before": before, "dice_after": after}
     result["seconds"] = time.perf_counter() - start
     result["weights"] = f"{weights.name}@{fingerprint(weights)}"
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "quality.json").write_text(json.dumps(result, indent=2))
+        if set(result["dice"]) >= set(SETS):
+            (options.out / "card.md").write_text(markdown(result) + "\n")
         with open(options.out / "records.jsonl", "w") as file:
             file.writelines(json.dumps(record) + "\n" for record in everything)
     print_tables(result)

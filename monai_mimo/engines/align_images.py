@@ -140,6 +140,6 @@ def align_images(
         return {"loss": total / len(batches)}
 
     engine = Engine(step)
-    Progress("aligning images").attach(engine)
+    Progress("aligning images", budget).attach(engine)
     budget.attach(engine)
     engine.run(loader, max_epochs=10**6, epoch_length=10)

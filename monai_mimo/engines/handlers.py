@@ -16,6 +16,9 @@ from ..errors import DataError
 from ..models import Mimo
 from ..models.weights import save_weights
 from .state import gathered
+from .time_budget import TimeBudget
+
+OF_TIME = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} s{postfix}"
 
 
 class GradientClip:
@@ -50,10 +53,15 @@ class NanGuard:
 
 
 class Progress:
-    """One progress bar over the whole run of an engine, with the loss where there is one."""
+    """One progress bar over the whole run of an engine, with the loss where there is one.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Args:
+        name: at its left.
+        budget: count the seconds of this instead of steps.
+    """
+
+    def __init__(self, name: str, budget: TimeBudget | None = None) -> None:
+        self.name, self.budget = name, budget
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.start)
@@ -61,16 +69,23 @@ class Progress:
         engine.add_event_handler(Events.COMPLETED, lambda _: self.bar.close())
 
     def start(self, engine: Engine) -> None:
-        state = engine.state
+        quiet, state = idist.get_rank() > 0, engine.state
+        if self.budget is not None:
+            total, done = round(self.budget.seconds), round(self.budget.spent)
+            self.bar = tqdm(total=total, initial=done, desc=self.name, unit="s", bar_format=OF_TIME, disable=quiet)
+            return
         total = state.max_epochs * state.epoch_length
-        self.bar = tqdm(total=total, initial=state.iteration, desc=self.name, unit="step", disable=idist.get_rank() > 0)
+        self.bar = tqdm(total=total, initial=state.iteration, desc=self.name, unit="step", disable=quiet)
 
     def step(self, engine: Engine) -> None:
         if "loss" in engine.state.output:
             self.bar.set_postfix(
                 epoch=engine.state.epoch, loss=f"{engine.state.output['loss'].item():.3f}", refresh=False
             )
-        self.bar.update()
+        if self.budget is None:
+            self.bar.update()
+        else:
+            self.bar.update(min(round(self.budget.spent), self.bar.total) - self.bar.n)
 
 
 class BestWeights:

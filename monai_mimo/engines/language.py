@@ -101,7 +101,7 @@ def read_texts(
         return {"loss": value.detach()}
 
     reader = Engine(step)
-    Progress("reading texts").attach(reader)
+    Progress("reading texts", budget).attach(reader)
     if budget:
         budget.attach(reader)
         reader.run(range(10), max_epochs=10**6)  # until the time is over

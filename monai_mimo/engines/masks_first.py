@@ -137,7 +137,7 @@ def segment_first(
         return {"loss": total / len(batches)}
 
     engine = Engine(step)
-    Progress("masks first").attach(engine)
+    Progress("masks first", budget).attach(engine)
     budget.attach(engine)
     if checkpoints is None:
         engine.run(loader, max_epochs=ENDLESS, epoch_length=EPOCH)
