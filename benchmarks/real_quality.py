@@ -211,9 +211,10 @@ def markdown(result: dict[str, Any]) -> str:
         return text if target is None else f"{text} / {target:.2f}"
 
     lines = [
-        "| set | questions | by name (I) / target | box (II) / target | point (II) / target | description (III) | knowledge (IV) |"
+        "| set | questions | by name (I) / target | box (II) / target | point (II) / target "
+        "| description (III) | knowledge (IV) |",
+        "|---|---|---|---|---|---|---|",
     ]
-    lines += ["|---|---|---|---|---|---|---|"]
     for source, (name, *targets) in SETS.items():
         kinds = list(result["dice"][source].values())
         asked, patients = sum(kind["questions"] for kind in kinds), kinds[0]["patients"]
