@@ -5,9 +5,12 @@
 
 Both splits that were not trained on (validation and test, 20 % of the patients of each set) are asked. Dice is the mean over
 all expected entities; one that the answer does not ground counts 0. The temperature of the scores is fitted on the validation
-patients, and the calibration measured on those of the test split. With --jitter the box questions are asked once more with each
-edge of the box moved at random by up to that part of the box's side. With --moved SET, a built set of perspective II alone, it
-is counted how often a prompt that moves to another structure of the same image changes the answer to that structure.
+patients, and the calibration measured on those of the test split; since each set has few patients in either, also on halves of
+all of them drawn at random, a temperature from one and the error on the other. --write-temperature puts that of all of them
+beside the weights, so that answers show calibrated scores; nothing here is measured with it. With --jitter the box questions
+are asked once more with each edge of the box moved at random by up to that part of the box's side. With --moved SET, a built
+set of perspective II alone, it is counted how often a prompt that moves to another structure of the same image changes the
+answer to that structure.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ from monai_mimo.metrics import (
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models import Mimo
 from monai_mimo.models.default_weights import default_weights_dir
+from monai_mimo.models.temperature import save_temperature
 from monai_mimo.models.weights import fingerprint, load_weights
 
 KINDS: dict[str, Callable[[Record], bool]] = {
@@ -138,13 +142,14 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
+def scored(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """[n] scores of the answered phrases, and whether each is right."""
+    said = [e for r in records for e in r["predicted_entities"]]
+    return np.array([e["score"] for e in said]), is_correct([e["iou"] for e in said])
+
+
 def calibrate(fit: Sequence[Record], test: Sequence[Record]) -> dict[str, float]:
     """Temperature from one split, expected calibration error on the other, before and after."""
-
-    def scored(records: Sequence[Record]) -> tuple[list[float], np.ndarray]:
-        said = [e for r in records for e in r["predicted_entities"]]
-        return [e["score"] for e in said], is_correct([e["iou"] for e in said])
-
     temperature = fit_temperature(*scored(fit))
     scores, right = scored(test)
     return {
@@ -152,6 +157,25 @@ def calibrate(fit: Sequence[Record], test: Sequence[Record]) -> dict[str, float]
         "ece_before": reliability(scores, right.tolist()).ece,
         "ece": reliability(apply_temperature(scores, temperature).tolist(), right.tolist()).ece,
         "answers": len(scores),
+    }
+
+
+def calibrate_halves(records: Sequence[Record], repeats: int = 100) -> dict[str, float]:
+    """The temperature of all records; and the calibration error of one half of the patients of each set with the temperature of
+    the other half, as mean and 95 % range over `repeats` random halves."""
+    rng, errors = np.random.default_rng(0), []
+    patients = {s: sorted({r["patient"] for r in records if r["source"] == s}) for s in {r["source"] for r in records}}
+    for _ in range(repeats):
+        half = {(source, patient) for source in sorted(patients) for patient in rng.permutation(patients[source])[::2]}
+        one = [r for r in records if (r["source"], r["patient"]) in half]
+        other = [r for r in records if (r["source"], r["patient"]) not in half]
+        errors.append(calibrate(one, other)["ece"])
+    low, high = np.percentile(errors, (2.5, 97.5))
+    return {
+        "temperature_of_all": fit_temperature(*scored(records)),
+        "ece_halves": float(np.mean(errors)),
+        "low": float(low),
+        "high": float(high),
     }
 
 
@@ -198,6 +222,7 @@ def print_tables(result: dict[str, Any]) -> None:
         print(f"{name}: {cell(value)}, {value['questions']} questions")
     print(f"moved prompt: {result['moved_prompt']}")
     print(f"calibration: {result['calibration']}")
+    print(f"calibration of random halves: {result['calibration_halves']}")
     if "jitter" in result:
         print(f"boxes with jitter: {result['jitter']}")
     print(f"{result['seconds']:.0f} s")
@@ -247,6 +272,7 @@ def main() -> None:
     parser.add_argument(
         "--moved", help="a set of perspective II alone, where images are asked about several structures"
     )
+    parser.add_argument("--write-temperature", action="store_true", help="put it beside the weights (calibration.json)")
     parser.add_argument("--out", type=Path, help="quality.json, records.jsonl and card.md go there")
     options = parser.parse_args()
 
@@ -259,6 +285,12 @@ def main() -> None:
     everything = [r for part in records.values() for r in part]
     result = summarise(everything)
     result["calibration"] = calibrate(records["validation"], records["test"])
+    result["calibration_halves"] = calibrate_halves(everything)
+    if options.write_temperature:
+        count = len({(r["source"], r["patient"]) for r in everything})
+        answers = len(scored(everything)[0])
+        on = f"{answers} phrases about {count} patients that were not trained on (validation and test)"
+        save_temperature(weights, result["calibration_halves"]["temperature_of_all"], on)
     if options.moved:
         moved = concatenate_datasets([load_mimoseg(options.moved, split) for split in splits])
         answered = answers_of(model, where_prompts_differ(moved), "moved prompts", options.max_tokens)

@@ -33,7 +33,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap; 0: no intervals")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the bootstrap and of held-out questions")
     parser.add_argument(
-        "--temperature", metavar="T|DIR", help="for the scores: a number, or the report of another split that fitted it"
+        "--temperature",
+        metavar="T|DIR",
+        help="for the scores: a number, or the report of another split that fitted it (default: that of the weights, if any)",
     )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="on the CPU; or start it by torchrun")
@@ -138,6 +140,7 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     from ..mimoseg import load_mimoseg
     from ..mimoseg.zero_shot import build_zero_shot, load_zero_shot, published_as
     from ..models.default_weights import default_weights_dir
+    from ..models.temperature import load_temperature
     from ..models.weights import load_weights
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -150,6 +153,7 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     if not weights.exists():
         raise WeightsError("weights", f"none in {weights}", "`make train` to have run, or --weights DIR")
     network = load_weights(weights).to(device)
+    temperature = load_temperature(weights) if options.temperature is None else options.temperature
     if idist.get_rank() == 0:
         for spec in options.zero_shot:
             (options.out / spec.name).mkdir(parents=True, exist_ok=True)
@@ -172,7 +176,7 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
             max_tokens=options.max_tokens,
             resamples=options.resamples,
             seed=options.seed,
-            temperature=options.temperature,
+            temperature=temperature,
             about=about,
         )
 

@@ -24,7 +24,14 @@ def merge(options: argparse.Namespace) -> None:
     """Put the adapter into the language model and write all of it."""
     check_output(options.out, options.force)
 
+    from ..inference.domain import Domain
+    from ..models.temperature import carry_temperature
     from ..models.weights import load_weights, merge_adapter, save_weights
 
     model = merge_adapter(load_weights(options.weights, **given_bases(options)))
-    print(save_weights(model, options.out))
+    save_weights(model, options.out)
+    carry_temperature(options.weights, options.out)
+    domain = Domain.load(options.weights)
+    if domain is not None:
+        domain.save(options.out)
+    print(options.out)

@@ -156,7 +156,7 @@ def all_tables(summary: Mapping[str, Any]) -> list[TextTable]:
     if tests:
         tables.append(TextTable("Moved prompt and absent entity", ["", "n", "fraction"], [tests]))
     if calibration["phrases"]:
-        kinds = {"score": calibration}
+        kinds = {"raw score": calibration}
         if "scaled" in calibration:
             kinds[f"at temperature {calibration['scaled']['temperature']:.3f}"] = calibration["scaled"]
         rows = [[name, str(calibration["phrases"]), shown(v["ece"]), shown(v["brier"])] for name, v in kinds.items()]
@@ -214,8 +214,16 @@ def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         pairs = f"in {summary['moved_prompt']['pairs']} pairs of questions"
         out.append(("prompt followed", shown(summary["moved_prompt"]["accuracy"]), pairs))
     if summary["calibration"]["phrases"]:
-        out.append(("ECE", shown(summary["calibration"]["ece"]), "of the score against IoU > 0.5"))
+        out.append(ece_tile(summary["calibration"]))
     return out
+
+
+def ece_tile(calibration: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The calibration error of the score that a reader is shown: with a temperature, of the scaled one."""
+    if "scaled" in calibration:
+        at = f"of the score at temperature {calibration['scaled']['temperature']:.2f} against IoU > 0.5"
+        return "ECE", shown(calibration["scaled"]["ece"]), at
+    return "ECE", shown(calibration["ece"]), "of the raw score against IoU > 0.5"
 
 
 def _tile(name: str, cell: Mapping[str, Any], field: str) -> tuple[str, str, str]:

@@ -48,7 +48,7 @@ def reliability_chart(calibration: Mapping[str, Any]) -> str:
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect")
-    kinds = [("score", calibration)]
+    kinds = [("raw score", calibration)]
     if "scaled" in calibration:
         kinds.append((f"after temperature {calibration['scaled']['temperature']:.2f}", calibration["scaled"]))
     for (name, values), shade in zip(kinds, SHADES):

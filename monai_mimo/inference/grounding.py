@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import torch
 
+from ..metrics.calibration import apply_temperature
 from ..models import Answers, Mimo
 from ..transforms.resize import SquareResize
 from .answer import Entity, parse_answer
 
 
-def ground(model: Mimo, answers: Answers, resizes: list[SquareResize]) -> list[tuple[str, list[Entity]]]:
+def ground(
+    model: Mimo, answers: Answers, resizes: list[SquareResize], temperature: float | None = None
+) -> list[tuple[str, list[Entity]]]:
     """Text and entities of each question; `resizes[q]` maps its image to the model's square.
 
-    The score of an entity is the predicted IoU of its mask times the mean probability of its phrase's tokens.
+    The score of an entity is the predicted IoU of its mask times the mean probability of its phrase's tokens; with a
+    `temperature`, what `metrics.apply_temperature` makes of that. Evaluations fit the temperature, so theirs are without.
     """
     row_of = {tuple(place): m for m, place in enumerate(answers.places.tolist())}
     results = []
@@ -25,6 +29,8 @@ def ground(model: Mimo, answers: Answers, resizes: list[SquareResize]) -> list[t
         for (phrase, row), mask in zip(grounded, masks):
             probability = answers.probabilities[question, slice(*phrase.words)].mean().item()
             score = min(max(answers.scores[row].item(), 0.0), 1.0) * probability
+            if temperature is not None:
+                score = apply_temperature([score], temperature).item()
             entities.append(Entity(phrase.phrase, phrase.span, mask, score))
         results.append((text, entities))
     return results

@@ -18,6 +18,7 @@ from ..errors import InputError, WeightsError
 from ..models import Mimo
 from ..models.default_weights import default_weights_dir
 from ..models.image_encoder import ImageFeatures
+from ..models.temperature import load_temperature
 from ..models.weights import fingerprint, load_weights
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
@@ -72,6 +73,7 @@ class MimoPredictor:
         self.model_info = {"preset": model.config.preset, "weights": weights}
         self.conversation = model.conversation()
         self.domain: Domain | None = None  # what the images of training were like
+        self.temperature: float | None = None  # calibrates the scores
         self._image: EncodedImage | None = None
 
     @classmethod
@@ -87,6 +89,7 @@ class MimoPredictor:
                 raise WeightsError("weights", f"none in {folder}", "`make train` to have run, or --weights DIR")
         predictor = cls(load_weights(folder), f"{Path(folder).name}@{fingerprint(folder)}", device)
         predictor.domain = Domain.load(Path(folder))
+        predictor.temperature = load_temperature(Path(folder))
         return predictor
 
     def set_image(
@@ -201,7 +204,7 @@ class MimoPredictor:
                 [uncertain_line(e.phrase, e.score) for e in entities if e.score < UNSURE] + unlike,
                 dict(self.model_info),
             )
-            for text, entities in ground(self.model, answers, [image.resize] * len(encoded))
+            for text, entities in ground(self.model, answers, [image.resize] * len(encoded), self.temperature)
         ]
 
     def stream(

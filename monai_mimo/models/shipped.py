@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from .temperature import carry_temperature
 from .weights import ADAPTER_WEIGHTS, CONFIG, WEIGHTS, load_weights, replace_folder
 
 
@@ -29,5 +30,6 @@ def ship(folder: Path, out: Path) -> Path:
                 half = {k: t.half() if t.dtype in (torch.float32, torch.bfloat16) else t for k, t in tensors.items()}
                 save_file(half, new / name, metadata={"format": "pt"})
                 (new / name).chmod((new / CONFIG).stat().st_mode)  # for everyone who installs the package
+        carry_temperature(folder, new)
         replace_folder(new, out)
     return out
