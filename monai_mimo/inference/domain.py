@@ -8,63 +8,99 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from ..data.feature_cache import EncoderMaps
+from ..errors import WeightsError
 from ..models.image_encoder import ImageFeatures
 
 DOMAIN = "domain.safetensors"  # in a weights folder
-SHRINK = 0.1  # of the covariance towards its diagonal, since there are hundreds of images for hundreds of channels
+SHRINK = 0.1  # of a covariance towards its diagonal, since there are hundreds of images for a hundred channels
+FINE, CONTEXT = "fine", "context"  # which maps a summary is of
 
 
 @dataclass(frozen=True)
 class Domain:
-    """Where the images of training lie (Lee et al., A simple unified framework for detecting out-of-distribution samples, 2018).
+    """Where the images of training lie (Lee et al., A simple unified framework for detecting out-of-distribution samples, 2018),
+    with a covariance of its own for each kind of image: what a radiograph may be like says nothing about an MR slice.
 
     Attributes:
-        means: [K, F], of the `summary` of the images of each of K kinds.
-        whitening: [F, F], makes the covariance within kinds the identity.
+        means: [K, F], of the summaries of the images of each of K kinds.
+        whitening: [K, F, F], makes the covariance within a kind the identity.
         limit: the distance that 1 % of images like those of training exceed.
+        maps: which maps of an image the summaries are of, see `summary`.
     """
 
     means: Tensor
     whitening: Tensor
     limit: float
+    maps: str = FINE
 
     @classmethod
-    def fit(cls, kinds: Sequence[Tensor], held_out: Tensor, level: float = 0.99) -> Domain:
+    def fit(cls, kinds: Sequence[Tensor], held_out: Tensor, level: float = 0.99, maps: str = FINE) -> Domain:
         """From summaries [n, F] of training images of each kind, and [m, F] of others like them, which set the limit."""
         means = torch.stack([values.mean(dim=0) for values in kinds])
-        centred = torch.cat([values - mean for values, mean in zip(kinds, means)]).double()
-        covariance = centred.T @ centred / len(centred)
-        covariance = (1 - SHRINK) * covariance + SHRINK * torch.diag(covariance.diagonal())
-        values, vectors = torch.linalg.eigh(covariance)
-        whitening = (vectors / values.clamp(min=1e-8).sqrt()).float().contiguous()
-        free = cls(means, whitening, 1.0)
-        return cls(means, whitening, free.distance(held_out).quantile(level).item())
+        whitening = torch.stack([_whitening(values - mean) for values, mean in zip(kinds, means)])
+        free = cls(means, whitening, 1.0, maps)
+        return cls(means, whitening, free.distance(held_out).quantile(level).item(), maps)
 
     def distance(self, summaries: Tensor) -> Tensor:
         """summaries [n, F] -> Mahalanobis distance to the nearest kind in units of the limit [n]; above 1 is unlike training."""
-        return torch.cdist(summaries @ self.whitening, self.means @ self.whitening).amin(dim=1) / self.limit
+        whitened = torch.einsum("nkf,kfg->nkg", summaries[:, None] - self.means, self.whitening)
+        return whitened.norm(dim=2).amin(dim=1) / self.limit
+
+    def of(self, maps: EncoderMaps, features: ImageFeatures) -> Tensor:
+        """The `distance` of B images, [B]."""
+        return self.distance(summary(maps, features, self.maps))
 
     def save(self, folder: Path) -> None:
         """Put it beside the weights in `folder`."""
         tensors = {"means": self.means, "whitening": self.whitening, "limit": torch.tensor(self.limit)}
         new = folder / f".{DOMAIN}"
-        save_file(tensors, new)
+        save_file(tensors, new, metadata={"maps": self.maps})
         new.chmod(0o644)
         new.replace(folder / DOMAIN)
 
     @classmethod
     def load(cls, folder: Path) -> Domain | None:
-        """That of the weights in `folder`, if it has one."""
-        if not (folder / DOMAIN).exists():
+        """That of the weights in `folder`, if it has one.
+
+        Raises:
+            WeightsError: the file is damaged.
+        """
+        file = folder / DOMAIN
+        if not file.exists():
             return None
-        tensors = load_file(folder / DOMAIN)
-        return cls(tensors["means"], tensors["whitening"], tensors["limit"].item())
+        try:
+            with safe_open(file, "pt") as opened:
+                means, whitening, limit = (opened.get_tensor(name) for name in ("means", "whitening", "limit"))
+                # The first version had no metadata, summaries of the context, and one covariance for all kinds.
+                maps = (opened.metadata() or {}).get("maps", CONTEXT)
+            return cls(means, whitening.expand(len(means), -1, -1), limit.item(), maps)
+        except Exception as error:  # safetensors has a class of errors of its own, and passes on those of the system
+            raise WeightsError(
+                file, f"{type(error).__name__}: {error}", "what benchmarks/out_of_domain.py writes"
+            ) from error
 
 
-def summary(features: ImageFeatures) -> Tensor:
-    """Mean and deviation over the image of each channel that the aligner reads: [B, 2 D]."""
-    context = features.context.float().flatten(2)
-    return torch.cat([context.mean(dim=2), context.std(dim=2)], dim=1).cpu()
+def _whitening(centred: Tensor) -> Tensor:
+    """[n, F] about their mean -> W [F, F] with W W^T the inverse of their covariance."""
+    centred = centred.double()
+    covariance = centred.T @ centred / len(centred)
+    covariance = (1 - SHRINK) * covariance + SHRINK * torch.diag(covariance.diagonal())
+    values, vectors = torch.linalg.eigh(covariance)
+    return (vectors / values.clamp(min=1e-8).sqrt()).float().contiguous()
+
+
+def summary(maps: EncoderMaps, features: ImageFeatures, of: str = FINE) -> Tensor:
+    """Mean and deviation over the image of each channel, [B, F]: of the two finest maps of the image encoder, or of the `context`
+    that the aligner reads.
+
+    The fine maps tell kinds of images apart by their texture. The context was trained to say what is in a picture, and is much
+    the same for a fundus photograph and a colonoscopy (docs/model-card.md).
+    """
+    chosen = maps.image[:2] if of == FINE else [features.context]
+    planes = [m.float().flatten(2) for m in chosen]
+    return torch.cat([s for plane in planes for s in (plane.mean(dim=2), plane.std(dim=2))], dim=1).cpu()

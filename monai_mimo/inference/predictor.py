@@ -23,7 +23,7 @@ from ..models.weights import fingerprint, load_weights
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer
-from .domain import Domain, summary
+from .domain import Domain
 from .grounding import ground
 from .safeguards import uncertain_line
 from .streaming import TextStream
@@ -121,8 +121,9 @@ class MimoPredictor:
             pixels, slice = _check_pixels(image), None
         resize = SquareResize(*pixels.shape[:2], self.model.config.image_size)
         with torch.no_grad():
-            features = self.model.encode(resize.image(pixels)[None].to(self.device))
-        unlike = None if self.domain is None else self.domain.distance(summary(features)).item()
+            maps = self.model.encoder_maps(resize.image(pixels)[None].to(self.device))
+            features = self.model.features(maps)
+        unlike = None if self.domain is None else self.domain.of(maps, features).item()
         return EncodedImage(features, resize, slice, modality, spacing, unlike)
 
     def ask(

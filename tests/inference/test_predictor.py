@@ -42,8 +42,8 @@ def test_the_image_is_encoded_once(
     predictor: MimoPredictor, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    encode = predictor.model.encode
-    monkeypatch.setattr(predictor.model, "encode", lambda images: calls.append(1) or encode(images))
+    encode = predictor.model.encoder_maps
+    monkeypatch.setattr(predictor.model, "encoder_maps", lambda images: calls.append(1) or encode(images))
     predictor.set_image(pixels)
     first = predictor.ask("What?").to_json()
     predictor.ask("Where is the left kidney?")
