@@ -26,8 +26,8 @@ ESLINT := if npx --yes eslint@9 --version >/dev/null 2>&1; then npx --yes eslint
 # Threads that wait must not take the cores from other work on the machine; alone, training is as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-MASKS_MINUTES ?= 25
-LITE_MINUTES ?= 85
+MASKS_MINUTES ?= 20
+LITE_MINUTES ?= 75
 # How often images of a set are drawn relative to others; for sets of your own: SHARES={}
 SHARES ?= {'endoscopy_polyp': 1.6, 'chest_xray_lung': 0.6, 'Task04_Hippocampus': 1.3}
 TIMED := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml']"
