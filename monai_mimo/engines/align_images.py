@@ -8,6 +8,8 @@ same phrase in texts.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
 from datasets import Dataset as Rows
@@ -21,9 +23,11 @@ from ..losses import MimoLoss, Targets
 from ..models import Mimo
 from ..models.mimo import Prediction
 from ..models.phrase_alignment import inside_phrases
+from .checkpoints import Checkpoints
 from .handlers import Progress
 from .language import encode_texts, tell_phrases, texts_of
-from .time_budget import TimeBudget, timed
+from .state import TrainedParts
+from .time_budget import ENDLESS, EPOCH, TimeBudget, timed
 
 Phrase = tuple[int, ...]  # as token ids
 
@@ -102,7 +106,13 @@ class WithoutLanguageModel(nn.Module):
 
 
 def align_images(
-    model: Mimo, rows: Rows, loader: StepLoader, loss: MimoLoss, minutes: float, learning_rate: float
+    model: Mimo,
+    rows: Rows,
+    loader: StepLoader,
+    loss: MimoLoss,
+    minutes: float,
+    learning_rate: float,
+    checkpoints: Checkpoints | None = None,
 ) -> None:
     """Train the aligner, what tells words, and the mask decoder for `minutes`.
 
@@ -111,8 +121,9 @@ def align_images(
         rows: of the training split; loader: of the same.
         loss: of the model.
         learning_rate: of Adam.
+        checkpoints: as of `read_texts`.
     """
-    if not minutes:
+    if not minutes or (checkpoints is not None and checkpoints.skip("aligning")):
         return
     states = states_of_phrases(model, rows)
     network = WithoutLanguageModel(model, states)
@@ -142,4 +153,9 @@ def align_images(
     engine = Engine(step)
     Progress("aligning images", budget).attach(engine)
     budget.attach(engine)
-    engine.run(loader, max_epochs=10**6, epoch_length=10)
+    if checkpoints is not None:
+        parts = {"model": TrainedParts(model), "optimizer": optimizer, "schedule": schedule}
+        loader.start_at(checkpoints.go_on(engine, "aligning", parts))
+        checkpoints.watch(engine, "aligning", parts)
+    with checkpoints.obeying() if checkpoints is not None else nullcontext():
+        engine.run(loader, max_epochs=ENDLESS, epoch_length=EPOCH)

@@ -24,7 +24,7 @@ from ..errors import OutputError
 from .state import RandomState, gathered, place
 
 logger = logging.getLogger(__name__)
-STAGES = ("masks", "reading", "training")
+STAGES = ("masks", "reading", "aligning", "training")
 KEEP = 2
 
 
@@ -69,6 +69,11 @@ class Checkpoints:
                 )
             return state
         return None
+
+    def skip(self, stage: str) -> bool:
+        """Whether nothing is left to do in a stage: the run was stopped before it, or its last checkpoint is of a later one."""
+        state = self.latest()
+        return self.stopped or (state is not None and STAGES.index(state["stage"]) > STAGES.index(stage))
 
     def save(self, stage: str, step: int, parts: Mapping[str, Any]) -> None:
         """Write the states of `parts` and of the random generators; all processes must call it."""

@@ -85,7 +85,8 @@ class Progress:
         if self.budget is None:
             self.bar.update()
         else:
-            self.bar.update(min(round(self.budget.spent), self.bar.total) - self.bar.n)
+            seconds = round(min(self.budget.spent, self.budget.seconds))
+            self.bar.update(seconds - int(self.bar.n or 0))
 
 
 class BestWeights:

@@ -22,7 +22,7 @@ from .checkpoints import Checkpoints
 from .handlers import Progress
 from .setup import warmup_cosine
 from .state import GeneratorState, TrainedParts
-from .time_budget import TimeBudget, timed
+from .time_budget import ENDLESS, EPOCH, TimeBudget, timed
 
 COLUMNS = ("question", "answer", "entities", "absent", "perspective")
 READ = ("language_model", "phrase_of_seg", "presence")  # the parts of a model that reading changes
@@ -64,11 +64,9 @@ def read_texts(
         knowledge: the part of the batches that are made of perspectives III and IV, half as many texts and with their own names,
             since what they tell would be wrong with others.
         sentences: cut answers after so many (`data.dataset.first_sentences`).
-        checkpoints: go on where the reading was stopped (unless `minutes` count); there is nothing to do once they are of the
-            training that follows.
+        checkpoints: go on where the reading was stopped; there is nothing to do once they are of a stage that follows.
     """
-    state = None if checkpoints is None else checkpoints.latest()
-    if (steps == 0 and not minutes) or (state is not None and state["stage"] == "training"):
+    if (steps == 0 and not minutes) or (checkpoints is not None and checkpoints.skip("reading")):
         return
     texts, told = texts_of(rows, (1, 2), sentences), texts_of(rows, (3, 4), sentences)
     if not texts:
@@ -104,8 +102,6 @@ def read_texts(
     Progress("reading texts", budget).attach(reader)
     if budget:
         budget.attach(reader)
-        reader.run(range(10), max_epochs=10**6)  # until the time is over
-        return
     if checkpoints is not None:
         parts = {
             "model": TrainedParts(model),
@@ -113,11 +109,14 @@ def read_texts(
             "schedule": schedule,
             "texts": GeneratorState(rng),
         }
-        if checkpoints.go_on(reader, "reading", parts) == steps:
+        if checkpoints.go_on(reader, "reading", parts) == steps and not budget:
             return
         checkpoints.watch(reader, "reading", parts)
     with checkpoints.obeying() if checkpoints is not None else nullcontext():
-        reader.run(range(steps), max_epochs=1)
+        if budget:
+            reader.run(range(EPOCH), max_epochs=ENDLESS)  # until the time is over
+        else:
+            reader.run(range(steps), max_epochs=1)
 
 
 Text = tuple[

@@ -8,6 +8,7 @@ convolutional network with skips (Long et al. 2015, "FCN"), and are thrown away.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -25,9 +26,8 @@ from .checkpoints import Checkpoints
 from .handlers import Progress
 from .setup import adam, training_loader
 from .state import TrainedParts
-from .time_budget import TimeBudget, timed
+from .time_budget import ENDLESS, EPOCH, TimeBudget, timed
 
-EPOCH, ENDLESS = 20, 10**6  # steps between two checkpoints; it is the time that ends the stage
 QUESTIONS = 8  # at most, of an image: all that the builder makes of these perspectives
 TOLD_BY_NAME = (1, 3)  # the perspectives whose questions need no prompt
 
@@ -103,8 +103,7 @@ def segment_first(
     Raises:
         InputError: the encoder has no feature pyramid, or there are several processes.
     """
-    state = None if checkpoints is None else checkpoints.latest()
-    if not minutes or (state is not None and state["stage"] != "masks"):
+    if not minutes or (checkpoints is not None and checkpoints.skip("masks")):
         return None
     if not isinstance(model.neck, Neck):
         raise InputError(
@@ -139,12 +138,10 @@ def segment_first(
     engine = Engine(step)
     Progress("masks first", budget).attach(engine)
     budget.attach(engine)
-    if checkpoints is None:
-        engine.run(loader, max_epochs=ENDLESS, epoch_length=EPOCH)
-        return network
-    parts = {"model": TrainedParts(model), "scores": network.scores, "optimizer": optimizer, "schedule": schedule}
-    loader.start_at(checkpoints.go_on(engine, "masks", parts))
-    checkpoints.watch(engine, "masks", parts)
-    with checkpoints.obeying():
+    if checkpoints is not None:
+        parts = {"model": TrainedParts(model), "scores": network.scores, "optimizer": optimizer, "schedule": schedule}
+        loader.start_at(checkpoints.go_on(engine, "masks", parts))
+        checkpoints.watch(engine, "masks", parts)
+    with checkpoints.obeying() if checkpoints is not None else nullcontext():
         engine.run(loader, max_epochs=ENDLESS, epoch_length=EPOCH)
     return network

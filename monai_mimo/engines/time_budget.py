@@ -9,12 +9,17 @@ from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+EPOCH, ENDLESS = (
+    20,
+    10**6,
+)  # steps between two checkpoints of a stage that its time ends, and more epochs than there will be
+
 
 class TimeBudget:
     """The factor of a learning rate after the part of a time that is spent: linear warm-up, then cosine decay to zero.
 
     It is a callable object so that `LambdaLR` keeps `spent` in its state, and a resumed run goes on where it stopped. Attached
-    to the trainer, it ends the run when the time is over, after the epoch's last handlers.
+    to the trainer, it ends epoch and run with the step at which the time is over; the epoch's last handlers follow.
 
     Args:
         minutes: of wall clock, validation included.
@@ -37,12 +42,18 @@ class TimeBudget:
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.end_epoch)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.stop)
 
     def start(self, engine: Engine) -> None:
         """Begin to count; what passed before, between two runs say, is not spent."""
         self.seen = time.monotonic()
         self.stop(engine)  # a run that has ended is started again
+
+    def end_epoch(self, engine: Engine) -> None:
+        """End the epoch if the time is over, however much of it is left."""
+        if self.spent >= self.seconds:
+            engine.terminate_epoch()
 
     def stop(self, engine: Engine) -> None:
         """End the run if the time is over."""

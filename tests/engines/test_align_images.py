@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
+from monai.utils import set_determinism
 
 from monai_mimo.data.collate import collate_questions
-from monai_mimo.engines.align_images import WithoutLanguageModel, phrases_at_seg, states_of_phrases
+from monai_mimo.data.tokenizer import train_tokenizer
+from monai_mimo.engines import Checkpoints, training_loader
+from monai_mimo.engines.align_images import WithoutLanguageModel, align_images, phrases_at_seg, states_of_phrases
 from monai_mimo.engines.language import encode_texts, tell_phrases
 from monai_mimo.losses import MimoLoss, Targets
+from monai_mimo.mimoseg import load_mimoseg
+from monai_mimo.models import Mimo, load_preset
 
 from ..conftest import four_questions, make_nano
+from .small_set import write_set
 from .test_language import NAMES, ROWS, TEXTS, make_model
 
 
@@ -42,3 +52,32 @@ def test_masks_and_words_are_trained_and_the_language_model_is_not() -> None:
             assert parameter.grad is None, name
         if name.startswith(("mask_decoder.text_projection", "input_aligner.output")):
             assert parameter.grad.abs().sum() > 0, name
+
+
+def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step takes a second, and nothing else takes time; the first run stops after one."""
+    rows = load_mimoseg(write_set(tmp_path / "set", vqa=False), "train")
+    texts = [*rows["question"], *rows["answer"]]
+    now, pair = [0.0], WithoutLanguageModel.forward
+
+    def slow(*arguments: Any) -> Any:
+        now[0] += 1
+        return pair(*arguments)
+
+    monkeypatch.setattr("monai_mimo.engines.time_budget.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(WithoutLanguageModel, "forward", slow)
+
+    def run(folder: str, stop: bool = False) -> dict[str, torch.Tensor]:
+        set_determinism(0)
+        config = load_preset("nano")
+        model = Mimo(config, train_tokenizer(texts, config.language_model.vocabulary))
+        loader = training_loader(model, rows, images_per_batch=4, global_batch=4, questions_per_image=2)
+        checkpoints = Checkpoints(tmp_path / folder, {}, every=1)
+        checkpoints.asked_to_stop = stop
+        align_images(model, rows, loader, MimoLoss(), 0.1, 1e-2, checkpoints)
+        return model.state_dict()
+
+    whole, first, both = run("whole"), run("parts", stop=True), run("parts")
+    assert now[0] == 6 + 6
+    assert all(torch.equal(both[name], tensor) for name, tensor in whole.items())
+    assert any(not torch.equal(first[name], tensor) for name, tensor in whole.items())

@@ -65,6 +65,15 @@ def test_training_comes_after_reading(tmp_path: Path) -> None:
     assert checkpoints.go_on(Engine(lambda *_: None), "reading", parts()) == 0
 
 
+def test_a_stage_is_skipped_once_a_later_one_has_begun(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, {})
+    assert not checkpoints.skip("masks")
+    checkpoints.save("reading", 300, parts(1))
+    assert [checkpoints.skip(stage) for stage in ("masks", "reading", "aligning")] == [True, False, False]
+    checkpoints.stopped = True
+    assert checkpoints.skip("aligning")
+
+
 def test_those_of_another_run_are_refused_by_name(tmp_path: Path) -> None:
     Checkpoints(tmp_path, {"seed": 0, "epochs": 3, "batch": (1, 2)}).save("training", 1, parts(1))
     assert weight(Checkpoints(tmp_path, {"seed": 0, "epochs": 3, "batch": [1, 2]})) == 1
@@ -124,3 +133,26 @@ def test_the_first_reading_goes_on_where_it_was_stopped(tmp_path: Path, monkeypa
         state = read(Checkpoints(tmp_path, {}, every=3))
         assert len(steps) == 20 + more
         assert all(torch.equal(state[name], expected[name]) for name in expected)
+
+
+def test_a_reading_of_some_minutes_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step takes two seconds, and nothing else takes time; the first run stops after one."""
+    now, text_loss = [0.0], reading.text_loss
+
+    def slow(*arguments) -> torch.Tensor:
+        now[0] += 2
+        return text_loss(*arguments)
+
+    monkeypatch.setattr("monai_mimo.engines.time_budget.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(reading, "text_loss", slow)
+
+    def read(folder: str, stop: bool = False) -> dict[str, torch.Tensor]:
+        model, checkpoints = make_model(), Checkpoints(tmp_path / folder, {}, every=1)
+        checkpoints.asked_to_stop = stop
+        read_texts(model, ROWS, MimoLoss(), 0, 5e-3, batch=4, minutes=0.5, checkpoints=checkpoints)
+        return model.state_dict()
+
+    whole, first, both = read("whole"), read("parts", stop=True), read("parts")
+    assert now[0] == 2 * (15 + 15)
+    assert all(torch.equal(both[name], tensor) for name, tensor in whole.items())
+    assert any(not torch.equal(first[name], tensor) for name, tensor in whole.items())

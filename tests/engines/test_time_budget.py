@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from monai_mimo.engines import TimeBudget, timed
 
@@ -35,7 +35,7 @@ def test_rate_rises_and_falls_with_the_time_spent(clock: Clock) -> None:
 
 
 def test_run_ends_when_the_time_is_over(clock: Clock) -> None:
-    budget, steps = TimeBudget(minutes=1), []
+    budget, steps, ended = TimeBudget(minutes=1), [], []
 
     def step(engine: Engine, _: object) -> None:
         steps.append(engine.state.iteration)
@@ -44,8 +44,10 @@ def test_run_ends_when_the_time_is_over(clock: Clock) -> None:
 
     engine = Engine(step)
     budget.attach(engine)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: ended.append(engine.state.epoch))
     engine.run(range(4), max_epochs=1000)
-    assert len(steps) == 12  # 56 s after two epochs, 84 s after three
+    assert len(steps) == 9  # 63 s, in the third epoch
+    assert ended == [1, 2, 3]  # and that epoch's last handlers were called
 
 
 def test_what_is_spent_outlives_a_checkpoint_and_a_break_does_not_count(clock: Clock) -> None:
