@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from monai_mimo.mimoseg import build, load_mimoseg, parse_source
 from monai_mimo.mimoseg.catalogue import find_record
 from monai_mimo.mimoseg.catalogue.miniature import draw_miniature
 from monai_mimo.mimoseg.zero_shot import published_sets
+from monai_mimo.models.temperature import save_temperature
 
 from ..mimoseg.test_vqa import path_vqa, slake, vqa_rad
 
@@ -100,6 +102,15 @@ def test_a_built_set(nano_weights: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert evaluate(nano_weights, out, tmp_path / "built", *again) == 0
     scaled = json.loads((out / "metrics.json").read_text())["calibration"]["scaled"]
     assert scaled["temperature"] == metrics["calibration"]["fitted_temperature"]
+
+    weights = Path(shutil.copytree(nano_weights, tmp_path / "weights"))
+    save_temperature(weights, 0.7, "a test")
+    assert evaluate(weights, out, tmp_path / "built", "--split", "train", "--images", "1", "--force") == 0
+    calibration = json.loads((out / "metrics.json").read_text())["calibration"]
+    assert calibration["scaled"]["temperature"] == 0.7  # that of the weights; the rest is of raw scores
+    assert {key: calibration[key] for key in ("ece", "fitted_temperature")} == {
+        key: metrics["calibration"][key] for key in ("ece", "fitted_temperature")
+    }
 
 
 @pytest.mark.parametrize(
