@@ -3,7 +3,7 @@
     python benchmarks/real_baseline.py --dataset runs/real/set --minutes 40 --out runs/real/unets.json \
         [--encoder efficientnet-lite0|none] [--source endoscopy_polyp] [--mimo runs/real/quality/quality.json]
 
-All sets together get `--minutes`, the time that MIMO was trained, each the same part of it. Dice is measured as
+All sets together get `--minutes` of one core, the time that MIMO was trained, each the same part of it. Dice is measured as
 benchmarks/real_quality.py measures MIMO by name: both splits that were not trained on, each entity where it is there, the
 mean over all masks, with intervals by a bootstrap over patients. Rows that `--out` holds are not made again, so that sets
 can be trained one by one, and the command goes on where it was stopped. `--mimo` is what real_quality.py wrote.
@@ -83,7 +83,7 @@ def print_table(rows: Sequence[dict[str, Any]], mimo: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--dataset", required=True)
-    parser.add_argument("--minutes", type=float, required=True, help="of all sets together")
+    parser.add_argument("--minutes", type=float, required=True, help="of one core, for all sets together")
     parser.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0])
     parser.add_argument("--source", help="only this set")
     parser.add_argument("--side", type=int, default=128, help="pixels of the square that the U-Nets read")
