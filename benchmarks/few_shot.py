@@ -210,7 +210,7 @@ def main() -> None:
             )
             row = add({**key, **learned})
         side = load_weights(options.weights).config.image_size
-        for learner in UNETS.keys() & set(options.learners):
+        for learner in [name for name in UNETS if name in options.learners]:
             key = {**about, "learner": learner, "images": count, "seconds": row["seconds"]}
             if known(key) is None:
                 add({**key, **learn_unet(UNETS[learner], train, held_out, row["seconds"], side)})

@@ -34,7 +34,7 @@ STEPS, RATE, IMAGES = 100, 1e-3, 8
 
 
 class MimoTrain(TrainTask):
-    """Train LoRA adapters and the mask decoder (or all but the encoders) of the weights in use.
+    """Train LoRA adapters and parts (`fine_tune.CHOICES`) of the weights in use.
 
     Args:
         versions: where the new weights go.
@@ -42,7 +42,7 @@ class MimoTrain(TrainTask):
     """
 
     def __init__(self, versions: Versions, device: str = "cpu") -> None:
-        super().__init__("Learn from the final labels (adapters and mask decoder; encoders stay as they are)")
+        super().__init__("Learn from the final labels (adapters, mask decoder, and what else `parts` names)")
         self.versions, self.device = versions, device
 
     def config(self) -> dict[str, Any]:
