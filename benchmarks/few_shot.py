@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--images", type=int, nargs="+", default=[5, 20, 100])
     parser.add_argument("--held-out", type=int, default=40)
-    parser.add_argument("--parts", choices=CHOICES, default="decoder")
+    parser.add_argument("--parts", choices=CHOICES, default="all")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--learners", nargs="+", choices=("MIMO", *UNETS), default=("MIMO", *UNETS))

@@ -34,7 +34,7 @@ LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 HEADS = ("mask_decoder", "input_aligner", "prompt_encoder", "presence", "phrase_of_seg", "neck", "segmentation_neck")
 ENCODERS = ("image_encoder", "segmentation_encoder")
 PARTS = (*HEADS, *ENCODERS)
-CHOICES = {"decoder": ("mask_decoder",), "all but encoders": HEADS, "all": PARTS}  # by the names that viewers show
+CHOICES = {"all": PARTS, "all but encoders": HEADS, "decoder": ("mask_decoder",)}  # by the names that viewers show
 ENCODER_RATE = 1 / 3  # of the learning rate, as where the shipped weights were trained
 FEWEST = 3  # labelled patients, of whom one at least is held out
 
