@@ -72,7 +72,7 @@ def randomise_encoder(model: Mimo, images: Tensor) -> None:
 
     layers = [layer for layer in model.image_encoder.modules() if isinstance(layer, nn.Conv2d)]
     for layer in layers:
-        nn.init.orthogonal_(layer.weight)
+        layer.weight.copy_(nn.init.orthogonal_(torch.empty(layer.weight.shape)))  # it cannot fill "channels last"
         nn.init.zeros_(layer.bias)
     hooks = [layer.register_forward_hook(scale) for layer in layers]
     see(model.image_encoder, model.config.image_encoder, images)

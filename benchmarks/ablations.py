@@ -76,6 +76,11 @@ def no_alignment(config: MimoConfig) -> MimoConfig:
     return replace(config, training=replace(config.training, alignment_weight=0.0))
 
 
+def tune_biases(model: Mimo) -> None:
+    """Folding a normalisation into a convolution leaves its bias without a gradient; here it gets one."""
+    model.image_encoder.requires_grad_(True)
+
+
 @dataclass(frozen=True)
 class Row:
     """A model to train.
@@ -105,6 +110,7 @@ ROWS = {
     "no-llm-prompts": Row("no prompt tokens to the LLM", change=without_prompt_tokens),
     "no-decoder-prompts": Row("no prompts to the mask decoder", kind=WithoutDecoderPrompts),
     "frozen-encoder": Row("encoder frozen", config=frozen_encoder),
+    "encoder-biases": Row("biases of the encoder tuned too", change=tune_biases),
     RANDOM_ENCODER: Row("encoder random, not pretrained"),
     **{
         f"lora-{rank}": Row(
