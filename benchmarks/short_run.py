@@ -56,10 +56,10 @@ class Recipe:
 
     preset: str = "lite"
     side: int = 96
-    steps: int = 240
+    steps: int = 200
     images: int = 12
     questions: int = 2
-    reading_steps: int = 200
+    reading_steps: int = 120
     reading_batch: int = 32
     sentences: int = 1
     images_per_set: int = 16
