@@ -56,13 +56,13 @@ class Recipe:
 
     preset: str = "lite"
     side: int = 96
-    steps: int = 200
+    steps: int = 120
     images: int = 12
     questions: int = 2
     reading_steps: int = 120
     reading_batch: int = 32
     sentences: int = 1
-    images_per_set: int = 16
+    images_per_set: int = 24
     max_tokens: int = 28
 
     def config(self) -> MimoConfig:
