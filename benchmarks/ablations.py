@@ -160,7 +160,7 @@ def first_images(rows: Rows, count: int, side: int) -> torch.Tensor:
 
 def run_row(name: str, seed: int, dataset: str, recipe: Recipe, out: Path) -> None:
     """Read, train, ask, and keep the result."""
-    row, start = ROWS[name], time.perf_counter()
+    row, start = ROWS[name], time.process_time()
     config = row.config(recipe.config())
     rows = of_perspectives(load_mimoseg(dataset, "train"), row.perspectives)
     # What differs between two readings is in the name of their folder.
@@ -168,7 +168,7 @@ def run_row(name: str, seed: int, dataset: str, recipe: Recipe, out: Path) -> No
     presence, alignment = config.aligner.presence, config.training.alignment_weight
     read = f"reading{perspectives}{'' if presence else '-no-presence'}{'' if alignment else '-no-alignment'}"
     folder = reading(config, rows, out / read)
-    read_seconds = time.perf_counter() - start
+    read_seconds = time.process_time() - start
 
     set_determinism(seed)
     model = row.kind(config, load_weights(folder).tokenizer)
@@ -179,10 +179,10 @@ def run_row(name: str, seed: int, dataset: str, recipe: Recipe, out: Path) -> No
         randomise_encoder(model, first_images(rows, 4, recipe.side))
     train_seconds = train(model, rows, recipe, seed, f"{name}, seed {seed}")
 
-    start = time.perf_counter()
+    start = time.process_time()
     test = spread_images(load_mimoseg(dataset, "test"), recipe.images_per_set)
     records = answers(model, test, recipe, "asking")
-    seconds = {"reading": read_seconds, "training": train_seconds, "asking": time.perf_counter() - start}
+    seconds = {"reading": read_seconds, "training": train_seconds, "asking": time.process_time() - start}
     sources = sorted({r["source"] for r in records})
     by_set = {source: measures([r for r in records if r["source"] == source]) for source in sources}
     if name == BASELINE:

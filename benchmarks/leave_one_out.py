@@ -25,8 +25,7 @@ from monai.utils import set_determinism
 from short_run import Recipe, answers, read_result, reading, start_reading, train, write_result
 
 from monai_mimo.engines.records import Record
-from monai_mimo.metrics import sums_by_patient
-from monai_mimo.metrics.bootstrap import bootstrap_ratios
+from monai_mimo.metrics import bootstrap_ratios, sums_by_patient
 from monai_mimo.metrics.matching import overlaps
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.rle import decode_rle
@@ -127,7 +126,7 @@ def main() -> None:
         file = out / f"{left_out.replace(' ', '-')}-{options.seed}.json"
         if read_result(file, recipe) is not None:
             continue
-        start = time.perf_counter()
+        start = time.process_time()
         if left_out == ALL and options.all_sets:
             model = load_weights(options.all_sets)
         else:
@@ -137,7 +136,7 @@ def main() -> None:
         for source in names if left_out == ALL else [left_out]:
             questions = asked.select(np.flatnonzero(asked_sources == source))
             results[source] = summarise(answers(model, questions, recipe, source))
-        write_result(file, recipe, seed=options.seed, results=results, seconds=round(time.perf_counter() - start, 1))
+        write_result(file, recipe, seed=options.seed, results=results, seconds=round(time.process_time() - start, 1))
     print(markdown(out, options.seed, recipe, names))
 
 
