@@ -22,6 +22,7 @@ from real_quality import answers_of
 
 from monai_mimo.data.dataset import rows_by_image
 from monai_mimo.engines import (
+    READ,
     GradientClip,
     MimoTrainer,
     NanGuard,
@@ -38,8 +39,6 @@ from monai_mimo.engines.records import Record
 from monai_mimo.losses import MimoLoss
 from monai_mimo.models import Mimo, MimoConfig, load_preset
 from monai_mimo.models.weights import save_weights
-
-READ = ("language_model", "phrase_of_seg", "presence")  # the parts that the reading of the texts changes
 
 
 @dataclass(frozen=True)
