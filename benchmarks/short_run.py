@@ -1,7 +1,7 @@
 """A short training run that stands for the long one, for benchmarks that compare many: minutes on one thread.
 
-It starts from the ImageNet encoder and from a small language model that has read the texts; all else starts from nothing. The
-reading is done once and kept, so that runs to be compared start alike.
+It starts from an image encoder that is trained, and from a small language model that has read the texts; all else starts from
+nothing. The reading is done once and kept, so that runs to be compared start alike.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ class Recipe:
     """
 
     preset: str = "lite"
-    side: int = 64
+    side: int = 96
     text_layers: int = 2
     text_width: int = 128
     vocabulary: int = 1024
-    steps: int = 100
+    steps: int = 80
     images: int = 8
     questions: int = 2
     reading_steps: int = 100
     reading_batch: int = 32
     sentences: int = 1
-    images_per_set: int = 16
+    images_per_set: int = 12
     max_tokens: int = 28
 
     def config(self) -> MimoConfig:
