@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/leave-one-out"))
     Recipe.add_options(parser)
-    parser.set_defaults(steps=100, reading_steps=60)
+    parser.set_defaults(reading_steps=40)
     options = parser.parse_args()
     recipe, out = Recipe.from_options(options), options.out
 
