@@ -1,116 +1,129 @@
-"""MIMO beside MONAI's BasicUNet on a built data set: Dice of each entity on the test images, for each source.
+"""U-Nets, one for each set, to stand beside MIMO: trained on a built set, measured on its validation and test images.
 
-    python benchmarks/real_baseline.py --dataset runs/data/dataset --weights runs/data/weights --minutes 10
+    python benchmarks/real_baseline.py --dataset runs/real/set --minutes 40 --out runs/real/unets.json \
+        [--encoder efficientnet-lite0|none] [--source endoscopy_polyp] [--mimo runs/real/quality/quality.json]
 
-A BasicUNet is trained for each source, at MIMO's resolution, with MIMO's augmentation and the Dice and BCE of its loss; all of
-them together get `--minutes`, the time that MIMO was trained. MIMO is asked for each entity by name; an entity that it
-does not ground counts 0. Only entities that are in the image are asked for.
+All sets together get `--minutes` of one core, the time that MIMO was trained, each the same part of it. Dice is measured as
+benchmarks/real_quality.py measures MIMO by name: both splits that were not trained on, each entity where it is there, the
+mean over all masks, with intervals by a bootstrap over patients. Rows that `--out` holds are not made again, so that sets
+can be trained one by one, and the command goes on where it was stopped. `--mimo` is what real_quality.py wrote.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections import defaultdict
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from datasets import Dataset as Rows
-from monai.losses import DiceLoss
-from monai.networks.nets import BasicUNet
-from monai.utils import set_determinism
+from datasets import concatenate_datasets
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
-from torch.nn import functional as F
-from tqdm import tqdm
+from torch import nn
+from unets import ENCODERS, LabelledPixels, labelled_images, train_unet, unet_masks
 
-from monai_mimo.data.dataset import rows_by_image
-from monai_mimo.inference import MimoPredictor
-from monai_mimo.metrics.matching import overlaps
-from monai_mimo.metrics.phrases import normalise_phrase
+from monai_mimo.errors import InputError
+from monai_mimo.metrics import bootstrap_ratios, overlaps, sums_by_patient
 from monai_mimo.mimoseg import load_mimoseg
-from monai_mimo.mimoseg.rle import decode_rle
-from monai_mimo.transforms import RandMove, SquareResize, rand_intensity
-
-Image = tuple[np.ndarray, dict[str, np.ndarray]]  # pixels [h, w, 3], and masks bool [h, w] by entity
+from monai_mimo.models.weights import parameter_counts
 
 
-def images_by_source(rows: Rows) -> dict[str, list[Image]]:
-    """Every image once, with all masks that some question about it has."""
-    found = defaultdict(list)
-    for numbers in rows_by_image(rows):
-        group = [rows[n] for n in numbers]
-        masks = {e["phrase"]: decode_rle(e["mask"]) for row in group for e in row["entities"]}
-        found[group[0]["source"]].append((np.asarray(group[0]["image"].convert("RGB")), masks))
-    return dict(found)
+def measure_unet(
+    net: nn.Module, entities: Sequence[str], images: Sequence[LabelledPixels], side: int
+) -> dict[str, dict[str, Any]]:
+    """Dice of each entity and of "all", with intervals; only of entities that are there."""
+    found: dict[str, list[tuple[str, float]]] = {entity: [] for entity in entities}
+    for image in images:
+        drawn = unet_masks(net, image.pixels, side)
+        for entity, mask in image.masks.items():
+            found[entity].append((image.patient, overlaps(drawn[entities.index(entity)], mask)[1]))
+    found["all"] = [pair for pairs in list(found.values()) for pair in pairs]
+    return {entity: with_interval(*zip(*pairs)) for entity, pairs in found.items() if pairs}
 
 
-def train_unet(images: list[Image], entities: list[str], side: int, seconds: float, progress: str) -> BasicUNet:
-    """One channel for each entity, batches of 16, until the time is over."""
-    set_determinism(0)
-    squares, targets = [], []
-    for pixels, masks in images:
-        resize = SquareResize(*pixels.shape[:2], side)
-        empty = np.zeros(pixels.shape[:2], dtype=bool)
-        squares.append(resize.image(pixels))
-        targets.append(resize.masks(np.stack([masks.get(e, empty) for e in entities])))
-    net = BasicUNet(2, 3, len(entities), features=(32, 32, 64, 128, 256, 32))
-    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
-    dice, move, intensity = DiceLoss(sigmoid=True), RandMove(), rand_intensity()
-    rng = np.random.default_rng(0)
-    end = time.perf_counter() + seconds
-    with tqdm(desc=progress, unit="step") as bar:
-        while time.perf_counter() < end:
-            pairs = [move(squares[i], targets[i]) for i in rng.integers(len(squares), size=16)]
-            batch = torch.stack([torch.as_tensor(np.asarray(intensity(image))).clamp(0, 1) for image, _ in pairs])
-            wanted = torch.stack([masks for _, masks in pairs]).float()
-            logits = net(batch)
-            loss = 2 * F.binary_cross_entropy_with_logits(logits, wanted) + 0.5 * dice(logits, wanted)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            bar.update()
-    return net.eval()
+def with_interval(patients: Sequence[str], dice: Sequence[float]) -> dict[str, Any]:
+    """The mean of `dice`, with its interval over patients."""
+    sums = sums_by_patient(patients, np.stack([dice, np.ones(len(dice))], axis=1))
+    [[low, high]] = bootstrap_ratios(sums[:, :1], sums[:, 1:])
+    return {
+        "dice": float(np.mean(dice)),
+        "low": float(low),
+        "high": float(high),
+        "masks": len(dice),
+        "patients": len(sums),
+    }
 
 
-@torch.no_grad()
-def unet_masks(net: BasicUNet, pixels: np.ndarray, side: int) -> Tensor:
-    """[entities, h, w], bool."""
-    resize = SquareResize(*pixels.shape[:2], side)
-    return resize.logits_to_image(net(resize.image(pixels)[None])[0]) > 0
+def print_table(rows: Sequence[dict[str, Any]], mimo: dict[str, Any]) -> None:
+    """For the terminal."""
+    table = Table(box=None, pad_edge=False, title="Dice by name (95 % interval over patients)")
+    for column in ("set", "entity", "masks", "patients", "encoder", "minutes", "steps", "U-Net", "MIMO"):
+        table.add_column(column)
+    for row in rows:
+        for entity, value in row["dice"].items():
+            if entity == "all" and len(row["dice"]) == 2:
+                continue  # of one entity
+            ours = mimo.get(row["source"], {}).get("by name (I)") if entity == "all" or len(row["dice"]) == 2 else None
+            table.add_row(
+                row["source"],
+                entity,
+                f"{value['masks']}",
+                f"{value['patients']}",
+                row["encoder"],
+                f"{row['minutes']:g}",
+                f"{row['steps']}",
+                f"{value['dice']:.3f} ({value['low']:.3f}-{value['high']:.3f})",
+                f"{ours['value']:.3f} ({ours['low']:.3f}-{ours['high']:.3f})" if ours else "",
+            )
+    Console(width=150).print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--dataset", required=True)
-    parser.add_argument("--weights")
-    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--minutes", type=float, required=True, help="of one core, for all sets together")
+    parser.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0])
+    parser.add_argument("--source", help="only this set")
+    parser.add_argument("--side", type=int, default=128, help="pixels of the square that the U-Nets read")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--mimo", type=Path)
     options = parser.parse_args()
 
-    predictor = MimoPredictor.from_pretrained(options.weights)
-    side = predictor.model.config.image_size
-    train, test = (images_by_source(load_mimoseg(options.dataset, split)) for split in ("train", "test"))
-    table = Table(box=None, pad_edge=False)
-    for title in ("source", "entity", "masks", "MIMO Dice", "BasicUNet Dice", "ratio"):
-        table.add_column(title, justify="left" if title in ("source", "entity") else "right")
-    for source, images in train.items():
-        entities = sorted({entity for _, masks in images for entity in masks})
-        net = train_unet(images, entities, side, 60 * options.minutes / len(train), source)
-        ours, theirs = defaultdict(list), defaultdict(list)
-        for pixels, masks in test[source]:
-            predictor.set_image(pixels)
-            drawn = unet_masks(net, pixels, side).numpy()
-            for entity, mask in masks.items():
-                answered = predictor.ask(f"Segment the {entity} in this image.").entities
-                found = [e.mask for e in answered if normalise_phrase(e.phrase) == normalise_phrase(entity)]
-                ours[entity].append(overlaps(found[0], mask)[1] if found else 0.0)
-                theirs[entity].append(overlaps(drawn[entities.index(entity)], mask)[1])
-        for entity in entities:
-            if ours[entity]:
-                a, b = np.mean(ours[entity]), np.mean(theirs[entity])
-                table.add_row(source, entity, str(len(ours[entity])), f"{a:.3f}", f"{b:.3f}", f"{a / b:.2f}")
-    Console().print(table)
+    train = load_mimoseg(options.dataset, "train")
+    held_out = concatenate_datasets([load_mimoseg(options.dataset, split) for split in ("validation", "test")])
+    sources = np.array(train["source"])
+    names = sorted(set(sources))
+    if options.source and options.source not in names:
+        raise InputError("--source", options.source, f"one of {', '.join(names)}")
+    rows = json.loads(options.out.read_text()) if options.out.exists() else []
+    for source in [options.source] if options.source else names:
+        key = {
+            "source": source,
+            "encoder": options.encoder,
+            "minutes": options.minutes / len(names),
+            "side": options.side,
+            "seed": options.seed,
+        }
+        if any(key.items() <= row.items() for row in rows):
+            continue
+        images = labelled_images(train.select(np.flatnonzero(sources == source)))
+        others = labelled_images(held_out.select(np.flatnonzero(np.array(held_out["source"]) == source)))
+        entities = sorted({entity for image in [*images, *others] for entity in image.masks})
+        net, steps = train_unet(
+            images, entities, options.encoder, options.side, key["minutes"], source, seed=options.seed
+        )
+        dice = measure_unet(net, entities, others, options.side)
+        rows.append(
+            {**key, "steps": steps, "parameters": parameter_counts(net)[0], "images": len(images), "dice": dice}
+        )
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        new = options.out.with_suffix(".new")
+        new.write_text(json.dumps(rows, indent=1))
+        new.rename(options.out)
+    print_table(rows, json.loads(options.mimo.read_text())["dice"] if options.mimo else {})
 
 
 if __name__ == "__main__":

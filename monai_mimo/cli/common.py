@@ -27,6 +27,14 @@ def numbers(option: str, text: str, counts: tuple[int, ...]) -> tuple[float, ...
     return values
 
 
+def weights_dir(text: str) -> Path:
+    """A weights folder: that of the path, or where there is none, the one of that name that comes with the package."""
+    from ..models.default_weights import SHIPPED
+
+    shipped = SHIPPED / text
+    return shipped if not Path(text).exists() and shipped.is_dir() else Path(text)
+
+
 def add_bases(parser: argparse.ArgumentParser) -> None:
     """The options that say where the frozen models are now that weights were trained on."""
     for option, what in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_bases, check_output, given_bases
+from .common import add_bases, check_output, given_bases, weights_dir
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -13,7 +13,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "merge", help="write weights with LoRA as weights without, that need no language model beside"
     )
-    parser.add_argument("weights", metavar="DIR", type=Path)
+    parser.add_argument("weights", metavar="DIR", type=weights_dir, help="or lite, small: those that come along")
     parser.add_argument("out", metavar="OUT", type=Path)
     add_bases(parser)
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")

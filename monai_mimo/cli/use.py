@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_bases, given_bases
+from .common import add_bases, given_bases, weights_dir
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """The options."""
     parser = commands.add_parser("use", help="make a weights folder the default of `mimo ask`")
-    parser.add_argument("weights", metavar="DIR", type=Path)
+    parser.add_argument("weights", metavar="DIR", type=weights_dir, help="or lite, small: those that come along")
     add_bases(parser)
     parser.set_defaults(run=use)
 

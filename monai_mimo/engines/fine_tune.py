@@ -31,7 +31,11 @@ from .setup import adam, prepare_batch, rows_that_fit, training_loader, warmup_c
 from .trainer import MimoTrainer
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-PARTS = ("mask_decoder", "input_aligner", "prompt_encoder", "presence", "phrase_of_seg", "neck", "segmentation_neck")
+HEADS = ("mask_decoder", "input_aligner", "prompt_encoder", "presence", "phrase_of_seg", "neck", "segmentation_neck")
+ENCODERS = ("image_encoder", "segmentation_encoder")
+PARTS = (*HEADS, *ENCODERS)
+CHOICES = {"all": PARTS, "all but encoders": HEADS, "decoder": ("mask_decoder",)}  # by the names that viewers show
+ENCODER_RATE = 1 / 3  # of the learning rate, as where the shipped weights were trained
 FEWEST = 3  # labelled patients, of whom one at least is held out
 
 
@@ -118,7 +122,7 @@ def fine_tune(
     device: str | torch.device = "cpu",
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> FineTuned:
-    """Train LoRA adapters of the language model and the mask decoder on labelled images; encoders stay as they are.
+    """Train LoRA adapters of the language model and `parts` of the model on labelled images.
 
     Args:
         weights: a weights folder; it is not changed.
@@ -127,7 +131,8 @@ def fine_tune(
             that had none are merged.
         learning_rate: the highest, after a warm-up; it decays to zero by a cosine.
         rank: of the adapters, where the model has none yet.
-        parts: of the model that are trained besides them, of `PARTS`.
+        parts: of the model that are trained besides them, of `PARTS`. An encoder that the preset freezes stays as it is; others
+            learn at a third of the rate.
         on_step: is called after each step with its number, `steps` and the loss; what it raises ends the training, and
             nothing is written.
 
@@ -201,7 +206,7 @@ def adapted(model: Mimo, rank: int, parts: Sequence[str]) -> Iterator[Mimo]:
         parameter.requires_grad_(parameter.requires_grad or id(parameter) in trained)
     for part in parts:
         module = getattr(model, part, None)  # a preset may do without
-        if module is not None:
+        if module is not None and not (part in ENCODERS and getattr(model.config, part).frozen):
             module.requires_grad_(True)
     try:
         yield model
@@ -232,7 +237,7 @@ def _train(
         presence=config.presence_weight,
         phrase_tokens=model.phrase_ids,
     )
-    optimizer = adam(model, learning_rate, learning_rate)
+    optimizer = adam(model, learning_rate, ENCODER_RATE * learning_rate)
     trainer = MimoTrainer(
         device=next(model.parameters()).device,
         max_epochs=1,

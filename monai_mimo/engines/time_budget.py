@@ -30,10 +30,14 @@ class TimeBudget:
         self.seconds, self.warmup, self.spent = 60 * minutes, warmup, 0.0
         self.seen: float | None = None
 
+    def clock(self) -> float:
+        """Seconds, of which only differences count."""
+        return time.monotonic()
+
     def __call__(self, _: int) -> float:
         """The factor now; the time since the last call is taken as spent."""
         if self.seen is not None:
-            now = time.monotonic()
+            now = self.clock()
             self.spent, self.seen = self.spent + now - self.seen, now
         part = min(1.0, self.spent / self.seconds)
         if part < self.warmup:
@@ -47,7 +51,7 @@ class TimeBudget:
 
     def start(self, engine: Engine) -> None:
         """Begin to count; what passed before, between two runs say, is not spent."""
-        self.seen = time.monotonic()
+        self.seen = self.clock()
         self.stop(engine)  # a run that has ended is started again
 
     def end_epoch(self, engine: Engine) -> None:

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from monai_mimo.engines import fine_tune, measure
-from monai_mimo.engines.fine_tune import FineTuned, Quality, adapted, build_labelled
+from monai_mimo.engines.fine_tune import CHOICES, FineTuned, Quality, adapted, build_labelled
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.labelled import LabelledImage, plain_name
 from monai_mimo.mimoseg.rle import decode_rle
-from monai_mimo.models.weights import fingerprint, load_weights
+from monai_mimo.models.weights import fingerprint, load_weights, save_weights
 
 from ..conftest import make_nano, training_batch
 
@@ -141,8 +141,6 @@ def test_a_merged_adapter_computes_the_same() -> None:
 
 
 def test_a_model_with_an_adapter_keeps_it(built: Path, tmp_path: Path) -> None:
-    from monai_mimo.models.weights import save_weights
-
     model = make_nano(lora={"rank": 2, "alpha": 2})
     weights = save_weights(model, tmp_path / "lora")
     done = fine_tune(weights, built, tmp_path / "new", steps=2)
@@ -151,6 +149,18 @@ def test_a_model_with_an_adapter_keeps_it(built: Path, tmp_path: Path) -> None:
     assert {n for n in old if not torch.equal(old[n], new[n]) and not n.startswith("mask_decoder")} == {
         n for n in old if "lora_" in n or "trainable_tokens" in n
     }
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_an_encoder_learns_unless_its_preset_freezes_it(built: Path, tmp_path: Path, frozen: bool) -> None:
+    model = make_nano(image_encoder={"name": "convolutions", "frozen": frozen})
+    weights = save_weights(model, tmp_path / "old")
+    done = fine_tune(weights, built, tmp_path / "new", steps=2, parts=CHOICES["all"])
+    old, new = load_weights(weights).state_dict(), load_weights(done.folder).state_dict()
+    encoder = [n for n in old if n.startswith("image_encoder")]
+    assert encoder
+    assert all(torch.equal(old[n], new[n]) == frozen for n in encoder)
+    assert all(not torch.equal(old[n], new[n]) for n in old if n.startswith("neck"))
 
 
 def test_stopping_leaves_nothing(nano_weights: Path, built: Path, tmp_path: Path) -> None:
@@ -163,7 +173,7 @@ def test_stopping_leaves_nothing(nano_weights: Path, built: Path, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"learning_rate": 2}, {"rank": 0}, {"parts": ["image_encoder"]}])
+@pytest.mark.parametrize("options", [{"steps": 0}, {"learning_rate": 2}, {"rank": 0}, {"parts": ["language_model"]}])
 def test_options_out_of_range(nano_weights: Path, built: Path, tmp_path: Path, options: dict) -> None:
     with pytest.raises(InputError):
         fine_tune(nano_weights, built, tmp_path / "new", **options)

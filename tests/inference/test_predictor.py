@@ -99,6 +99,29 @@ def test_lora_weights_round_trip(tmp_path: Path) -> None:
         assert torch.equal(a, b), name
 
 
+def test_on_a_cpu_the_adapter_of_a_small_model_is_merged(
+    tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_nano(lora={"rank": 4, "alpha": 8})
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_B." in name:  # zero in a new adapter
+                parameter.normal_(std=0.1)
+    folder = save_weights(model, tmp_path / "lora")
+    answers = []
+    for limit in (0, 10**9):
+        monkeypatch.setattr("monai_mimo.inference.predictor.MERGED_BELOW", limit)
+        predictor = MimoPredictor.from_pretrained(folder)
+        assert (predictor.model.config.lora is None) == (limit > 0)
+        predictor.set_image(pixels)
+        answers.append(predictor.ask("Where is the left kidney?", [(5, 6)]))
+    apart, merged = answers
+    assert apart.text == merged.text
+    for one, other in zip(apart.entities, merged.entities, strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+        assert (one.mask != other.mask).mean() < 1e-3
+
+
 def test_weights_of_another_preset(nano_weights: Path, tmp_path: Path) -> None:
     other = make_nano(mask_decoder={"width": 64, "layers": 2, "heads": 2, "mlp_width": 64})
     save_weights(other, tmp_path / "other")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from monai_mimo.cli.common import weights_dir
 from monai_mimo.models import default_weights
 from monai_mimo.models.default_weights import chosen_weights_dir, default_weights_dir
 from monai_mimo.models.shipped import ship
@@ -27,6 +28,17 @@ def test_the_users_choice_comes_first(shipped: Path, monkeypatch: pytest.MonkeyP
     assert default_weights_dir() == shipped / "lite"
     chosen_weights_dir().mkdir(parents=True)
     assert default_weights_dir() == chosen_weights_dir()
+
+
+def test_shipped_weights_have_names_and_a_folder_of_that_name_comes_first(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shipped / "lite").mkdir(parents=True)
+    assert weights_dir("lite") == shipped / "lite"
+    assert weights_dir("other") == Path("other")
+    monkeypatch.chdir(tmp_path)
+    Path("lite").mkdir()
+    assert weights_dir("lite") == Path("lite")
 
 
 @pytest.mark.parametrize("installed", [True, False])

@@ -21,7 +21,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
 from monai_mimo.engines import build_labelled, fine_tune
-from monai_mimo.engines.fine_tune import PARTS as ALL_PARTS
+from monai_mimo.engines.fine_tune import CHOICES
 from monai_mimo.errors import InputError, MimoError
 
 from ..final_labels import final_labels
@@ -31,11 +31,10 @@ logger = logging.getLogger(__name__)
 WORK = ".work-"  # begins the names of folders that a run needs only while it lasts
 TRAIN, ROLL_BACK = ACTIONS = ("train", "roll back")
 STEPS, RATE, IMAGES = 100, 1e-3, 8
-PARTS = {"decoder": ("mask_decoder",), "all but encoders": ALL_PARTS}  # that are trained besides the adapters
 
 
 class MimoTrain(TrainTask):
-    """Train LoRA adapters and the mask decoder (or all but the encoders) of the weights in use.
+    """Train LoRA adapters and parts (`fine_tune.CHOICES`) of the weights in use.
 
     Args:
         versions: where the new weights go.
@@ -43,14 +42,14 @@ class MimoTrain(TrainTask):
     """
 
     def __init__(self, versions: Versions, device: str = "cpu") -> None:
-        super().__init__("Learn from the final labels (adapters and mask decoder; encoders stay as they are)")
+        super().__init__("Learn from the final labels (adapters, mask decoder, and what else `parts` names)")
         self.versions, self.device = versions, device
 
     def config(self) -> dict[str, Any]:
         """Options, as viewers show them. `roll back` uses the version before the one in use again."""
         return {
             "action": list(ACTIONS),
-            "parts": list(PARTS),
+            "parts": list(CHOICES),
             "steps": STEPS,
             "learning_rate": RATE,
             "images_per_batch": IMAGES,
@@ -83,7 +82,7 @@ class MimoTrain(TrainTask):
         steps = whole(request, "steps", STEPS, 100_000)
         images_per_batch = whole(request, "images_per_batch", IMAGES, 256)
         rate = number(request, "learning_rate", RATE)
-        self._learn(datastore, steps, images_per_batch, rate, PARTS[choice(request, "parts", tuple(PARTS))])
+        self._learn(datastore, steps, images_per_batch, rate, CHOICES[choice(request, "parts", tuple(CHOICES))])
         return self.stats()
 
     @property

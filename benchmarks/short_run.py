@@ -1,0 +1,234 @@
+"""A short training run that stands for the long one, for benchmarks that compare many: minutes on one thread.
+
+It starts from an image encoder that is trained, and from a small language model that has read the texts; all else starts from
+nothing. The reading is done once and kept, so that runs to be compared start alike.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset as Rows
+from monai.handlers import LrScheduleHandler
+from monai.utils import set_determinism
+from real_quality import answers_of
+
+from monai_mimo.data.dataset import rows_by_image
+from monai_mimo.engines import (
+    READ,
+    GradientClip,
+    MimoTrainer,
+    NanGuard,
+    Progress,
+    adam,
+    prepare_batch,
+    read_texts,
+    take_over,
+    tokenizer_for,
+    training_loader,
+    warmup_cosine,
+)
+from monai_mimo.engines.records import Record
+from monai_mimo.losses import MimoLoss
+from monai_mimo.models import Mimo, MimoConfig, load_preset
+from monai_mimo.models.weights import save_weights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What runs that are compared have in common.
+
+    Attributes:
+        preset, side: the model, and the side of its square input in pixels.
+        text_layers, text_width, vocabulary: of its language model, smaller than the preset's.
+        steps, images, questions: of training; images of a step, and questions about each.
+        reading_steps, reading_batch: of the first reading of the texts.
+        sentences: answers are learned up to so many.
+        images_per_set, max_tokens: of the evaluation.
+    """
+
+    preset: str = "lite"
+    side: int = 96
+    text_layers: int = 2
+    text_width: int = 128
+    vocabulary: int = 1024
+    steps: int = 80
+    images: int = 8
+    questions: int = 2
+    reading_steps: int = 100
+    reading_batch: int = 32
+    sentences: int = 1
+    images_per_set: int = 12
+    max_tokens: int = 28
+
+    def config(self) -> MimoConfig:
+        """The preset with this recipe's values, and the plain augmentation."""
+        config = load_preset(self.preset)
+        training = replace(
+            config.training,
+            images_per_batch=self.images,
+            questions_per_image=self.questions,
+            language_steps=self.reading_steps,
+            language_batch=self.reading_batch,
+            answer_sentences=self.sentences,
+            strong_augmentation=False,
+        )
+        heads = self.text_width // 32
+        architecture = config.language_model.architecture | {
+            "num_hidden_layers": self.text_layers,
+            "hidden_size": self.text_width,
+            "intermediate_size": 3 * self.text_width,
+            "num_attention_heads": heads,
+            "num_key_value_heads": heads,
+            "initializer_range": round(self.text_width**-0.5, 3),
+        }
+        language_model = replace(config.language_model, architecture=architecture, vocabulary=self.vocabulary)
+        return replace(config, image_size=self.side, language_model=language_model, training=training)
+
+    @classmethod
+    def add_options(cls, parser: ArgumentParser) -> None:
+        """An option for each value."""
+        for field in fields(cls):
+            name = field.name.replace("_", "-")
+            parser.add_argument(f"--{name}", type=type(field.default), default=field.default)
+
+    @classmethod
+    def from_options(cls, options: Namespace) -> Recipe:
+        """The recipe that a command line asks for."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+
+def loss_of(model: Mimo) -> MimoLoss:
+    """The loss that the model's preset asks for."""
+    config = model.config.training
+    return MimoLoss(
+        phrase=config.phrase_weight,
+        alignment=config.alignment_weight,
+        presence=config.presence_weight,
+        phrase_tokens=model.phrase_ids,
+    )
+
+
+def of_perspectives(rows: Rows, perspectives: Sequence[int]) -> Rows:
+    """The questions of some perspectives."""
+    return rows.select([n for n, value in enumerate(rows["perspective"]) if value in perspectives])
+
+
+def reading(config: MimoConfig, rows: Rows, folder: Path) -> Path:
+    """The weights folder of a model whose language side has read the texts of `rows`; made when it is not there.
+
+    Args:
+        config: of the model; its number of queries does not matter.
+        folder: where it is kept. It is not checked that what stands there has read the same.
+    """
+    if not folder.exists():
+        set_determinism(0)
+        model, start = Mimo(config, tokenizer_for(config, rows)), time.process_time()
+        training = config.training
+        read_texts(
+            model,
+            rows,
+            loss_of(model),
+            training.language_steps,
+            training.learning_rate,
+            training.language_batch,
+            knowledge=training.language_knowledge if {3, 4} & set(rows["perspective"]) else 0,
+            sentences=training.answer_sentences,
+        )
+        save_weights(model, folder, seconds=round(time.process_time() - start, 1))
+    return folder
+
+
+def start_reading(model: Mimo, folder: Path) -> None:
+    """Give a model the language side that has read the texts, in place."""
+    take_over(model, folder, [part for part in READ if getattr(model, part) is not None])
+
+
+def train(model: Mimo, rows: Rows, recipe: Recipe, seed: int, name: str) -> float:
+    """Train what can be trained of a model on questions of `rows`, in place.
+
+    Perspectives are drawn in the shares of the preset, each set as often as any other.
+
+    Returns:
+        the seconds of processor time that it took, which do not depend on what else a machine does.
+    """
+    start = time.process_time()
+    set_determinism(seed)
+    config = model.config.training
+    shares = dict(enumerate(config.perspective_shares, start=1))
+    optimizer = adam(model, config.learning_rate, config.encoder_learning_rate)
+    trainer = MimoTrainer(
+        device="cpu",
+        max_epochs=1,
+        train_data_loader=training_loader(
+            model,
+            rows,
+            images_per_batch=recipe.images,
+            global_batch=recipe.images,
+            questions_per_image=recipe.questions,
+            seed=seed,
+            balanced=True,
+            perspective_weights={p: shares[p] for p in set(rows["perspective"])},
+        ),
+        epoch_length=recipe.steps,
+        network=model,
+        optimizer=optimizer,
+        loss_function=loss_of(model),
+        prepare_batch=prepare_batch,
+        train_handlers=[
+            LrScheduleHandler(warmup_cosine(optimizer, recipe.steps), print_lr=False, epoch_level=False),
+            GradientClip(model),
+            NanGuard(rows),
+            Progress(name),
+        ],
+        decollate=False,
+    )
+    trainer.run()
+    return time.process_time() - start
+
+
+def spread_images(rows: Rows, count: int) -> Rows:
+    """The questions about `count` images of each source, spread evenly over it."""
+    sources = rows["source"]
+    groups: dict[str, list[list[int]]] = {}
+    for numbers in rows_by_image(rows):
+        groups.setdefault(sources[numbers[0]], []).append(numbers)
+    chosen = []
+    for images in groups.values():
+        places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+        chosen += [number for place in places for number in images[place]]
+    return rows.select(chosen)
+
+
+def answers(model: Mimo, rows: Rows, recipe: Recipe, name: str) -> list[Record]:
+    """The records of a model's answers to `rows`."""
+    return answers_of(model, rows, name, recipe.max_tokens)
+
+
+def read_result(file: Path, recipe: Recipe) -> dict[str, Any] | None:
+    """What `write_result` wrote, or none if there is nothing yet.
+
+    Raises:
+        SystemExit: it is of another recipe, so it cannot stand beside this one's results.
+    """
+    if not file.exists():
+        return None
+    result = json.loads(file.read_text())
+    if result["recipe"] != vars(recipe):
+        raise SystemExit(f"{file}: made by another recipe ({result['recipe']}); choose another --out")
+    return result
+
+
+def write_result(file: Path, recipe: Recipe, **values: Any) -> None:
+    """Keep a result, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps({"recipe": vars(recipe), **values}, indent=2))
+    new.replace(file)
