@@ -67,7 +67,7 @@ ifdef SMALL
 		--lite $(RUN)-small/lite/weights --output_dir $(RUN)-small/small
 endif
 	$(BIN)/python benchmarks/real_quality.py --dataset $(RUN)-small/dataset --moved $(RUN)-small/prompts --out $(RUN)-small/quality \
-		--max-tokens 48 --weights $(RUN)-small/$(if $(SMALL),small,lite)/weights
+		--max-tokens 48 --write-temperature --weights $(RUN)-small/$(if $(SMALL),small,lite)/weights
 
 app: $(READY)
 	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q -e ".[label]"
