@@ -36,7 +36,6 @@ from real_quality import DICE, F1, KINDS, PHRASES, REFUSED, ratio
 from short_run import (
     Recipe,
     answers,
-    of_perspectives,
     read_result,
     reading,
     spread_images,
@@ -46,7 +45,7 @@ from short_run import (
 )
 
 from monai_mimo.data.dataset import rows_by_image
-from monai_mimo.engines import take_over
+from monai_mimo.engines import of_perspectives, take_over
 from monai_mimo.engines.records import Record
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models import Mimo, MimoConfig

@@ -30,6 +30,7 @@ from real_quality import DICE, F1, KINDS, answers_of, first_images, ratio
 from tqdm import tqdm
 
 from monai_mimo.data.dataset import rows_by_image
+from monai_mimo.engines import of_perspectives
 from monai_mimo.errors import DataError
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.mimoseg import load_mimoseg
@@ -98,8 +99,7 @@ def start(name: str, weights: Path, question: Question, busy: bool) -> dict[str,
 
 def quality(name: str, weights: Path, dataset: str, images: int) -> dict[str, Any]:
     """Dice by kind of question, F1, and the answers."""
-    rows = load_mimoseg(dataset, "validation")
-    rows = first_images(rows.select([n for n, p in enumerate(rows["perspective"]) if p in (1, 2)]), images)
+    rows = first_images(of_perspectives(load_mimoseg(dataset, "validation"), (1, 2)), images)
     model = make(name, weights).model
     records = answers_of(model, rows, name, max_tokens=TOKENS)
     dice = {kind: ratio([r for r in records if is_kind(r)], *DICE)["value"] for kind, is_kind in KINDS.items()}

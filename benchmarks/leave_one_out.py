@@ -23,10 +23,10 @@ import numpy as np
 from datasets import Dataset as Rows
 from datasets import concatenate_datasets
 from monai.utils import set_determinism
+from real_quality import mean_with_interval
 from short_run import Recipe, answers, read_result, reading, start_reading, train, write_result
 
 from monai_mimo.engines.records import Record
-from monai_mimo.metrics import bootstrap_ratios, sums_by_patient
 from monai_mimo.metrics.matching import overlaps
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.rle import decode_rle
@@ -77,9 +77,7 @@ def dice_of_ellipse(record: Record) -> float:
 
 def mean_of(records: Sequence[Record], values: Sequence[float]) -> dict[str, Any]:
     """The mean of a value of each record, with its 95 % interval over patients."""
-    sums = sums_by_patient([r["patient"] for r in records], np.stack([values, np.ones(len(values))], axis=1))
-    [[low, high]] = bootstrap_ratios(sums[:, :1], sums[:, 1:])
-    return {"value": float(np.mean(values)), "low": float(low), "high": float(high), "questions": len(records)}
+    return {**mean_with_interval([r["patient"] for r in records], values), "questions": len(records)}
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:

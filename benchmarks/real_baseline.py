@@ -19,13 +19,15 @@ from typing import Any
 
 import numpy as np
 from datasets import concatenate_datasets
+from real_quality import mean_with_interval
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from unets import ENCODERS, LabelledPixels, labelled_images, train_unet, unet_masks
 
+from monai_mimo.engines.report import write_text
 from monai_mimo.errors import InputError
-from monai_mimo.metrics import bootstrap_ratios, overlaps, sums_by_patient
+from monai_mimo.metrics import overlaps
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models.weights import parameter_counts
 
@@ -40,20 +42,13 @@ def measure_unet(
         for entity, mask in image.masks.items():
             found[entity].append((image.patient, overlaps(drawn[entities.index(entity)], mask)[1]))
     found["all"] = [pair for pairs in list(found.values()) for pair in pairs]
-    return {entity: with_interval(*zip(*pairs)) for entity, pairs in found.items() if pairs}
+    return {entity: of_masks(*zip(*pairs)) for entity, pairs in found.items() if pairs}
 
 
-def with_interval(patients: Sequence[str], dice: Sequence[float]) -> dict[str, Any]:
-    """The mean of `dice`, with its interval over patients."""
-    sums = sums_by_patient(patients, np.stack([dice, np.ones(len(dice))], axis=1))
-    [[low, high]] = bootstrap_ratios(sums[:, :1], sums[:, 1:])
-    return {
-        "dice": float(np.mean(dice)),
-        "low": float(low),
-        "high": float(high),
-        "masks": len(dice),
-        "patients": len(sums),
-    }
+def of_masks(patients: Sequence[str], dice: Sequence[float]) -> dict[str, Any]:
+    """The mean Dice of masks, with its interval over patients."""
+    mean = mean_with_interval(patients, dice)
+    return {"dice": mean.pop("value"), **mean, "masks": len(dice)}
 
 
 def print_table(rows: Sequence[dict[str, Any]], mimo: dict[str, Any]) -> None:
@@ -120,9 +115,7 @@ def main() -> None:
             {**key, "steps": steps, "parameters": parameter_counts(net)[0], "images": len(images), "dice": dice}
         )
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        new = options.out.with_suffix(".new")
-        new.write_text(json.dumps(rows, indent=1))
-        new.rename(options.out)
+        write_text(options.out, json.dumps(rows, indent=1))
     print_table(rows, json.loads(options.mimo.read_text())["dice"] if options.mimo else {})
 
 

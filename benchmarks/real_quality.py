@@ -96,6 +96,20 @@ def answers_of(model: Mimo, rows: Rows, name: str, max_tokens: int) -> list[Reco
     return records
 
 
+def with_interval(patients: Sequence[str], values: np.ndarray) -> dict[str, Any]:
+    """Of values [n, 2] the ratio of the sums of both columns, with its interval over patients, and how many those are."""
+    sums = sums_by_patient(patients, values)
+    [[low, high]] = bootstrap_ratios(sums[:, :1], sums[:, 1:])
+    part, whole = values[:, 0].sum(), values[:, 1].sum()
+    value = part / whole if whole else float("nan")
+    return {"value": float(value), "low": float(low), "high": float(high), "patients": len(sums)}
+
+
+def mean_with_interval(patients: Sequence[str], values: Sequence[float]) -> dict[str, Any]:
+    """The mean of values [n], as `with_interval`."""
+    return with_interval(patients, np.stack([values, np.ones(len(values))], axis=1))
+
+
 def ratio(records: Sequence[Record], part: dict[str, float], whole: dict[str, float]) -> dict[str, Any]:
     """A ratio of two sums of counts, with its interval over patients."""
     if not records:
@@ -104,16 +118,7 @@ def ratio(records: Sequence[Record], part: dict[str, float], whole: dict[str, fl
     values = np.array(
         [[sum(w * r["counts"][field] for field, w in side.items()) for side in (part, whole)] for r in records]
     )
-    sums = sums_by_patient(patients, values)
-    [[low, high]] = bootstrap_ratios(sums[:, :1], sums[:, 1:])
-    value = values[:, 0].sum() / values[:, 1].sum() if values[:, 1].sum() else float("nan")
-    return {
-        "value": float(value),
-        "low": float(low),
-        "high": float(high),
-        "questions": len(records),
-        "patients": len(set(patients)),
-    }
+    return {**with_interval(patients, values), "questions": len(records)}
 
 
 DICE = {"dice": 1.0}, {"reference": 1.0}

@@ -9,34 +9,19 @@ from __future__ import annotations
 import json
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset as Rows
-from monai.handlers import LrScheduleHandler
+from datasets import concatenate_datasets
 from monai.utils import set_determinism
 from real_quality import answers_of
 
-from monai_mimo.data.dataset import rows_by_image
-from monai_mimo.engines import (
-    READ,
-    GradientClip,
-    MimoTrainer,
-    NanGuard,
-    Progress,
-    adam,
-    prepare_batch,
-    read_texts,
-    take_over,
-    tokenizer_for,
-    training_loader,
-    warmup_cosine,
-)
+from monai_mimo.engines import READ, Progress, loss_of, read_texts, some_images, take_over, tokenizer_for, train_steps
 from monai_mimo.engines.records import Record
-from monai_mimo.losses import MimoLoss
+from monai_mimo.engines.report import write_text
 from monai_mimo.models import Mimo, MimoConfig, load_preset
 from monai_mimo.models.weights import save_weights
 
@@ -105,22 +90,6 @@ class Recipe:
         return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
-def loss_of(model: Mimo) -> MimoLoss:
-    """The loss that the model's preset asks for."""
-    config = model.config.training
-    return MimoLoss(
-        phrase=config.phrase_weight,
-        alignment=config.alignment_weight,
-        presence=config.presence_weight,
-        phrase_tokens=model.phrase_ids,
-    )
-
-
-def of_perspectives(rows: Rows, perspectives: Sequence[int]) -> Rows:
-    """The questions of some perspectives."""
-    return rows.select([n for n, value in enumerate(rows["perspective"]) if value in perspectives])
-
-
 def reading(config: MimoConfig, rows: Rows, folder: Path) -> Path:
     """The weights folder of a model whose language side has read the texts of `rows`; made when it is not there.
 
@@ -163,48 +132,26 @@ def train(model: Mimo, rows: Rows, recipe: Recipe, seed: int, name: str) -> floa
     set_determinism(seed)
     config = model.config.training
     shares = dict(enumerate(config.perspective_shares, start=1))
-    optimizer = adam(model, config.learning_rate, config.encoder_learning_rate)
-    trainer = MimoTrainer(
-        device="cpu",
-        max_epochs=1,
-        train_data_loader=training_loader(
-            model,
-            rows,
-            images_per_batch=recipe.images,
-            global_batch=recipe.images,
-            questions_per_image=recipe.questions,
-            seed=seed,
-            balanced=True,
-            perspective_weights={p: shares[p] for p in set(rows["perspective"])},
-        ),
-        epoch_length=recipe.steps,
-        network=model,
-        optimizer=optimizer,
-        loss_function=loss_of(model),
-        prepare_batch=prepare_batch,
-        train_handlers=[
-            LrScheduleHandler(warmup_cosine(optimizer, recipe.steps), print_lr=False, epoch_level=False),
-            GradientClip(model),
-            NanGuard(rows),
-            Progress(name),
-        ],
-        decollate=False,
+    train_steps(
+        model,
+        rows,
+        steps=recipe.steps,
+        learning_rate=config.learning_rate,
+        encoder_learning_rate=config.encoder_learning_rate,
+        images_per_batch=recipe.images,
+        questions_per_image=recipe.questions,
+        seed=seed,
+        perspective_weights={p: shares[p] for p in set(rows["perspective"])},
+        handlers=[Progress(name)],
     )
-    trainer.run()
     return time.process_time() - start
 
 
 def spread_images(rows: Rows, count: int) -> Rows:
     """The questions about `count` images of each source, spread evenly over it."""
-    sources = rows["source"]
-    groups: dict[str, list[list[int]]] = {}
-    for numbers in rows_by_image(rows):
-        groups.setdefault(sources[numbers[0]], []).append(numbers)
-    chosen = []
-    for images in groups.values():
-        places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-        chosen += [number for place in places for number in images[place]]
-    return rows.select(chosen)
+    sources = np.array(rows["source"])
+    of_each = (rows.select(np.flatnonzero(sources == source)) for source in dict.fromkeys(sources))
+    return concatenate_datasets([some_images(part, count) for part in of_each])
 
 
 def answers(model: Mimo, rows: Rows, recipe: Recipe, name: str) -> list[Record]:
@@ -229,6 +176,4 @@ def read_result(file: Path, recipe: Recipe) -> dict[str, Any] | None:
 def write_result(file: Path, recipe: Recipe, **values: Any) -> None:
     """Keep a result, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps({"recipe": vars(recipe), **values}, indent=2))
-    new.replace(file)
+    write_text(file, json.dumps({"recipe": vars(recipe), **values}, indent=2))

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from datasets import Dataset as Rows
 from ignite.engine import Engine
-from monai.losses import DiceLoss
 from monai.networks.blocks import BaseEncoder
 from monai.networks.nets import FLEXUNET_BACKBONE, BasicUNet, FlexibleUNet
 from monai.utils import set_determinism
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from monai_mimo.data.dataset import Augment, Item, mirror_of, rows_by_image
 from monai_mimo.engines import TimeBudget, adam, timed
 from monai_mimo.engines.handlers import Progress
+from monai_mimo.engines.stage import run_stage
+from monai_mimo.losses import mask_loss
 from monai_mimo.mimoseg.rle import decode_rle
 from monai_mimo.models.config import ImageEncoderConfig
 from monai_mimo.models.image_encoder import EfficientNetLite0, see
@@ -125,7 +125,7 @@ def train_unet(
     if encoder != "none":
         parts["image_encoder"] = parts.pop("encoder")  # the name by which `adam` gives it a rate of its own
     optimizer, budget = adam(nn.ModuleDict(parts), RATE, ENCODER_RATE), CoreBudget(minutes)
-    schedule, dice = timed(optimizer, budget), DiceLoss(sigmoid=True)
+    schedule = timed(optimizer, budget)
     augment = Augment(strong=True).set_random_state(seed)
     rng = np.random.default_rng(seed)
 
@@ -135,24 +135,22 @@ def train_unet(
             drawn = [augment(items[i]) for i in chosen]
             yield (
                 torch.stack([item.image for item in drawn]),
-                torch.stack([item.masks for item in drawn]).float(),
+                torch.stack([item.masks for item in drawn]),
                 torch.stack([known[i] for i in chosen]),
             )
 
     def step(engine: Engine, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         pixels, wanted, told = batch
         optimizer.zero_grad()
-        logits, wanted = net(pixels)[told][:, None], wanted[told][:, None]
-        loss = 2 * F.binary_cross_entropy_with_logits(logits, wanted) + 0.5 * dice(logits, wanted)
+        loss = mask_loss(net(pixels)[told][:, None], wanted[told][:, None])
         loss.backward()
         optimizer.step()
         schedule.step()
         return {"loss": loss.detach()}
 
     engine = Engine(step)
-    Progress(progress).attach(engine)
-    budget.attach(engine)
-    engine.run(batches(), max_epochs=10**6, epoch_length=2)
+    Progress(progress, budget).attach(engine)
+    run_stage(engine, "training", batches(), {}, budget=budget)
     return net.eval(), engine.state.iteration
 
 

@@ -24,11 +24,20 @@ class Targets:
     presence: Tensor | None = None
 
 
+BCE, DICE = 2.0, 0.5  # weights as published for LISA (Lai et al. 2024) and GLaMM (Rasheed et al. 2024)
+
+
+def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """What `MimoLoss` makes of masks alone: logits [M, 1, S, S] against masks bool [M, 1, S, S] -> scalar."""
+    wanted = masks.float()
+    return BCE * F.binary_cross_entropy_with_logits(logits, wanted) + DICE * DiceLoss(sigmoid=True)(logits, wanted)
+
+
 class MimoLoss(nn.Module):
     """Weighted sum of the parts; `parts` holds their last values as tensors, unweighted, for the log.
 
     Args:
-        text, bce, dice: weights as published for LISA (Lai et al. 2024) and GLaMM (Rasheed et al. 2024).
+        text, bce, dice: weights of the cross-entropy of the text, and of masks.
         phrase: weight of a token between `<p>` and `</p>` relative to other tokens of an answer. Which of many wordings
             was drawn is noise to the model, which phrase stands in it is not; 1 is the published loss.
         alignment: weight of the contrastive loss between tokens and the phrases they stand for (`models.phrase_alignment`), akin
@@ -41,8 +50,8 @@ class MimoLoss(nn.Module):
     def __init__(
         self,
         text: float = 1.0,
-        bce: float = 2.0,
-        dice: float = 0.5,
+        bce: float = BCE,
+        dice: float = DICE,
         score: float = 1.0,
         phrase: float = 1.0,
         alignment: float = 0.0,

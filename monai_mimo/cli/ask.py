@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError, OutputError
-from .common import add_thresholds, check_output, numbers, weights_dir
+from .common import add_thresholds, add_weights, check_output, numbers
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -23,12 +23,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--slice", type=int, metavar="K", help="of a volume, from 0, inferior to superior")
     parser.add_argument("--plane", choices=["axial", "coronal", "sagittal"], default="axial", help="of a volume")
     parser.add_argument("--modality", metavar="M", help="CT, MR, PET ... when the file does not tell")
-    parser.add_argument(
-        "--weights",
-        type=weights_dir,
-        metavar="DIR",
-        help="not the default ones; lite and small come along",
-    )
+    add_weights(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--overlay", type=Path, metavar="OUT.png", help="write the image with masks and prompts")
     parser.add_argument("--mask", type=Path, metavar="OUT", help="write a label map: PNG, or NIfTI for a volume")

@@ -35,6 +35,12 @@ def weights_dir(text: str) -> Path:
     return shipped if not Path(text).exists() and shipped.is_dir() else Path(text)
 
 
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """The option that names weights other than the default ones."""
+    about = "not the default ones; lite and small come along"
+    parser.add_argument("--weights", type=weights_dir, metavar="DIR", help=about)
+
+
 def add_bases(parser: argparse.ArgumentParser) -> None:
     """The options that say where the frozen models are now that weights were trained on."""
     for option, what in (

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ..errors import InputError
-from .common import NOTICE, add_thresholds, weights_dir
+from .common import NOTICE, add_thresholds, add_weights
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -16,12 +16,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """The options."""
     parser = commands.add_parser("demo", help="a local page: drop an image, click or draw a box, ask")
-    parser.add_argument(
-        "--weights",
-        type=weights_dir,
-        metavar="DIR",
-        help="not the default ones; lite and small come along",
-    )
+    add_weights(parser)
     parser.add_argument("--examples", type=Path, metavar="DIR", help="images to begin with, instead of phantoms")
     parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
     parser.add_argument("--port", type=int, default=7861)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MimoError, OutputError, WeightsError
-from .common import NOTICE, weights_dir
+from .common import NOTICE, add_weights
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -26,12 +26,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="a held-out set as it was published, or any source of `mimo build`; repeatable",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="a folder for the report")
-    parser.add_argument(
-        "--weights",
-        type=weights_dir,
-        metavar="DIR",
-        help="not the default ones; lite and small come along",
-    )
+    add_weights(parser)
     parser.add_argument("--images", type=int, metavar="N", help="only that many images, evenly spread")
     parser.add_argument("--images-per-batch", type=int, default=8, metavar="N", help="default 8")
     parser.add_argument("--max-tokens", type=int, default=64, metavar="N", help="of an answer; default 64")

@@ -7,7 +7,7 @@ from .evaluation import about_run, evaluate, identity_of, join_processes, leave_
 from .evaluation_data import evaluation_loader
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .features import encode_once
-from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure
+from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure, train_steps
 from .handlers import BestWeights, GradientClip, NanGuard, Progress
 from .history import History, TensorBoardOverlays
 from .language import READ, read_texts
@@ -18,6 +18,8 @@ from .run import run_training
 from .setup import (
     adam,
     load_sets,
+    loss_of,
+    of_perspectives,
     perspective_weights,
     prepare_batch,
     prepare_model,
@@ -66,7 +68,9 @@ __all__ = [
     "join_processes",
     "leave_processes",
     "load_sets",
+    "loss_of",
     "measure",
+    "of_perspectives",
     "perspective_weights",
     "prepare_batch",
     "prepare_model",
@@ -79,6 +83,7 @@ __all__ = [
     "take_over",
     "timed",
     "tokenizer_for",
+    "train_steps",
     "training_loader",
     "warmup_cosine",
 ]

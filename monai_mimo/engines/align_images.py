@@ -8,8 +8,6 @@ same phrase in texts.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import numpy as np
 import torch
 from datasets import Dataset as Rows
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.collate import IGNORE, QuestionBatch
+from ..data.dataset import Batch
 from ..data.steps import StepLoader
 from ..losses import MimoLoss, Targets
 from ..models import Mimo
@@ -26,8 +25,9 @@ from ..models.phrase_alignment import inside_phrases
 from .checkpoints import Checkpoints
 from .handlers import Progress
 from .language import encode_texts, tell_phrases, texts_of
+from .stage import descend, run_stage
 from .state import TrainedParts
-from .time_budget import ENDLESS, EPOCH, TimeBudget, timed
+from .time_budget import TimeBudget, timed
 
 Phrase = tuple[int, ...]  # as token ids
 
@@ -135,27 +135,13 @@ def align_images(
     schedule = timed(optimizer, budget)
     model.train()
 
-    def step(engine: Engine, batches: list) -> dict[str, Tensor]:
-        optimizer.zero_grad()
-        total = torch.zeros(())
-        for batch in batches:
-            questions = batch.questions
-            prediction, far = network(batch.images, questions)
-            nothing = torch.full_like(questions.labels, IGNORE)
-            value = loss(prediction, Targets(nothing, batch.masks, questions.presence)) + 10 * far
-            value.backward()
-            total = total + value.detach()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        return {"loss": total / len(batches)}
+    def loss_of(batch: Batch) -> Tensor:
+        questions = batch.questions
+        prediction, far = network(batch.images, questions)
+        nothing = torch.full_like(questions.labels, IGNORE)
+        return loss(prediction, Targets(nothing, batch.masks, questions.presence)) + 10 * far
 
-    engine = Engine(step)
+    engine = Engine(lambda _, batches: descend(optimizer, schedule, map(loss_of, batches)))
     Progress("aligning images", budget).attach(engine)
-    budget.attach(engine)
-    if checkpoints is not None:
-        parts = {"model": TrainedParts(model), "optimizer": optimizer, "schedule": schedule}
-        loader.start_at(checkpoints.go_on(engine, "aligning", parts))
-        checkpoints.watch(engine, "aligning", parts)
-    with checkpoints.obeying() if checkpoints is not None else nullcontext():
-        engine.run(loader, max_epochs=ENDLESS, epoch_length=EPOCH)
+    parts = {"model": TrainedParts(model), "optimizer": optimizer, "schedule": schedule}
+    run_stage(engine, "aligning", loader, parts, checkpoints, budget=budget)

@@ -72,8 +72,10 @@ class Checkpoints:
 
     def skip(self, stage: str) -> bool:
         """Whether nothing is left to do in a stage: the run was stopped before it, or its last checkpoint is of a later one."""
+        if self.stopped:
+            return True
         state = self.latest()
-        return self.stopped or (state is not None and STAGES.index(state["stage"]) > STAGES.index(stage))
+        return state is not None and STAGES.index(state["stage"]) > STAGES.index(stage)
 
     def save(self, stage: str, step: int, parts: Mapping[str, Any]) -> None:
         """Write the states of `parts` and of the random generators; all processes must call it."""

@@ -16,7 +16,6 @@ from ignite.engine import Engine, Events
 from monai.handlers import LrScheduleHandler
 
 from ..errors import DataError, InputError
-from ..losses import MimoLoss
 from ..mimoseg import build, load_mimoseg
 from ..mimoseg.cases import SourceSpec
 from ..mimoseg.labelled import LabelledImage, write_labelled
@@ -27,7 +26,7 @@ from ..models.weights import load_weights, save_weights
 from .evaluation_data import evaluation_loader
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .handlers import GradientClip, NanGuard
-from .setup import adam, prepare_batch, rows_that_fit, training_loader, warmup_cosine
+from .setup import adam, loss_of, prepare_batch, rows_that_fit, training_loader, warmup_cosine
 from .trainer import MimoTrainer
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -159,15 +158,16 @@ def fine_tune(
         raise DataError(labelled, f"{len(train)} questions to train on, {len(held_out)} held out", "some of both")
     before = measure(model, held_out)
     with adapted(model, rank, parts) as trained:
-        _train(
+        train_steps(
             trained,
             train,
             steps=steps,
             learning_rate=learning_rate,
+            encoder_learning_rate=ENCODER_RATE * learning_rate,
             images_per_batch=images_per_batch,
             questions_per_image=questions_per_image,
             seed=seed,
-            on_step=on_step,
+            handlers=[] if on_step is None else [_TellStep(on_step, steps)],
         )
     after = measure(model, held_out)
     result = FineTuned(Path(out), before, after, len(train), len(held_out))
@@ -217,27 +217,30 @@ def adapted(model: Mimo, rank: int, parts: Sequence[str]) -> Iterator[Mimo]:
             parameter.requires_grad_(required.get(name, True))
 
 
-def _train(
+def train_steps(
     model: Mimo,
     rows: Rows,
     *,
     steps: int,
     learning_rate: float,
+    encoder_learning_rate: float,
     images_per_batch: int,
     questions_per_image: int,
     seed: int,
-    on_step: Callable[[int, int, float], None] | None,
+    perspective_weights: Mapping[int, float] | None = None,
+    handlers: Sequence[Any] = (),
 ) -> None:
+    """Train what can be trained of a model for some steps, in place, each kind of image as often as any other, with a warm-up
+    and cosine decay to zero.
+
+    Args:
+        learning_rate, encoder_learning_rate: see `adam`.
+        images_per_batch, questions_per_image, perspective_weights: see `training_loader`.
+        handlers: of the trainer, after its own.
+    """
     torch.manual_seed(seed)
     images = min(images_per_batch, len(set(rows["image_id"])))
-    config = model.config.training
-    loss = MimoLoss(
-        phrase=config.phrase_weight,
-        alignment=config.alignment_weight,
-        presence=config.presence_weight,
-        phrase_tokens=model.phrase_ids,
-    )
-    optimizer = adam(model, learning_rate, ENCODER_RATE * learning_rate)
+    optimizer = adam(model, learning_rate, encoder_learning_rate)
     trainer = MimoTrainer(
         device=next(model.parameters()).device,
         max_epochs=1,
@@ -249,24 +252,32 @@ def _train(
             questions_per_image=questions_per_image,
             seed=seed,
             balanced=True,
+            perspective_weights=perspective_weights,
         ),
         epoch_length=steps,
         network=model,
         optimizer=optimizer,
-        loss_function=loss,
+        loss_function=loss_of(model),
         prepare_batch=prepare_batch,
         train_handlers=[
             LrScheduleHandler(warmup_cosine(optimizer, steps), print_lr=False, epoch_level=False),
             GradientClip(model),
             NanGuard(rows),
+            *handlers,
         ],
         decollate=False,
     )
-    if on_step is not None:
-        told = on_step
-
-        @trainer.on(Events.ITERATION_COMPLETED)
-        def _told(engine: Engine) -> None:
-            told(engine.state.iteration, steps, float(engine.state.output["loss"]))
-
     trainer.run()
+
+
+class _TellStep:
+    """Calls `on_step` of `fine_tune` after each step."""
+
+    def __init__(self, on_step: Callable[[int, int, float], None], steps: int) -> None:
+        self.on_step, self.steps = on_step, steps
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        self.on_step(engine.state.iteration, self.steps, float(engine.state.output["loss"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -21,8 +21,9 @@ from ..transforms.resize import SquareResize
 from .checkpoints import Checkpoints
 from .handlers import Progress
 from .setup import warmup_cosine
+from .stage import descend, run_stage
 from .state import GeneratorState, TrainedParts
-from .time_budget import ENDLESS, EPOCH, TimeBudget, timed
+from .time_budget import TimeBudget, timed
 
 COLUMNS = ("question", "answer", "entities", "absent", "perspective")
 READ = ("language_model", "phrase_of_seg", "presence")  # the parts of a model that reading changes
@@ -89,34 +90,15 @@ def read_texts(
     budget = TimeBudget(minutes) if minutes else None
     schedule = timed(optimizer, budget) if budget else warmup_cosine(optimizer, steps)
 
-    def step(engine: Engine, _: object) -> dict[str, Tensor]:
-        value = text_loss(model, loss, draw())
-        optimizer.zero_grad()
-        value.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        return {"loss": value.detach()}
-
-    reader = Engine(step)
+    reader = Engine(lambda *_: descend(optimizer, schedule, [text_loss(model, loss, draw())]))
     Progress("reading texts", budget).attach(reader)
-    if budget:
-        budget.attach(reader)
-    if checkpoints is not None:
-        parts = {
-            "model": TrainedParts(model),
-            "optimizer": optimizer,
-            "schedule": schedule,
-            "texts": GeneratorState(rng),
-        }
-        if checkpoints.go_on(reader, "reading", parts) == steps and not budget:
-            return
-        checkpoints.watch(reader, "reading", parts)
-    with checkpoints.obeying() if checkpoints is not None else nullcontext():
-        if budget:
-            reader.run(range(EPOCH), max_epochs=ENDLESS)  # until the time is over
-        else:
-            reader.run(range(steps), max_epochs=1)
+    parts = {
+        "model": TrainedParts(model),
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "texts": GeneratorState(rng),
+    }
+    run_stage(reader, "reading", repeat(None), parts, checkpoints, budget=budget, steps=steps)
 
 
 Text = tuple[

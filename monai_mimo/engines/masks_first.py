@@ -1,35 +1,38 @@
 """A first stage that teaches the encoder to see the entities, before anything is asked: segmentation by name, of whole images.
 
 Of a question, the encoder learns about the one thing that is asked for, and only if no prompt gives away where it is. Here each
-image tells of everything that is known of it, at a third of the cost of a step with text. The score maps are those of a fully
+image tells of everything that is known of it, at half of the cost of a step with text. The score maps are those of a fully
 convolutional network with skips (Long et al. 2015, "FCN"), and are thrown away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from datasets import Dataset as Rows
 from ignite.engine import Engine
-from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.dataset import Batch
 from ..errors import InputError
+from ..losses import mask_loss
 from ..models import Mimo
 from ..models.image_encoder import Neck
 from .checkpoints import Checkpoints
 from .handlers import Progress
-from .setup import adam, training_loader
+from .setup import adam, of_perspectives, training_loader
+from .stage import descend, run_stage
 from .state import TrainedParts
-from .time_budget import ENDLESS, EPOCH, TimeBudget, timed
+from .time_budget import TimeBudget, timed
 
 QUESTIONS = 8  # at most, of an image: all that the builder makes of these perspectives
-TOLD_BY_NAME = (1, 3)  # the perspectives whose questions need no prompt
+TOLD_BY_NAME = (
+    1,
+    3,
+)  # the perspectives whose questions need no prompt; together they tell all that is known of an image
 
 
 class EntityMaps(nn.Module):
@@ -57,14 +60,12 @@ class EntityMaps(nn.Module):
         return F.interpolate(total, images.shape[-2:], mode="bilinear")
 
 
-def rows_by_name(rows: Rows) -> Rows:
-    """The questions that name what they ask for or describe it; with all of an image, its entities are known."""
-    return rows.select([n for n, perspective in enumerate(rows["perspective"]) if perspective in TOLD_BY_NAME])
-
-
-def known_masks(batch: Batch, rows: Rows, entities: Sequence[str]) -> tuple[Tensor, Tensor]:
+def known_masks(
+    batch: Batch, rows: Sequence[Mapping[str, Any]] | Rows, entities: Sequence[str]
+) -> tuple[Tensor, Tensor]:
     """What the questions of a batch tell of its images: which of B x E masks are known, bool [B, E], and the K known ones in
-    that order, bool [K, S, S]. An entity that a question says is absent is known to be empty."""
+    that order, bool [K, S, S]. An entity that a question says is absent is known to be empty. Of `rows`, `entities` and
+    `absent` are read."""
     side = batch.images.shape[-1]  # type: ignore[union-attr]
     empty = torch.zeros(side, side, dtype=torch.bool)
     found: dict[tuple[int, int], Tensor] = {}
@@ -109,39 +110,23 @@ def segment_first(
         raise InputError(
             "masks_minutes", f"an encoder {model.config.image_encoder.name!r}", "one with a feature pyramid"
         )
-    rows = rows_by_name(rows)
+    rows = of_perspectives(rows, TOLD_BY_NAME)
     loader = training_loader(model, rows, questions_per_image=QUESTIONS, **order)
-    texts = rows.remove_columns("image")  # no image is decoded for a name
-    entities = sorted({entity["phrase"] for row in texts["entities"] for entity in row})
+    told = rows.select_columns(["entities", "absent"]).to_list()  # read at each step
+    entities = sorted({entity["phrase"] for row in told for entity in row["entities"]})
     network = EntityMaps(model, len(entities))
     trained = nn.ModuleDict({"image_encoder": model.image_encoder, "neck": model.neck, "scores": network.scores})
-    parameters = [p for p in trained.parameters() if p.requires_grad]
     optimizer = adam(trained, learning_rate, encoder_learning_rate)
-    budget, dice = TimeBudget(minutes), DiceLoss(sigmoid=True)
+    budget = TimeBudget(minutes)
     schedule = timed(optimizer, budget)
     model.train()
 
-    def step(engine: Engine, batches: list[Batch]) -> dict[str, Tensor]:
-        optimizer.zero_grad()
-        total = torch.zeros(())
-        for batch in batches:
-            known, masks = known_masks(batch, texts, entities)
-            logits, wanted = network(batch.images)[known][:, None], masks[:, None].float()
-            value = 2 * F.binary_cross_entropy_with_logits(logits, wanted) + 0.5 * dice(logits, wanted)
-            value.backward()
-            total += value.detach()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        return {"loss": total / len(batches)}
+    def loss_of(batch: Batch) -> Tensor:
+        known, masks = known_masks(batch, told, entities)
+        return mask_loss(network(batch.images)[known][:, None], masks[:, None])
 
-    engine = Engine(step)
+    engine = Engine(lambda _, batches: descend(optimizer, schedule, map(loss_of, batches)))
     Progress("masks first", budget).attach(engine)
-    budget.attach(engine)
-    if checkpoints is not None:
-        parts = {"model": TrainedParts(model), "scores": network.scores, "optimizer": optimizer, "schedule": schedule}
-        loader.start_at(checkpoints.go_on(engine, "masks", parts))
-        checkpoints.watch(engine, "masks", parts)
-    with checkpoints.obeying() if checkpoints is not None else nullcontext():
-        engine.run(loader, max_epochs=ENDLESS, epoch_length=EPOCH)
+    parts = {"model": TrainedParts(model), "scores": network.scores, "optimizer": optimizer, "schedule": schedule}
+    run_stage(engine, "masks", loader, parts, checkpoints, budget=budget)
     return network

@@ -23,7 +23,7 @@ from ..data.order import SET, TrainingOrder
 from ..data.steps import StepLoader, Steps
 from ..data.tokenizer import train_tokenizer
 from ..errors import InputError
-from ..losses import Targets
+from ..losses import MimoLoss, Targets
 from ..mimoseg import load_mimoseg
 from ..models import Mimo, MimoConfig
 from ..models.four_bit import in_four_bits
@@ -125,6 +125,11 @@ def some_images(rows: Rows, count: int) -> Rows:
     return rows.select([number for group in chosen for number in groups[group]])
 
 
+def of_perspectives(rows: Rows, perspectives: Sequence[int]) -> Rows:
+    """The questions of some perspectives."""
+    return rows.select([n for n, value in enumerate(rows["perspective"]) if value in perspectives])
+
+
 def rows_that_fit(rows: Rows, model: Mimo, *, with_answers: bool = True) -> Rows:
     """The rows whose question, and the named part of whose answer, fit the model's context; the log says how many do not."""
     conversation = model.conversation()
@@ -205,6 +210,17 @@ def prepare_batch(batch: Batch, device: Device | str | None = None, non_blocking
     masks = batch.masks.to(device, non_blocking=non_blocking)
     images = batch.images.to(device, torch.float32, non_blocking)
     return images, Targets(questions.labels, masks, questions.presence), (), {"questions": questions}
+
+
+def loss_of(model: Mimo) -> MimoLoss:
+    """The loss that the model's preset asks for."""
+    config = model.config.training
+    return MimoLoss(
+        phrase=config.phrase_weight,
+        alignment=config.alignment_weight,
+        presence=config.presence_weight,
+        phrase_tokens=model.phrase_ids,
+    )
 
 
 def adam(model: nn.Module, learning_rate: float, encoder_learning_rate: float) -> Adam:

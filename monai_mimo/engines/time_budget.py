@@ -9,11 +9,6 @@ from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-EPOCH, ENDLESS = (
-    20,
-    10**6,
-)  # steps between two checkpoints of a stage that its time ends, and more epochs than there will be
-
 
 class TimeBudget:
     """The factor of a learning rate after the part of a time that is spent: linear warm-up, then cosine decay to zero.

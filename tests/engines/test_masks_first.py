@@ -69,7 +69,7 @@ def test_it_learns_masks_and_leaves_the_rest_of_the_model(folder: Path) -> None:
         name.split(".")[0] for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])
     }
     assert changed == {"image_encoder", "neck"}
-    rows = masks_first.rows_by_name(rows)
+    rows = masks_first.of_perspectives(rows, masks_first.TOLD_BY_NAME)
     loader = masks_first.training_loader(model, rows, questions_per_image=1, augment_images=False, **ORDER)
     overlaps, entities = [], sorted({row["entities"][0]["phrase"] for row in rows})
     with torch.no_grad():

@@ -1,0 +1,70 @@
+"""What the stages before the training have in common: a step down a gradient, and a run that is watched, stopped and resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ..data.steps import StepLoader
+from .checkpoints import Checkpoints
+from .time_budget import TimeBudget
+
+EPOCH = 20  # steps between two checkpoints of a stage that its time ends
+ENDLESS = 10**6  # more epochs than there will be
+
+
+def descend(optimizer: Optimizer, schedule: LRScheduler, losses: Iterable[Tensor]) -> dict[str, Tensor]:
+    """One step down the sum of the gradients of `losses`, each computed when it is its turn, clipped to norm 1.
+
+    Returns:
+        the mean of the losses, as an engine's output.
+    """
+    optimizer.zero_grad()
+    values = []
+    for loss in losses:
+        loss.backward()
+        values.append(loss.detach())
+    nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+    optimizer.step()
+    schedule.step()
+    return {"loss": torch.stack(values).mean()}
+
+
+def run_stage(
+    engine: Engine,
+    stage: str,
+    data: Iterable,
+    parts: Mapping[str, Any],
+    checkpoints: Checkpoints | None = None,
+    *,
+    budget: TimeBudget | None = None,
+    steps: int = 0,
+) -> None:
+    """Run an engine until its time is over, or for so many steps; on from its last checkpoint, where there is one.
+
+    Args:
+        stage: of `checkpoints.STAGES`.
+        data: of the steps.
+        parts: all that changes as the engine runs and has a state.
+        budget: of time; `steps` count where there is none.
+    """
+    if budget is not None:
+        budget.attach(engine)
+    done = 0
+    if checkpoints is not None:
+        done = checkpoints.go_on(engine, stage, parts)
+        if budget is None and done == steps:
+            return
+        checkpoints.watch(engine, stage, parts)
+    if isinstance(data, StepLoader):
+        data.start_at(done)
+    epochs, length = (1, steps) if budget is None else (ENDLESS, EPOCH)
+    with checkpoints.obeying() if checkpoints is not None else nullcontext():
+        engine.run(data, max_epochs=epochs, epoch_length=length)
