@@ -41,8 +41,8 @@ def list_sets(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..mimoseg.cases import MODALITIES
     from ..mimoseg.catalogue import catalogue
+    from ..mimoseg.modality import MODALITIES
 
     if options.modality not in (None, *MODALITIES):
         raise InputError("--modality", repr(options.modality), f"one of {', '.join(MODALITIES)}")

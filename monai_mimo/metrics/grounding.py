@@ -11,7 +11,7 @@ from typing import Any
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
 
-from ..mimoseg.cases import MODALITIES
+from ..mimoseg.modality import MODALITIES
 from .gather import gather
 from .matching import Grounded, match_pairs, match_phrases
 from .phrases import normalise_phrase
@@ -120,14 +120,14 @@ def cells_of(perspective: int, modality: str, source: str = "") -> list[str]:
     return [*cells, f"source {source}"] if source else cells
 
 
-def _order(name: str) -> tuple[int, int, str]:
+def _order(name: str) -> tuple[int, int, str, str]:
     """Perspectives, then modalities in their order with their perspectives below them, then sources."""
     if name.startswith("source "):
-        return 2, 0, name
+        return 2, 0, "", name
     modality = name.partition(", ")[0]
     known = MODALITIES.index(modality) if modality in MODALITIES else len(MODALITIES)
     # "I" < "II" < "III" < "IV" as texts, too
-    return (0, 0, name) if name.startswith("perspective ") else (1, known, name)
+    return (0, 0, "", name) if name.startswith("perspective ") else (1, known, modality, name)
 
 
 def add_up(samples: Sequence[Counts]) -> dict[str, float]:

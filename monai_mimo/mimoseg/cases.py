@@ -10,8 +10,6 @@ from typing import Any
 
 from .catalogue.record import OPTIONS, Record
 
-MODALITIES = ("CT", "MR", "PET", "X-ray", "dermoscopy", "endoscopy", "ultrasound", "fundus")
-
 
 @dataclass(frozen=True)
 class Reader:

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InputError
 from .cases import SourceSpec
-from .catalogue.record import Modality
 from .limits import SourceUse
+from .modality import Modality
 
 Count = Annotated[int, Field(ge=1)]
 Perspectives = Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=1)]

@@ -11,8 +11,9 @@ from typing import Any
 from ..errors import DataError, InputError
 from ..transforms import MedicalImage
 from ..transforms.reading import NIFTI, PICTURES, VOLUMES, has_suffix
-from .cases import MODALITIES, Case, Label, Reader, SourceSpec
+from .cases import Case, Label, Reader, SourceSpec
 from .catalogue.vocabulary import standard_name
+from .modality import modality_name
 from .plain_layouts import read_json
 
 FILE = "labelled.json"
@@ -27,7 +28,7 @@ class LabelledImage:
         image: a file, or the folder of a DICOM series; labels: a file.
         names: what the values of the map stand for, name -> value; pixels of other values are not asked for.
         patient: images of one patient are never split; empty: each image is a patient of its own.
-        modality: one of `MODALITIES`; none: what the image tells.
+        modality: a name as of `modality_name`; none: what the image tells.
     """
 
     image: Path
@@ -54,7 +55,7 @@ def write_labelled(images: Sequence[LabelledImage], folder: Path) -> Path:
         if not names:
             raise InputError(labelled.labels, "no name of a label", "what the values of a label map stand for")
         opened = MedicalImage.open(labelled.image, modality=labelled.modality)
-        modality = opened.modality if opened.modality in MODALITIES else "MR" if opened.is_volume else "X-ray"
+        modality = opened.modality or ("MR" if opened.is_volume else "X-ray")
         links = {}
         for kind, path in (("image", labelled.image), ("label", labelled.labels)):
             links[kind] = f"{number:05d}-{kind}{_suffix(path)}"
@@ -72,9 +73,8 @@ def labelled_cases(spec: SourceSpec) -> list[Case]:
         labels = {
             str(name): Label(spec.path / pair["label"], int(value), reader) for name, value in pair["names"].items()
         }
-        if pair["modality"] not in MODALITIES:
-            raise ValueError(f"modality {pair['modality']!r}")
-        return Case(spec.name, str(pair["patient"]), pair["modality"], spec.path / pair["image"], labels)
+        modality = modality_name(pair["modality"])
+        return Case(spec.name, str(pair["patient"]), modality, spec.path / pair["image"], labels)
 
     try:
         return [case(pair) for pair in read_json(spec.path / FILE)]

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
 from ..transforms.reading import PICTURES, VOLUMES, has_suffix
-from .cases import MODALITIES, Case, Label, SourceSpec
-
-
-@dataclass(frozen=True)
-class FolderLabels:
-    """What labels.json says.
-
-    Attributes:
-        modality: one of `MODALITIES`.
-        labels: value in the masks -> entity; the key "nonzero" stands for every value but 0.
-        patient: regular expression with one group that finds the patient in the name of an image without its suffix.
-    """
-
-    modality: str
-    labels: dict[str, str]
-    patient: str = "(.+)"
+from .cases import Case, Label, SourceSpec
+from .folder_labels import EVERYTHING, FolderLabels, parse_labels, united
+from .modality import MODALITIES, NAMES_EXPECTED, modality_name
 
 
 def phantom_cases(spec: SourceSpec) -> list[Case]:
@@ -49,7 +34,7 @@ def decathlon_cases(spec: SourceSpec) -> list[Case]:
     about = read_json(spec.path / "dataset.json")
     try:
         channels = [str(name) for name in about["modality"].values()]
-        names = {int(value): str(name).lower() for value, name in about["labels"].items() if int(value)}
+        values = united((int(value), str(name).lower()) for value, name in about["labels"].items() if int(value))
         pairs = [(spec.path / pair["image"], spec.path / pair["label"]) for pair in about["training"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
@@ -57,15 +42,11 @@ def decathlon_cases(spec: SourceSpec) -> list[Case]:
         ) from error
     cases = []
     for image, label in pairs:
-        labels = {entity: Label(label, value) for value, entity in names.items()}
+        labels = {entity: Label(label, value) for entity, value in values.items()}
         patient = image.name.split(".")[0]
         for number, channel in enumerate(channels):
             several = len(channels) > 1
-            # A name that is no modality is a sequence, and sequences are those of MR.
-            modality = channel if channel in MODALITIES else "MR" if channel == "MRI" or several else channel
-            modality = spec.modality or modality
-            if modality not in MODALITIES:
-                raise DataError(spec.path / "dataset.json", f"modality {channel!r}", f"one of {', '.join(MODALITIES)}")
+            modality = spec.modality or _modality(spec, channel, several)
             cases.append(
                 Case(
                     spec.name,
@@ -80,15 +61,26 @@ def decathlon_cases(spec: SourceSpec) -> list[Case]:
     return cases
 
 
+def _modality(spec: SourceSpec, channel: str, several: bool) -> str:
+    try:
+        name = modality_name(channel)
+    except ValueError as error:
+        if not several:
+            raise DataError(spec.path / "dataset.json", f"modality {channel!r}", NAMES_EXPECTED) from error
+        name = ""
+    # Of several channels, a name that is no modality of the catalogue is a sequence, and sequences are those of MR.
+    return "MR" if several and name not in MODALITIES else name
+
+
 def folder_cases(spec: SourceSpec) -> list[Case]:
     """images/NAME.* with masks/NAME.*; what the masks mean is in labels.json ({"modality", "labels": {"1": "liver"},
-    "patient": regular expression with one group}) or on the command line."""
+    "patient": regular expression with one group, or "blocks": number}) or on the command line."""
     if spec.label:
         if spec.modality is None:
             raise DataError(spec.path, "a label but no modality", "label=ENTITY,modality=MODALITY")
-        labels = FolderLabels(spec.modality, {"nonzero": spec.label})
+        labels = FolderLabels(modality=spec.modality, labels={EVERYTHING: spec.label})
     elif (spec.path / "labels.json").is_file():
-        labels = _read_labels(spec.path / "labels.json")
+        labels = parse_labels(read_json(spec.path / "labels.json"), spec.path / "labels.json")
     else:
         expected = "labels.json or mimoseg.yaml, or label=ENTITY,modality=MODALITY or record=FILE after the path"
         raise DataError(spec.path, "no labels.json", expected)
@@ -98,17 +90,12 @@ def folder_cases(spec: SourceSpec) -> list[Case]:
             name = min(missing)
             found = f"nothing named {name} ({len(missing)} missing)"
             raise DataError(spec.path / folder, found, "a mask for every image and an image for every mask")
-    cases = []
-    for stem, image in sorted(images.items()):
-        match = re.match(labels.patient, stem)
-        if match is None:
-            raise DataError(image, "no patient in the name", f"a name that fits {labels.patient}")
-        places = {
-            entity: Label(masks[stem], None if value == "nonzero" else int(value))
-            for value, entity in labels.labels.items()
-        }
-        cases.append(Case(spec.name, match[1], labels.modality, image, places))
-    return cases
+    values = united((int(v) if v.isdecimal() else v, entity) for v, entity in labels.labels.items())
+    patients = labels.patients(images)
+    return [
+        Case(spec.name, patients[stem], labels.modality, image, {e: Label(masks[stem], v) for e, v in values.items()})
+        for stem, image in sorted(images.items())
+    ]
 
 
 def read_json(path: Path) -> Any:
@@ -131,15 +118,3 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     except OSError as error:
         raise DataError(folder, error.strerror or str(error), "a folder that can be read") from error
     return {f.name[: -len(".nii.gz")] if has_suffix(f, (".nii.gz",)) else f.stem: f for f in files}
-
-
-def _read_labels(path: Path) -> FolderLabels:
-    values = read_json(path)
-    try:
-        labels = FolderLabels(**values)
-        patient = re.compile(labels.patient)
-    except (TypeError, re.error) as error:
-        raise DataError(path, str(error), '"modality", "labels" and, if need be, "patient"') from error
-    if labels.modality not in MODALITIES or patient.groups != 1 or not labels.labels:
-        raise DataError(path, json.dumps(values), f"a modality of {MODALITIES}, labels, and one group in patient")
-    return labels

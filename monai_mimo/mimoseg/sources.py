@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import DataError, InputError
-from .cases import MODALITIES, Case, Source, SourceSpec
+from .cases import Case, Source, SourceSpec
 from .catalogue.record import Record, find_record, load_record
 from .labelled import FILE as LABELLED
 from .labelled import labelled_cases
+from .modality import NAMES_EXPECTED, modality_name
 from .plain_layouts import decathlon_cases, folder_cases, phantom_cases
 from .record_cases import record_cases, scan
 from .sa_med2d import MAPPING, PAIRS, sa_med2d_cases
@@ -40,10 +41,12 @@ def parse_source(text: str) -> SourceSpec:
     given = dict(option.partition("=")[::2] for option in options)
     if set(given) - {"label", "modality", "record"} or not all(given.values()):
         raise InputError("--source", repr(text), expected)
-    if given.get("modality") not in (None, *MODALITIES):
-        raise InputError("--source", f"modality {given['modality']!r}", f"one of {', '.join(MODALITIES)}")
+    try:
+        modality = modality_name(given["modality"]) if "modality" in given else None
+    except ValueError as error:
+        raise InputError("--source", f"modality {given['modality']!r}", NAMES_EXPECTED) from error
     record = Path(given["record"]) if "record" in given else None
-    return SourceSpec(name, Path(path), given.get("label"), given.get("modality"), record)
+    return SourceSpec(name, Path(path), given.get("label"), modality, record)
 
 
 def open_source(spec: SourceSpec) -> Source:

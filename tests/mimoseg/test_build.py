@@ -204,7 +204,7 @@ def test_one_label_on_the_command_line(tmp_path: Path) -> None:
         ({"mask": np.full((20, 30), 7, np.uint8), "labels": LIVER}, "label value 7"),
         ({"mask_name": "b", "labels": LIVER}, "nothing named"),
         ({}, "no labels.json"),
-        ({"labels": {"modality": "sonar", "labels": {"1": "liver"}}}, "sonar"),
+        ({"labels": {"modality": "", "labels": {"1": "liver"}}}, "modality: '' is no name"),
     ],
 )
 def test_masks_that_do_not_match_are_refused(tmp_path: Path, change: dict, found: str) -> None:
@@ -223,7 +223,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         build([parse_source(f"mine={root}")], tmp_path / "out", progress=False)
 
 
-@pytest.mark.parametrize("text", ["nothing", "a=", "=b", "a=b,colour=red", "a=b,modality=sonar"])
+@pytest.mark.parametrize("text", ["nothing", "a=", "=b", "a=b,colour=red", "a=b,modality=-"])
 def test_bad_source_texts(text: str) -> None:
     with pytest.raises(MimoError):
         parse_source(text)

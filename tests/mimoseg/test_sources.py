@@ -242,7 +242,7 @@ def test_a_link_to_itself_ends(tmp_path: Path) -> None:
     [
         ({"extra": 1}, "extra"),
         ({"series": []}, "series"),
-        ({"series": [{"modality": "sonar", "perspectives": [1]}]}, "modality"),
+        ({"series": [{"modality": "a, b", "perspectives": [1]}]}, "modality"),
         ({"series": [{"modality": "CT", "perspectives": [1], "entities": ["liver"]}]}, "liver"),
         ({"series": [{"modality": "CT", "perspectives": [1], "where": {"site": "a"}}]}, "site"),
         ({"layouts": [{"images": "{a}.png", "labels": RECORD["layouts"][0]["labels"]}]}, "patient"),

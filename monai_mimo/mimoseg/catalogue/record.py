@@ -20,9 +20,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...errors import DataError
+from ..modality import Modality
 from .patterns import Pattern
 
-Modality = Literal["CT", "MR", "PET", "X-ray", "dermoscopy", "endoscopy", "ultrasound", "fundus"]
 Perspective = Annotated[int, Field(ge=1, le=4)]
 
 
@@ -151,6 +151,7 @@ class Series(Strict):
     """One row of the published table: images of one modality that are used in the same perspectives.
 
     Attributes:
+        modality: see `modality_name`.
         sequences: MR or perfusion sequence -> what fills `{sequence}` in the image's pattern, or the number of its channel
             in a 4-D file; "" when the pattern has none, as all images are of that sequence. None: the images have no sequences.
         where: field -> regular expression that its whole value must match, when the layout holds other images too.
