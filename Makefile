@@ -26,7 +26,7 @@ ESLINT := if npx --yes eslint@9 --version >/dev/null 2>&1; then npx --yes eslint
 # Threads that wait must not take the cores from other work on the machine; alone, training is as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-MASKS_MINUTES ?= 20
+REGION_MINUTES ?= 240
 LITE_MINUTES ?= 75
 # How often images of a set are drawn relative to others; for sets of your own: SHARES={}
 SHARES ?= {'endoscopy_polyp': 1.6, 'chest_xray_lung': 0.6, 'Task04_Hippocampus': 1.3}
@@ -51,7 +51,7 @@ endif
 	@echo "curves: $(RUN)/curves.png   report: $(RUN)/evaluation/report.html   TensorBoard: tensorboard --logdir $(RUN)"
 	@$(BIN)/mimo example $(RUN)/dataset
 
-# Masks by name first, then the texts, then all four perspectives, with some more prompts; `small` takes over the image side
+# Regions by name and by prompt first, then the texts, then all four perspectives, with some more prompts; `small` takes over the image side
 # of `lite`.
 train-small: $(READY)
 	@test -n "$(DATA)" || { echo "make train-small needs DATA=DIR, a folder of labelled sets" >&2; exit 2; }
@@ -60,7 +60,7 @@ train-small: $(READY)
 	@test -d $(RUN)-small/prompts || $(BIN)/mimo build --data $(DATA) --split $(SPLIT) --perspectives 2 --out $(RUN)-small/prompts
 	$(BIN)/python -m monai.bundle run training --bundle_root bundles/mimo --dataset_dir $(RUN)-small/dataset $(TIMED) \
 		--datasets "{'all': '$(RUN)-small/dataset', 'prompts': '$(RUN)-small/prompts'}" --set_weights "{'all': 5, 'prompts': 1}" \
-		--preset lite --output_dir $(RUN)-small/lite --masks_minutes $(MASKS_MINUTES) --minutes $(LITE_MINUTES) \
+		--preset lite --output_dir $(RUN)-small/lite --region_minutes $(REGION_MINUTES) --minutes $(LITE_MINUTES) \
 		--absent_share 2 --image_shares "$(SHARES)"
 ifdef SMALL
 	$(BIN)/python -m monai.bundle run training --bundle_root bundles/mimo --dataset_dir $(RUN)-small/dataset $(SMALL_CONFIGS) \

@@ -43,6 +43,7 @@ class MimoLoss(nn.Module):
         alignment: weight of the contrastive loss between tokens and the phrases they stand for (`models.phrase_alignment`), akin
             to that of BLIP-2's first stage (Li et al. 2023); 0 is the published loss.
         presence: weight of the cross-entropy of the words of the questions (`models.presence`); 0 is the published loss.
+        naming: weight of the distance of `<SEG>` states from the names that are meant (`models.region_names`); 0 is the published loss.
         phrase_tokens: the ids of `<p>` and `</p>`.
         score: weight of the squared error of a mask's predicted IoU, as SAM trains it (Kirillov et al. 2023).
     """
@@ -56,6 +57,7 @@ class MimoLoss(nn.Module):
         phrase: float = 1.0,
         alignment: float = 0.0,
         presence: float = 0.0,
+        naming: float = 0.0,
         phrase_tokens: tuple[int, int] = (-1, -1),
     ) -> None:
         super().__init__()
@@ -67,6 +69,7 @@ class MimoLoss(nn.Module):
             "score": score,
             "alignment": alignment,
             "presence": presence,
+            "naming": naming,
         }
         self.dice = DiceLoss(sigmoid=True)
         self.parts: dict[str, Tensor] = {}
@@ -96,6 +99,8 @@ class MimoLoss(nn.Module):
             parts["alignment"] = _contrastive(*prediction.alignment) * of_answers
         if prediction.presence_logits is not None and targets.presence is not None:
             parts["presence"] = _balanced(prediction.presence_logits.float(), targets.presence, totals[2:].float())
+        if prediction.naming is not None:
+            parts["naming"] = prediction.naming * of_masks
         self.parts = {name: value.detach() for name, value in parts.items()}
         return torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
 

@@ -47,6 +47,14 @@ class SquareResize:
         planes = torch.tensor(masks)[None].float()
         return self._square(F.interpolate(planes, self.inner, mode="bilinear", antialias=True))[0] >= 0.5
 
+    def line(self, line: np.ndarray) -> np.ndarray:
+        """A thin drawing bool [h, w] -> bool [S, S], where none of it gets lost."""
+        rows, columns = np.nonzero(line)
+        drawn = np.zeros((self.side, self.side), dtype=bool)
+        x, y = ((np.stack([columns, rows]) + 0.5) * self.scale[:, None]).astype(int)
+        drawn[np.minimum(y, self.side - 1), np.minimum(x, self.side - 1)] = True
+        return drawn
+
     def points(self, points: np.ndarray) -> np.ndarray:
         """Pixels (x, y) [n, 2] -> continuous coordinates of their middles in the square."""
         return ((np.asarray(points, dtype=np.float32).reshape(-1, 2) + 0.5) * self.scale).astype(np.float32)

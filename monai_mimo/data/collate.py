@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .conversation import EncodedQuestion
+from .prompt_maps import CHANNELS, question_maps
 from .prompts import PADDING
 
 IGNORE = -100  # torch's label of positions without a target
@@ -26,6 +27,9 @@ class QuestionBatch:
             `input_ids` they stand; presence: [Q, I], see `conversation.PRESENCE`, `IGNORE` at padding.
         coordinates: [Q, P, 2] and prompt_labels: [Q, P], `PADDING` where there is no prompt.
         image_index: [Q], which image each question is about.
+        prompt_maps: [K, 5, S / 2, S / 2], of the objects that are shown by prompts (`data.prompt_maps`); none where the model reads no
+            maps. map_question: [K], whose they are; prompt_object: [Q, P], which of the K each prompt shows, -1 at padding.
+        seg_names: [M], of each `<SEG>` of the answers the number of its name, -1 where it is not a known one.
     """
 
     input_ids: Tensor
@@ -38,6 +42,10 @@ class QuestionBatch:
     coordinates: Tensor
     prompt_labels: Tensor
     image_index: Tensor
+    prompt_maps: Tensor
+    map_question: Tensor
+    prompt_object: Tensor
+    seg_names: Tensor
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> QuestionBatch:
         """A copy with all tensors on `device`."""
@@ -59,6 +67,9 @@ def collate_questions(
     def pad(sequences: list[Tensor], value: int, padding_side: str = "right") -> Tensor:
         return pad_sequence(sequences, batch_first=True, padding_value=value, padding_side=padding_side)
 
+    maps = [question_maps(q.coordinates, q.labels, q.objects, q.side, q.scribbles, q.logits) for q in questions if q.side]
+    counts = [len(m) for m in maps] if maps else [0] * len(questions)
+    firsts = np.cumsum([0, *counts[:-1]])
     most_words = max(len(w) for w in words)
     return QuestionBatch(
         input_ids=pad(rows, pad_id, side),
@@ -73,4 +84,8 @@ def collate_questions(
         coordinates=pad([torch.from_numpy(np.ascontiguousarray(q.coordinates)) for q in questions], 0),
         prompt_labels=pad([torch.from_numpy(q.labels) for q in questions], PADDING),
         image_index=torch.tensor(image_index),
+        prompt_maps=torch.from_numpy(np.concatenate(maps)) if maps else torch.zeros(0, CHANNELS, 1, 1),
+        map_question=torch.arange(len(questions)).repeat_interleave(torch.tensor(counts)),
+        prompt_object=pad([torch.from_numpy(q.objects + first) for q, first in zip(questions, firsts)], -1),
+        seg_names=torch.tensor([n for q in questions for n in q.seg_names], dtype=torch.long),
     )

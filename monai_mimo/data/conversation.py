@@ -18,6 +18,7 @@ from ..transforms.resize import SquareResize
 from .prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
 from .tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 
+Scribbles = tuple[np.ndarray | None, np.ndarray | None]  # positive and negative, bool
 Point = tuple[float, float, int]  # x, y in pixels, and 1 for positive or 0 for negative
 
 # What a word of a question is: part of no name of an entity, or of the name of one that is there, or is not there.
@@ -34,6 +35,11 @@ class EncodedQuestion:
         presence: of each of those words, see `PRESENCE`; all `UNNAMED` when unknown.
         coordinates: [P, 2] continuous (x, y) in the model's input, and labels: [P] (see `data.prompts`),
             in the order of the placeholders in `prompt_ids`.
+        objects: [P], which object each prompt shows: each marker of the question one of its own, but all prompts show one where the
+            question has one marker or none.
+        seg_names: of each `<SEG>` of the answer, the number of its phrase among the known names, -1 for others.
+        side: S of the model where it reads prompts as maps, else 0.
+        scribbles, logits: of the first object, see `prompt_maps.RegionPrompts`.
     """
 
     prompt_ids: list[int]
@@ -43,6 +49,11 @@ class EncodedQuestion:
     is_instruction: list[bool]
     presence: list[int]
     answer_ids: list[int] = field(default_factory=list)
+    objects: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    seg_names: list[int] = field(default_factory=list)
+    side: int = 0
+    scribbles: Scribbles = (None, None)
+    logits: np.ndarray | None = None
 
 
 class Conversation:
@@ -52,10 +63,19 @@ class Conversation:
         tokenizer: with MIMO's special tokens.
         image_tokens: N, how many tokens the aligner makes of an image.
         context: the longest sequence that the LLM takes, in tokens.
+        names: the known names of regions, in order. side: see `EncodedQuestion`.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, image_tokens: int, context: int) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        image_tokens: int,
+        context: int,
+        names: Sequence[str] = (),
+        side: int = 0,
+    ) -> None:
         self.tokenizer, self.image_tokens, self.context = tokenizer, image_tokens, context
+        self.names, self.side = {name: number for number, name in enumerate(names)}, side
         self._tags = set(tokenizer.convert_tokens_to_ids([PHRASE_START, PHRASE_END, SEG]))
 
     def _ids(self, text: str) -> list[int]:
@@ -69,6 +89,8 @@ class Conversation:
         boxes: Sequence[Sequence[float]] = (),
         answer: str | None = None,
         named: Mapping[str, bool] | None = None,
+        scribbles: Scribbles = (None, None),
+        logits: np.ndarray | None = None,
     ) -> EncodedQuestion:
         """Encode one question about an image that `resize` maps to the model's input.
 
@@ -76,11 +98,15 @@ class Conversation:
             points: (x, y, label) in pixels, label 1 for inside and 0 for outside.
             boxes: (x0, y0, x1, y1) in pixels, inclusive-exclusive.
             named: the entities that the question names, and whether each is there, when that is known.
+            scribbles: positive and negative, bool [h, w] in the image; logits: [S / 2, S / 2], of the mask before.
 
         Raises:
             InputError: the question refers to more points or boxes than there are, or is longer than the context. (Of a
                 long answer the explanation is cut.)
         """
+        lines = tuple(None if line is None else resize.line(line) for line in scribbles)
+        points = [*points, *_stand_ins(lines, logits, resize)]
+        several = question.count(POINT) + question.count(BOX) > 1
         text = place_markers(question, len(points), len(boxes))
         point_coordinates = resize.points(np.array([p[:2] for p in points], dtype=np.float32))
         box_coordinates = resize.boxes(np.array(boxes, dtype=np.float32))
@@ -92,11 +118,13 @@ class Conversation:
         presence: list[int] = []
         coordinates: list[np.ndarray] = [np.zeros((0, 2), dtype=np.float32)]
         labels: list[int] = []
+        objects: list[int] = []
         for part in re.split(f"({POINT}|{BOX})", text):
             if part in (POINT, BOX):
                 xy, kinds = next(next_point if part == POINT else next_box)
                 coordinates.append(xy)
                 labels += kinds
+                objects += [max(objects, default=-1) + 1 if several else 0] * len(kinds)
                 question_ids += self._ids(part) * len(kinds)
                 is_word += [False] * len(kinds)
             elif part.strip():
@@ -122,6 +150,11 @@ class Conversation:
             [False] * len(before) + is_word + [False] * len(after),
             presence,
             answer_ids,
+            np.array(objects, dtype=np.int64),
+            [self.names.get(name, -1) for name in re.findall(f"{PHRASE_START} (.*?) {PHRASE_END} {SEG}", answer or "")],
+            self.side,
+            (lines[0], lines[1]),
+            logits,
         )
 
     def _cut(self, answer_ids: list[int], length: int) -> list[int]:
@@ -140,6 +173,19 @@ class Conversation:
                     if start < mention.end() and end > mention.start():
                         presence[token] = PRESENT if named[name] else ABSENT
         return encoded["input_ids"], presence
+
+
+def _stand_ins(lines: tuple[np.ndarray | None, ...], logits: np.ndarray | None, resize: SquareResize) -> list[Point]:
+    """A point on each scribble, and in the mask before, for what reads prompts as tokens: pixels of the image."""
+    masks = [(line, label) for line, label in zip(lines, (1, 0)) if line is not None and line.any()]
+    if logits is not None and (logits > 0).any() and not masks:
+        masks.append((np.kron(logits > 0, np.ones((2, 2), dtype=bool)), 1))
+    points = []
+    for mask, label in masks:
+        rows, columns = np.nonzero(mask)
+        x, y = (np.array([columns[len(columns) // 2], rows[len(rows) // 2]]) + 0.5) / resize.scale - 0.5
+        points.append((float(x), float(y), label))
+    return points
 
 
 def place_markers(question: str, points: int, boxes: int) -> str:

@@ -11,7 +11,7 @@ from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure, t
 from .handlers import BestWeights, GradientClip, NanGuard, Progress
 from .history import History, TensorBoardOverlays
 from .language import READ, read_texts
-from .masks_first import segment_first
+from .regions_first import known_names, train_on_regions
 from .report import EvaluationReport
 from .results import Results
 from .run import run_training
@@ -66,6 +66,7 @@ __all__ = [
     "grounding_metrics",
     "identity_of",
     "join_processes",
+    "known_names",
     "leave_processes",
     "load_sets",
     "loss_of",
@@ -78,11 +79,11 @@ __all__ = [
     "rows_hash",
     "rows_that_fit",
     "run_training",
-    "segment_first",
     "some_images",
     "take_over",
     "timed",
     "tokenizer_for",
+    "train_on_regions",
     "train_steps",
     "training_loader",
     "warmup_cosine",

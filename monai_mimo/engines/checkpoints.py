@@ -24,7 +24,7 @@ from ..errors import OutputError
 from .state import RandomState, gathered, place
 
 logger = logging.getLogger(__name__)
-STAGES = ("masks", "reading", "aligning", "training")
+STAGES = ("regions", "reading", "aligning", "training")
 KEEP = 2
 
 

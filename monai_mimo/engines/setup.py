@@ -219,6 +219,7 @@ def loss_of(model: Mimo) -> MimoLoss:
         phrase=config.phrase_weight,
         alignment=config.alignment_weight,
         presence=config.presence_weight,
+        naming=config.naming_weight,
         phrase_tokens=model.phrase_ids,
     )
 

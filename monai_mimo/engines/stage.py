@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..data.steps import StepLoader
 from .checkpoints import Checkpoints
 from .time_budget import TimeBudget
 
@@ -63,7 +62,7 @@ def run_stage(
         if budget is None and done == steps:
             return
         checkpoints.watch(engine, stage, parts)
-    if isinstance(data, StepLoader):
+    if hasattr(data, "start_at"):
         data.start_at(done)
     epochs, length = (1, steps) if budget is None else (ENDLESS, EPOCH)
     with checkpoints.obeying() if checkpoints is not None else nullcontext():

@@ -19,10 +19,12 @@ class TimeBudget:
     Args:
         minutes: of wall clock, validation included.
         warmup: the part of them with a rising rate.
+        hold: where the decay begins, as a part of the minutes; none: after the warm-up.
     """
 
-    def __init__(self, minutes: float, warmup: float = 0.05) -> None:
+    def __init__(self, minutes: float, warmup: float = 0.05, hold: float = 0.0) -> None:
         self.seconds, self.warmup, self.spent = 60 * minutes, warmup, 0.0
+        self.hold = max(hold, warmup)
         self.seen: float | None = None
 
     def clock(self) -> float:
@@ -37,7 +39,9 @@ class TimeBudget:
         part = min(1.0, self.spent / self.seconds)
         if part < self.warmup:
             return max(part / self.warmup, 0.02)
-        return 0.5 * (1 + math.cos(math.pi * (part - self.warmup) / (1 - self.warmup)))
+        if part < self.hold:
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (part - self.hold) / (1 - self.hold)))
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.start)

@@ -79,13 +79,15 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class MaskDecoderConfig:
-    """`multimask_outputs` is 3 in SAM; 0 leaves out the mask tokens that single-mask output never reads."""
+    """`multimask_outputs` is 3 in SAM; 0 leaves out the mask tokens that single-mask output never reads. `fine` are the channels of
+    the fine branch (`fine_decoder`) at strides 2 to 32; without them there is none, as published."""
 
     width: int
     layers: int
     heads: int
     mlp_width: int
     multimask_outputs: int = 0
+    fine: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class TrainingConfig:
     Attributes:
         learning_rate, encoder_learning_rate: of Adam; the latter for an image encoder that is not frozen.
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
-        phrase_weight, alignment_weight, presence_weight: of `losses.MimoLoss`.
+        phrase_weight, alignment_weight, presence_weight, naming_weight: of `losses.MimoLoss`.
         language_steps, language_batch, language_knowledge: of `engines.read_texts`, its first reading of the texts alone.
         balanced: draw images at random, each modality of each source as often as any other, instead of each question once.
         strong_augmentation: see `data.dataset.Augment`.
@@ -111,6 +113,7 @@ class TrainingConfig:
     phrase_weight: float = 1.0
     alignment_weight: float = 0.0
     presence_weight: float = 0.0
+    naming_weight: float = 0.0
     language_steps: int = 0
     balanced: bool = False
     language_batch: int = 64
@@ -128,6 +131,8 @@ class MimoConfig:
         image_size: side in pixels of the square that images are resized and padded to.
         segmentation_encoder: the encoder whose features the mask decoder reads; none: those of `image_encoder`.
         lora: none trains the whole LLM.
+        names: what regions can be called (`region_names`), of use where the mask decoder has a fine branch; none, as published, leaves
+            that to the LLM alone.
     """
 
     preset: str
@@ -139,6 +144,7 @@ class MimoConfig:
     segmentation_encoder: ImageEncoderConfig | None = None
     lora: LoraConfig | None = None
     training: TrainingConfig = TrainingConfig()
+    names: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MimoConfig:
@@ -154,7 +160,9 @@ class MimoConfig:
             image_encoder=_encoder(values["image_encoder"]),
             aligner=AlignerConfig(**values["aligner"]),
             language_model=LanguageModelConfig(**values["language_model"]),
-            mask_decoder=MaskDecoderConfig(**values["mask_decoder"]),
+            mask_decoder=MaskDecoderConfig(
+                **{**values["mask_decoder"], "fine": tuple(values["mask_decoder"].get("fine", ()))}
+            ),
             segmentation_encoder=_encoder(values["segmentation_encoder"])
             if values.get("segmentation_encoder")
             else None,
@@ -162,6 +170,7 @@ class MimoConfig:
             training=TrainingConfig(
                 **{**training, "perspective_shares": tuple(training.get("perspective_shares", (1.0,) * 4))}
             ),
+            names=tuple(values.get("names", ())),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InputError
 from .config import ImageEncoderConfig
+from .fine_decoder import FineNeck
 from .sam import SamEncoder
 from .vision_tower import VisionTower
 
@@ -33,11 +34,13 @@ class ImageFeatures(NamedTuple):
         tokens: [B, D, h, w], read by the mask decoder; the same tensor where one encoder serves both, else of its own size.
         high_resolution: ([B, D / 4, 2h, 2w], [B, D / 8, 4h, 4w]), added where the mask decoder upscales; of a vision
             transformer there are none.
+        fine: five maps of strides 2 to 32 for the fine branch of the mask decoder (`FineNeck`), where it has one.
     """
 
     context: Tensor
     tokens: Tensor
     high_resolution: tuple[Tensor, ...]
+    fine: tuple[Tensor, ...] = ()
 
     @property
     def one_encoder(self) -> bool:
@@ -48,7 +51,7 @@ class ImageFeatures(NamedTuple):
         """The features of images `index` [n], with repeats, in that order."""
         context, *high_resolution = (m.index_select(0, index) for m in (self.context, *self.high_resolution))
         tokens = context if self.one_encoder else self.tokens.index_select(0, index)
-        return ImageFeatures(context, tokens, tuple(high_resolution))
+        return ImageFeatures(context, tokens, tuple(high_resolution), tuple(m.index_select(0, index) for m in self.fine))
 
 
 class EfficientNetLite0(nn.Module):
@@ -149,8 +152,9 @@ class Neck(nn.Module):
     convolutions for the finer maps, as SAM 2 (Ravi et al. 2024) hands them to its mask decoder. All are normalised, as
     SAM's neck does: otherwise the prompts, which are of order 1, are lost beside them."""
 
-    def __init__(self, channels: tuple[int, ...], width: int) -> None:
+    def __init__(self, channels: tuple[int, ...], width: int, fine: tuple[int, ...] = ()) -> None:
         super().__init__()
+        self.fine = FineNeck(channels, fine) if fine else None
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels[2:])
         self.output = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), LayerNorm2d(width))
         self.stride4 = nn.Sequential(nn.Conv2d(channels[1], width // 4, 1), LayerNorm2d(width // 4))
@@ -164,7 +168,8 @@ class Neck(nn.Module):
             finer = laterals.pop()
             x = finer + F.interpolate(x, finer.shape[-2:], mode="nearest")
         tokens = self.output(x)
-        return ImageFeatures(tokens, tokens, (self.stride4(stride4), self.stride2(stride2)))
+        fine = () if self.fine is None else self.fine(maps)
+        return ImageFeatures(tokens, tokens, (self.stride4(stride4), self.stride2(stride2)), fine)
 
 
 class PatchNeck(nn.Module):
@@ -186,10 +191,16 @@ class NoNeck(nn.Module):
         return ImageFeatures(maps[0], maps[0], ())
 
 
-def build_neck(encoder: nn.Module, width: int) -> nn.Module:
-    """The neck from what `encoder` gives to D = `width` channels."""
+def build_neck(encoder: nn.Module, width: int, fine: tuple[int, ...] = ()) -> nn.Module:
+    """The neck from what `encoder` gives to D = `width` channels, and to those of the fine branch.
+
+    Raises:
+        InputError: a fine branch is wanted of an encoder with one map.
+    """
     if len(encoder.channels) > 1:
-        return Neck(encoder.channels, width)
+        return Neck(encoder.channels, width, fine)
+    if fine:
+        raise InputError("mask_decoder.fine", f"channels {list(fine)}", "none with an encoder that gives one feature map")
     if isinstance(encoder, SamEncoder) and encoder.channels[0] == width:
         return NoNeck()
     return PatchNeck(encoder.channels[0], width)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import MaskDecoderConfig
+from .fine_decoder import FineDecoder
 
 
 def attend(layer: Attention, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
@@ -90,8 +91,9 @@ class MaskedTwoWayTransformer(TwoWayTransformer):
 
 
 class MaskDecoder(SamMaskDecoder):
-    """SAM's decoder with two changes: its sparse prompt starts with the projected `<SEG>` state, and where it upscales,
-    finer encoder maps are added as SAM 2 does. Everything else, names of weights included, is SAM's.
+    """SAM's decoder with three changes: its sparse prompt starts with the projected `<SEG>` state; where it upscales, finer encoder
+    maps are added as SAM 2 does; and with `config.fine`, the fine branch (`fine_decoder`) adds to the masks and their scores.
+    Everything else, names of weights included, is SAM's.
 
     Args:
         config: sizes; D = `config.width`.
@@ -113,6 +115,7 @@ class MaskDecoder(SamMaskDecoder):
             nn.Linear(text_width, config.width),
             nn.LayerNorm(config.width),
         )
+        self.fine = FineDecoder(config.fine, config.width) if config.fine else None
         self.no_mask_embed = nn.Embedding(1, config.width)  # of SAM's prompt encoder: "no mask was given"
 
     def forward(  # type: ignore[override]
@@ -121,24 +124,27 @@ class MaskDecoder(SamMaskDecoder):
         image_place: Tensor,
         high_resolution: tuple[Tensor, ...],
         image_index: Tensor,
-        states: Tensor,
+        condition: Tensor,
         prompts: Tensor,
         prompt_padding: Tensor,
+        fine_image: tuple[Tensor, ...] = (),
+        prompt_maps: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Decode M masks in B images.
 
         Args:
             image: [M, D, h, w], the features of each mask's image; `image_place` [1, D, h, w].
             high_resolution: see `ImageFeatures`, of the B images (SAM has none); `image_index` [M], the image of each mask.
-            states: [M, H], the LLM's hidden states at `<SEG>`.
+            condition: [M, D], what says which region is meant: the LLM's hidden states at `<SEG>`, projected (`text_projection`).
             prompts: [M, P, D], the user's encoded prompts, and `prompt_padding` [M, P].
+            fine_image: `ImageFeatures.fine` of the B images, and prompt_maps: [M, 5, S / 2, S / 2], for the fine branch.
 
         Returns:
-            mask logits [M, 4h, 4w] and the predicted IoU of each mask [M].
+            mask logits [M, 4h, 4w], with a fine branch [M, S / 2, S / 2], and the predicted IoU of each mask [M].
         """
-        count = len(states)
+        count = len(condition)
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
-        tokens = torch.cat([output_tokens, self.text_projection(states)[:, None], prompts], dim=1)
+        tokens = torch.cat([output_tokens, condition[:, None], prompts], dim=1)
         always = prompt_padding.new_zeros(count, tokens.shape[1] - prompts.shape[1])
         image = image + self.no_mask_embed.weight[:, :, None, None]
         tokens, image_tokens = self.transformer(image, image_place, tokens, torch.cat([always, prompt_padding], dim=1))
@@ -150,7 +156,14 @@ class MaskDecoder(SamMaskDecoder):
             else (0, 0)
         )
         logits = self._upscale(image_tokens.unflatten(1, image.shape[2:]), fine, finer, weights)
-        return logits, self.iou_prediction_head(tokens[:, 0])[:, 0]
+        scores = self.iou_prediction_head(tokens[:, 0])[:, 0]
+        if self.fine is None:
+            return logits, scores
+        assert prompt_maps is not None
+        fine_logits, fine_scores = self.fine(fine_image, image_index, condition, prompt_maps)
+        if fine_logits.shape != logits.shape:
+            logits = F.interpolate(logits[:, None], fine_logits.shape[-2:], mode="bilinear")[:, 0]
+        return logits + fine_logits, scores + fine_scores
 
     def _upscale(self, x: Tensor, fine: Tensor | int, finer: Tensor | int, weights: Tensor) -> Tensor:
         """SAM's upscaling of image tokens [M, h, w, D], with the finer maps added (as `_by_quads` gives them, or 0), and its

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from ..data.collate import IGNORE, QuestionBatch
 from ..data.conversation import Conversation
 from ..data.feature_cache import EncoderMaps
+from ..data.prompt_maps import CHANNELS
 from ..data.prompts import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
@@ -31,6 +32,7 @@ from .phrase_alignment import Alignment, align, pair, phrase_directions
 from .presence import Presence
 from .pretrained import architecture
 from .prompt_encoder import PromptEncoder
+from .region_names import RegionNames
 from .sam import read_sam
 
 
@@ -44,6 +46,8 @@ class Prediction:
             scores: [M], their predicted IoU.
         alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
         presence_logits: [Q, I, 3] of the words of the questions, where the aligner classifies them.
+        naming: how far the projected `<SEG>` states are from the embeddings of the names that were meant, the mean square, where the
+            model has known names.
     """
 
     text_logits: Tensor
@@ -51,6 +55,7 @@ class Prediction:
     scores: Tensor
     alignment: Alignment | None = None
     presence_logits: Tensor | None = None
+    naming: Tensor | None = None
 
 
 @dataclass
@@ -74,6 +79,7 @@ class Prompted(NamedTuple):
 
     Attributes:
         prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
+        maps: [Q, 5, S / 2, S / 2], the prompts as maps for the fine branch, where there is one.
         context, tokens: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves both,
             else each of its own size.
     """
@@ -82,6 +88,7 @@ class Prompted(NamedTuple):
     seen: Tensor
     context: Tensor
     tokens: Tensor
+    maps: Tensor | None = None
 
 
 class Mimo(nn.Module):
@@ -97,12 +104,13 @@ class Mimo(nn.Module):
         self.config, self.tokenizer = config, tokenizer
         width = config.mask_decoder.width
         self.image_encoder = build_image_encoder(config.image_encoder)
-        self.neck = build_neck(self.image_encoder, width)
+        fine = config.mask_decoder.fine
+        self.neck = build_neck(self.image_encoder, width, () if config.segmentation_encoder else fine)
         self.segmentation_encoder: nn.Module | None = None
         self.segmentation_neck: nn.Module | None = None
         if config.segmentation_encoder is not None:
             self.segmentation_encoder = build_image_encoder(config.segmentation_encoder)
-            self.segmentation_neck = build_neck(self.segmentation_encoder, width)
+            self.segmentation_neck = build_neck(self.segmentation_encoder, width, fine)
         fine_maps = isinstance(self.segmentation_neck or self.neck, Neck)
         self.prompt_encoder = PromptEncoder(width, config.image_size, fine_maps)
         self.language_model = LanguageModel(config.language_model, config.lora, tokenizer)
@@ -115,6 +123,11 @@ class Mimo(nn.Module):
         )
         self.phrase_of_seg = nn.Linear(self.language_model.width, self.language_model.width)  # for the alignment loss
         self.mask_decoder = MaskDecoder(config.mask_decoder, self.language_model.width)
+        self.region_names: RegionNames | None = None
+        if config.names and fine:
+            channels = (width, *((width // 4, width // 8) if fine_maps else ()), *fine[3:])
+            self.region_names = RegionNames(config.names, width, channels)
+            self.region_token = nn.Linear(width, width)  # tells the aligner what lies under a prompt
         self.image_id, self.point_id, self.box_id, self.seg_id = tokenizer.convert_tokens_to_ids(
             [IMAGE, POINT, BOX, SEG]
         )
@@ -155,7 +168,9 @@ class Mimo(nn.Module):
 
     def conversation(self) -> Conversation:
         """How questions for this model become tokens."""
-        return Conversation(self.tokenizer, self.config.aligner.queries, self.language_model.context)
+        side = self.config.image_size if self.mask_decoder.fine is not None else 0
+        names = () if self.region_names is None else self.region_names.names
+        return Conversation(self.tokenizer, self.config.aligner.queries, self.language_model.context, names, side)
 
     def encode(self, images: Tensor) -> ImageFeatures:
         """images [B, 3, S, S] in 0..1 -> features, which depend on nothing else."""
@@ -187,7 +202,13 @@ class Mimo(nn.Module):
         question, position = torch.nonzero(questions.labels == self.seg_id, as_tuple=True)
         mask_logits, scores = self._decode(features, prompted, questions, question, states[question, position])
         alignment = self.align(questions, states, prompt_tokens)
-        return Prediction(text_logits, mask_logits, scores, alignment, presence)
+        naming = None
+        if self.region_names is not None:
+            known = questions.seg_names >= 0
+            meant = self.mask_decoder.text_projection(states[question, position][known])
+            distance = (meant - self.region_names.condition(questions.seg_names[known]).detach()) ** 2
+            naming = distance.mean() if len(distance) else distance.sum()
+        return Prediction(text_logits, mask_logits, scores, alignment, presence, naming)
 
     def align(self, questions: QuestionBatch, states: Tensor, prompt_tokens: Tensor | None = None) -> Alignment:
         """Compare `<SEG>` states, among states [Q, T, H], and, where an image was read, prompt tokens [Q, P, H] with the
@@ -241,11 +262,37 @@ class Mimo(nn.Module):
         selected, where = features.select(questions.image_index), (questions.coordinates, questions.prompt_labels)
         prompts = self.prompt_encoder(*where)
         seen = prompts + self.prompt_encoder.look(*where, (selected.context, *selected.high_resolution))
+        maps = None
+        if self.mask_decoder.fine is not None:
+            maps = union_of_maps(questions, self.config.image_size // 2)
+            if self.region_names is not None and len(questions.prompt_maps):
+                described = self.region_token(self.describe(features, questions))
+                padded = torch.cat([described, described.new_zeros(1, described.shape[1])])
+                seen = seen + padded[questions.prompt_object]  # -1 is the last
         context, tokens = selected.context, selected.tokens
         context = context + self.prompt_encoder.dense(*where, context.shape[2:])
         if features.one_encoder:
-            return Prompted(prompts, seen, context, context)
-        return Prompted(prompts, seen, context, tokens + self.prompt_encoder.dense(*where, tokens.shape[2:]))
+            return Prompted(prompts, seen, context, context, maps)
+        return Prompted(prompts, seen, context, tokens + self.prompt_encoder.dense(*where, tokens.shape[2:]), maps)
+
+    @torch.no_grad()
+    def outline(self, features: ImageFeatures, questions: QuestionBatch) -> tuple[Tensor, Tensor]:
+        """What the prompts of each object show, whatever it is called: mask logits [K, g, g] and predicted IoU [K]."""
+        assert self.region_names is not None
+        question = questions.map_question
+        numbers = torch.arange(len(question), device=question.device)
+        own = questions.prompt_object[question] == numbers[:, None]
+        labels = torch.where(own, questions.prompt_labels[question], PADDING)
+        unnamed = torch.full_like(numbers, self.region_names.region_id)
+        condition = self.region_names.condition(unnamed)
+        image = questions.image_index[question]
+        return self.decode(features, image, condition, questions.coordinates[question], labels, questions.prompt_maps)
+
+    def describe(self, features: ImageFeatures, questions: QuestionBatch) -> Tensor:
+        """What the prompts of each object show, as an embedding beside those of the known names: [K, D]."""
+        assert self.region_names is not None
+        masks = self.outline(features, questions)[0].float().sigmoid()
+        return self.region_names.embed(features, questions.image_index[questions.map_question], masks)
 
     def _embed(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and of the
@@ -278,6 +325,40 @@ class Mimo(nn.Module):
         told = told[~questions.instruction_padding].to(embeddings.dtype)
         return embeddings + torch.zeros_like(embeddings).masked_scatter(questions.is_instruction.unsqueeze(-1), told)
 
+    def decode(
+        self,
+        features: ImageFeatures,
+        image_index: Tensor,
+        condition: Tensor,
+        coordinates: Tensor,
+        labels: Tensor,
+        prompt_maps: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode M regions of B images by what says which is meant and where, without any text.
+
+        Args:
+            image_index: [M], the image of each.
+            condition: [M, D], such as `RegionNames.condition` gives.
+            coordinates, labels: [M, P, 2] and [M, P], the prompts as tokens (`PromptEncoder`).
+            prompt_maps: [M, 5, S / 2, S / 2], the prompts as maps (`data.prompt_maps`), where there is a fine branch.
+
+        Returns:
+            mask logits [M, g, g] and predicted IoU [M].
+        """
+        tokens = features.tokens.index_select(0, image_index)
+        size = tokens.shape[2:]
+        return self.mask_decoder(
+            tokens + self.prompt_encoder.dense(coordinates, labels, size),
+            self.prompt_encoder.grid(size),
+            features.high_resolution,
+            image_index,
+            condition,
+            self.prompt_encoder(coordinates, labels),
+            labels == PADDING,
+            features.fine,
+            prompt_maps,
+        )
+
     def _decode(
         self, features: ImageFeatures, prompted: Prompted, questions: QuestionBatch, question: Tensor, states: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -287,7 +368,18 @@ class Mimo(nn.Module):
             self.prompt_encoder.grid(prompted.tokens.shape[2:]),
             features.high_resolution,
             questions.image_index[question],
-            states,
+            self.mask_decoder.text_projection(states),
             prompted.prompts[question],
             questions.prompt_labels[question] == PADDING,
+            features.fine,
+            None if prompted.maps is None else prompted.maps[question],
         )
+
+
+def union_of_maps(questions: QuestionBatch, side: int) -> Tensor:
+    """The maps of all objects of each question together, [Q, 5, side, side]; zero without prompts."""
+    maps = questions.prompt_maps
+    together = maps.new_zeros(len(questions.image_index), CHANNELS, side, side)
+    if len(maps):
+        together.index_add_(0, questions.map_question, maps)
+    return together.clamp(max=1)  # also the mask before, which one object has at most

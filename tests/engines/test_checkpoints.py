@@ -67,9 +67,9 @@ def test_training_comes_after_reading(tmp_path: Path) -> None:
 
 def test_a_stage_is_skipped_once_a_later_one_has_begun(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, {})
-    assert not checkpoints.skip("masks")
+    assert not checkpoints.skip("regions")
     checkpoints.save("reading", 300, parts(1))
-    assert [checkpoints.skip(stage) for stage in ("masks", "reading", "aligning")] == [True, False, False]
+    assert [checkpoints.skip(stage) for stage in ("regions", "reading", "aligning")] == [True, False, False]
     checkpoints.stopped = True
     assert checkpoints.skip("aligning")
 

@@ -31,7 +31,7 @@ def test_upscaling_is_sams_with_finer_maps_added() -> None:
     fine, finer = torch.randn(2, D // 4, 2 * H, 2 * W), torch.randn(2, D // 8, 4 * H, 4 * W)
     index, states, prompts = torch.tensor([1, 0, 1]), torch.randn(3, 24), torch.randn(3, 2, D)
     padding = torch.zeros(3, 2, dtype=torch.bool)
-    logits, scores = decoder(image, place, (fine, finer), index, states, prompts, padding)
+    logits, scores = decoder(image, place, (fine, finer), index, decoder.text_projection(states), prompts, padding)
 
     output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(3, -1, -1)
     tokens = torch.cat([output_tokens, decoder.text_projection(states)[:, None], prompts], dim=1)

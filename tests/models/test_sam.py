@@ -80,7 +80,6 @@ def test_masks_of_a_click_are_those_of_sam(tmp_path: Path) -> None:
         place = model.prompt_encoder.grid((4, 4))
         torch.testing.assert_close(place, sam.prompt_encoder.get_dense_pe())
         expected, scores = sam.mask_decoder(features.tokens, place, sparse, dense, multimask_output=False)
-        model.mask_decoder.text_projection = torch.nn.Identity()
         padding = torch.zeros(1, 1, dtype=torch.bool)
         logits, score = model.mask_decoder(features.tokens, place, (), torch.tensor([0]), sparse[:, 1], ours, padding)
         # SAM puts the padding point last, ours puts `<SEG>` first: attention does not see the order.
@@ -101,7 +100,6 @@ def test_the_two_forms_are_read_alike(tmp_path: Path) -> None:
             input_labels=label[:, None],
             multimask_output=False,
         )
-        model.mask_decoder.text_projection = torch.nn.Identity()
         padding = torch.zeros(1, 1, dtype=torch.bool)
         not_a_point = theirs.prompt_encoder.not_a_point_embed.weight
         beside = (

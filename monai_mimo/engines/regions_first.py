@@ -1,0 +1,197 @@
+"""A first stage that teaches the image side what words and prompts mean, before any text is read.
+
+Names are embeddings here (`models.region_names`), so that all of the time goes into pixels: each image serves several targets that need
+different masks, and masks are corrected by clicks as a person would. The language model learns later to say which name is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from datasets import Dataset as Rows
+from ignite.engine import Engine
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import AdamW
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from ..data.prompt_maps import correct
+from ..data.regions import RegionBatch, RegionDataset, labelled_images
+from ..data.steps import StepNumbers, ignore_sigterm
+from ..errors import InputError
+from ..models import Mimo
+from .checkpoints import Checkpoints
+from .handlers import Progress
+from .stage import descend, run_stage
+from .time_budget import TimeBudget, timed
+
+BCE, DICE, SCORE, NAME = 2.0, 1.0, 1.0, 0.5
+REGION_WEIGHT = 0.4  # of a region without a name in the loss of names
+CORRECTED = 0.5  # the share of targets that get a second round
+SMOOTH = 0.998  # of the averaged weights
+
+
+def known_names(rows: Rows) -> tuple[str, ...]:
+    """The names of all structures of a built set, in alphabetical order."""
+    return tuple(sorted({entity["phrase"] for entities in rows["entities"] for entity in entities}))
+
+
+class RegionPart(nn.Module):
+    """What of a model the stage trains."""
+
+    def __init__(self, model: Mimo) -> None:
+        super().__init__()
+        assert model.region_names is not None
+        self.image_encoder, self.neck = model.image_encoder, model.neck
+        self.prompt_encoder, self.mask_decoder = model.prompt_encoder, model.mask_decoder
+        self.region_names = model.region_names
+
+
+def region_loss(model: Mimo, batch: RegionBatch, parts: dict[str, Tensor] | None = None) -> Tensor:
+    """The loss of a batch: masks, their scores, names, and masks again after a correcting click.
+
+    Args:
+        parts: is filled with the parts of the loss, for the log.
+    """
+    names = model.region_names
+    assert names is not None
+    features = model.encode(batch.images)
+    condition = names.condition(batch.asked)
+    tokens = batch.coordinates, batch.labels
+    with torch.autocast(batch.images.device.type, torch.bfloat16):
+        logits, scores = model.decode(features, batch.image_index, condition, *tokens, batch.maps)
+    logits = logits.float()
+    losses = mask_losses(logits, batch.masks)
+    score = (scores.float() - overlap(logits.detach(), batch.masks)) ** 2
+    total = losses.mean() + SCORE * score.mean()
+
+    there = batch.called[batch.masks.flatten(1).any(1)]
+    shown = batch.masks.flatten(1).any(1)
+    coarse = F.avg_pool2d(batch.masks[:, None].float(), 2)[:, 0]
+    seen = torch.where(torch.rand(len(coarse), 1, 1) < 0.5, coarse, logits.detach().sigmoid())[shown]
+    weights = torch.where(there == names.region_id, REGION_WEIGHT, 1.0)
+    told = F.cross_entropy(names.logits(names.embed(features, batch.image_index[shown], seen)), there, reduction="none")
+    naming = (told * weights).sum() / weights.sum()
+    total = total + NAME * naming
+
+    chosen = torch.nonzero(torch.rand(len(logits)) < CORRECTED)[:, 0]
+    small = coarse[chosen] >= 0.5
+    maps, clicks, inside = correct(batch.maps[chosen], logits.detach()[chosen], small)
+    coordinates = torch.cat([batch.coordinates[chosen], clicks[:, None]], dim=1)
+    labels = torch.cat([batch.labels[chosen], inside.long()[:, None]], dim=1)
+    with torch.autocast(batch.images.device.type, torch.bfloat16):
+        again, scores_again = model.decode(
+            features, batch.image_index[chosen], condition[chosen], coordinates, labels, maps
+        )
+    again = again.float()
+    score_again = (scores_again.float() - overlap(again.detach(), batch.masks[chosen])) ** 2
+    corrected = mask_losses(again, batch.masks[chosen])
+    total = total + (len(chosen) / len(logits)) * (corrected.mean() + SCORE * score_again.mean())
+    if parts is not None:
+        parts.update(mask=losses.mean().detach(), score=score.mean().detach(), name=naming.detach())
+        parts.update(corrected=corrected.mean().detach())
+    return total
+
+
+def mask_losses(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross-entropy and Dice of logits [M, g, g] against masks bool [M, S, S] -> [M]."""
+    logits = F.interpolate(logits[:, None], masks.shape[-2:], mode="bilinear")[:, 0]
+    wanted = masks.float()
+    bce = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean((1, 2))
+    found = logits.sigmoid()
+    both = (found * wanted).sum((1, 2))
+    dice = 1 - (2 * both + 1) / (found.sum((1, 2)) + wanted.sum((1, 2)) + 1)
+    return BCE * bce + DICE * dice
+
+
+def overlap(logits: Tensor, masks: Tensor) -> Tensor:
+    """IoU of logits [M, g, g] with masks bool [M, S, S] -> [M]; 0 with an empty mask."""
+    found = F.interpolate(logits[:, None], masks.shape[-2:], mode="bilinear")[:, 0] > 0
+    both = (found & masks).sum((1, 2)).float()
+    return both / (found | masks).sum((1, 2)).clamp(min=1)
+
+
+def train_on_regions(
+    model: Mimo,
+    rows: Rows,
+    minutes: float,
+    learning_rate: float,
+    encoder_learning_rate: float,
+    *,
+    checkpoints: Checkpoints | None = None,
+    workers: int = 1,
+    seed: int = 0,
+    cooldown: float = 0.25,
+    **drawing: Any,
+) -> None:
+    """Train encoder, neck, prompt encoder, mask decoder and names for `minutes`; the model is left with averaged weights.
+
+    Args:
+        rows: of the training split.
+        learning_rate, encoder_learning_rate: of AdamW, the latter for the image encoder.
+        checkpoints: go on where this stage was stopped; there is nothing to do once they are of a stage that follows.
+        workers: processes that draw batches; with 0 the training waits for each.
+        cooldown: the last part of the time, in which the rates fall to zero.
+        drawing: for `RegionDataset`.
+
+    Raises:
+        InputError: the mask decoder has no fine branch.
+    """
+    if not minutes or (checkpoints is not None and checkpoints.skip("regions")):
+        return
+    if model.region_names is None:
+        raise InputError("region_minutes", f"preset {model.config.preset!r} without a fine branch", "one whose mask decoder has one")
+    images = labelled_images(rows, absent_names)
+    dataset = RegionDataset(images, model.config.names, model.config.image_size, seed=seed, **drawing)
+    numbers = StepNumbers()
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        worker_init_fn=ignore_sigterm,
+        collate_fn=_as_it_is,
+        prefetch_factor=4 if workers else None,
+    )
+    trained = RegionPart(model)
+    encoder = list(model.image_encoder.parameters())
+    others = [p for n, p in trained.named_parameters() if not n.startswith("image_encoder.") and p.requires_grad]
+    optimizer = AdamW(
+        [{"params": others, "lr": learning_rate}, {"params": encoder, "lr": encoder_learning_rate}], weight_decay=1e-4
+    )
+    budget = TimeBudget(minutes, hold=1 - cooldown)
+    schedule = timed(optimizer, budget)
+    averaged = AveragedModel(trained, multi_avg_fn=get_ema_multi_avg_fn(SMOOTH), use_buffers=False)
+    model.train()
+
+    def step(_: Engine, batch: RegionBatch) -> dict[str, Tensor]:
+        parts: dict[str, Tensor] = {}
+        out = descend(optimizer, schedule, [region_loss(model, batch, parts)])
+        averaged.update_parameters(trained)
+        return {**out, **parts}
+
+    engine = Engine(step)
+    Progress("regions first", budget).attach(engine)
+    state = {"model": trained, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
+    run_stage(engine, "regions", _Numbered(loader, numbers), state, checkpoints, budget=budget)
+    trained.load_state_dict(averaged.module.state_dict())
+
+
+class _Numbered:
+    """A loader that starts at any step."""
+
+    def __init__(self, loader: DataLoader, numbers: StepNumbers) -> None:
+        self.loader, self.numbers = loader, numbers
+
+    def __iter__(self) -> Iterator[RegionBatch]:
+        return iter(self.loader)
+
+    def start_at(self, step: int) -> None:
+        self.numbers.start = step
+
+
+def _as_it_is(batch: RegionBatch) -> RegionBatch:
+    return batch

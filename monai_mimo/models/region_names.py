@@ -1,0 +1,79 @@
+"""What a region may be called: an embedding of each known name, and a classifier of what lies under a mask.
+
+The embeddings have two uses. In pretraining they stand for the `<SEG>` state: the mask decoder learns names before any text is read, and
+the LLM then only has to learn which name is meant. And they are what a region's own features are compared with, as CLIP compares
+images with texts (Radford et al. 2021), so that a name can be told from what is seen and not from the question alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .image_encoder import ImageFeatures
+
+REGION = "region"  # what is called so has no known name
+
+
+class RegionNames(nn.Module):
+    """Embeddings of N names and of `REGION`, which is the last.
+
+    Args:
+        names: the known names, in the order of the logits.
+        width: channels D of a condition of the mask decoder.
+        channels: of the feature maps that regions are pooled from, in the order of `pooled`.
+    """
+
+    def __init__(self, names: tuple[str, ...], width: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.names = (*names, REGION)
+        self.embedding = nn.Embedding(len(self.names), width)
+        self.norm = nn.LayerNorm(width)
+        total = sum(channels)
+        self.classify = nn.Sequential(
+            nn.LayerNorm(3 * total + 6), nn.Linear(3 * total + 6, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.scale = nn.Parameter(torch.tensor(10.0).log())
+
+    @property
+    def region_id(self) -> int:
+        return len(self.names) - 1
+
+    def condition(self, ids: Tensor) -> Tensor:
+        """Numbers of names [M] -> conditions of the mask decoder [M, D]."""
+        return self.norm(self.embedding(ids))
+
+    def embed(self, features: ImageFeatures, image_index: Tensor, masks: Tensor) -> Tensor:
+        """Describe M regions, soft masks [M, g, g] in 0..1 over the images' squares -> [M, D], of length 1."""
+        return F.normalize(self.classify(pooled(features, image_index, masks)), dim=1)
+
+    def logits(self, described: Tensor) -> Tensor:
+        """What `embed` gave -> logits [M, N + 1]."""
+        known = F.normalize(self.norm(self.embedding.weight), dim=1)
+        return self.scale.exp() * described @ known.T
+
+
+def pooled(features: ImageFeatures, image_index: Tensor, masks: Tensor) -> Tensor:
+    """Means of feature maps inside each mask, in a ring around it, and of the whole image; and the mask's place and size:
+    [M, 3 C + 6] for C channels of all maps."""
+    parts = []
+    for maps in (features.context, *features.high_resolution, *features.fine[3:]):
+        inside = F.adaptive_avg_pool2d(masks[:, None], maps.shape[-2:]).flatten(1)
+        wide = F.max_pool2d(F.adaptive_avg_pool2d(masks[:, None], maps.shape[-2:]), 5, 1, 2).flatten(1)
+        ring = (wide - inside).clamp(min=0)
+        whole = torch.full_like(inside, 1 / inside.shape[1])
+        weights = torch.stack([inside, ring, whole], dim=1)
+        weights = weights / weights.sum(2, keepdim=True).clamp(min=1e-4)
+        flat = maps.flatten(2).transpose(1, 2)
+        # An image at a time would be a loop; M is small, and so are the maps.
+        parts.append(torch.bmm(weights.to(flat.dtype), flat.index_select(0, image_index)).flatten(1))
+    grid = masks.shape[-1]
+    at = (torch.arange(grid, device=masks.device) + 0.5) / grid
+    area = masks.mean((1, 2)).clamp(min=1e-6)
+    columns, rows = masks.mean(1) / area[:, None] / grid, masks.mean(2) / area[:, None] / grid
+    x, y = (columns * at).sum(1), (rows * at).sum(1)
+    spread_x = ((columns * (at - x[:, None]) ** 2).sum(1)).clamp(min=0).sqrt()
+    spread_y = ((rows * (at - y[:, None]) ** 2).sum(1)).clamp(min=0).sqrt()
+    place = torch.stack([x, y, spread_x, spread_y, area.sqrt(), area.log() / 8], dim=1)
+    return torch.cat([*parts, place.to(parts[0].dtype)], dim=1)
