@@ -34,7 +34,7 @@ PLURALS = {
     "ma": "mata",
     "lion": "lia",
 }
-TOKEN = re.compile(r"([^\W_]+)(?:['’]s\b)?")  # a word; what makes it a possessive is not part of it
+TOKEN = re.compile(r"([^\W_]+)(?:['’][sS](?![^\W_]))?")  # a word; what makes it a possessive is not part of it
 AND = ("and", "or")
 
 
@@ -75,8 +75,8 @@ class KnownNames:
                 words = tuple(plain_words(text))
                 if not words or phrases.setdefault(words, name) != name:
                     raise ValueError(f"{text!r} of {name!r}: " + ("no word" if not words else f"of {phrases[words]!r}"))
-        known = dict(phrases)
-        for words, owner in known.items():
+        given = dict(phrases)
+        for words, owner in given.items():
             for form in _forms(words):
                 phrases.setdefault(form, owner)
         self._joined = {"".join(words): owner for words, owner in reversed(phrases.items()) if _joinable(words)}
@@ -87,9 +87,10 @@ class KnownNames:
         self._phrases = phrases
         self._longest = max((len(words) for words in phrases), default=0)
         self._lexicon = {word for words in phrases for word in words}
+        short = {form for word in self._lexicon if len(word) < SWAPPED for form in _numbers(word)}  # "IVCs"
         self._near: dict[str, set[str]] = {}
         for word in self._lexicon:
-            if len(word) >= SWAPPED and word.isalpha():
+            if len(word) >= SWAPPED and word.isalpha() and word not in short:
                 for shorter in _shortened(word):
                     self._near.setdefault(shorter, set()).add(word)
         self._heads = {form for head in thing_words() for form in (head, *_numbers(head))}
