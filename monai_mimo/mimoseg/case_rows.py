@@ -11,6 +11,8 @@ import numpy as np
 
 from .. import __version__
 from .cases import Case, patient_key
+from .catalogue.plausible import safely_absent, uncertain
+from .catalogue.vocabulary import vocabulary
 from .questions.perspectives import Sample, instructions, visual_clues
 from .questions.pool import draft_pool, is_known
 from .questions.reasoning import reasoning
@@ -37,15 +39,23 @@ def slice_samples(case: Case, shown: ShownSlice, settings: RowSettings, rng: np.
     share = max(1, settings.questions_per_image // max(1, len(wanted)))
     masks = shown.masks
     if 1 in wanted:
-        every = {name for names in settings.entities.values() for name in names}
-        elsewhere = sorted(every - set(settings.entities.get(case.modality, ())))
-        yield from instructions(masks, shown.absent, elsewhere, share, rng)
+        here = [name for name in shown.absent if name not in uncertain(case.source)]
+        yield from instructions(masks, here, names_elsewhere(case, settings, rng), share, rng)
     if 2 in wanted:
         yield from visual_clues(masks, share, rng)
     pool = partial(draft_pool, settings=settings)
     known = [name for name in masks if is_known(name, settings)]
     for perspective in sorted(wanted & {3, 4}):
         yield from reasoning(masks, known, perspective, share, pool, rng)
+
+
+def names_elsewhere(case: Case, settings: RowSettings, rng: np.random.Generator) -> list[str]:
+    """Names of what the image cannot show: those that some source labels, and as many others of the vocabulary."""
+    labelled = {name for names in settings.entities.values() for name in names}
+    known = safely_absent(case.source, case.labels, case.modality, labelled)
+    others = safely_absent(case.source, case.labels, case.modality, vocabulary().keys() - labelled)
+    count = min(len(others), max(len(known), 1))
+    return known + [others[i] for i in sorted(rng.choice(len(others), size=count, replace=False))]
 
 
 def row_of(

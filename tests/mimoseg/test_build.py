@@ -14,6 +14,7 @@ from PIL import Image
 
 from monai_mimo.errors import DataError, MimoError, OutputError
 from monai_mimo.mimoseg import build, load_mimoseg, parse_source
+from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
 from monai_mimo.mimoseg.rle import decode_rle
 from monai_mimo.mimoseg.sources import open_source
 
@@ -91,11 +92,13 @@ def test_refusals_are_true(rows: list[dict], phantom: Path) -> None:
     for row in rows:
         present.setdefault(row["image_id"], set()).update(e["phrase"] for e in row["entities"])
     names = {name for case in open_source(parse_source(f"phantom={phantom}")).cases for name in case.labels}
+    names |= vocabulary().keys()
     refused = 0
     for row in rows:
         if row["template"].startswith(("instruction-refusal", "instruction-mixed")):
             answer = re.sub(r"<p> .+? </p> <SEG>", "", row["answer"])
             [absent] = [name for name in sorted(names, key=len, reverse=True) if name in answer][:1]
+            assert row["absent"] == [absent]
             assert absent not in present[row["image_id"]]
             assert absent in row["question"]
             refused += 1

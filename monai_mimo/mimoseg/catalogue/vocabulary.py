@@ -23,6 +23,8 @@ class Entity(Strict):
         family: the entity of which this is one, e.g. "vertebra" of "L1 vertebra"; empty: none.
         snomed, radlex: codes; empty where none was verified. A side is not part of a SNOMED CT code when DICOM writes it as a
             modifier ("left femur" has the code of "femur").
+        regions: parts of the body where it lies, of `regions.yaml`; modalities: those that can show it, empty: any. A member of
+            a family that says neither has those of its family.
     """
 
     synonyms: list[str] = Field(default_factory=list)
@@ -30,6 +32,18 @@ class Entity(Strict):
     family: str = ""
     snomed: str = ""
     radlex: str = ""
+    regions: list[str] = Field(default_factory=list)
+    modalities: list[str] = Field(default_factory=list)
+
+
+@cache
+def family_of(name: str) -> tuple[str, ...]:
+    """The standard name of a name or synonym, then that of its family; empty for what is not in the vocabulary."""
+    standard = standard_name(name)
+    if standard is None:
+        return ()
+    family = vocabulary()[standard].family
+    return (standard, family) if family else (standard,)
 
 
 def load_vocabulary(file: Path) -> dict[str, Entity]:
@@ -65,6 +79,7 @@ def standard_name(text: str) -> str | None:
     return next((index[key] for key in _keys(text) if key in index), None)
 
 
+SPELLINGS = {"tumour": "tumor", "haem": "hem", "oesoph": "esoph", "oedem": "edem", "foet": "fet", "gray": "grey"}
 _FILE = Path(str(resources.files(__package__) / "vocabulary.yaml"))
 
 
@@ -85,9 +100,11 @@ def _index(file: Path, names: dict[str, Entity]) -> dict[str, str]:
 
 
 def _normalise(text: str) -> str:
-    """Lower case, words of letters and digits with one blank between, American spelling of tumor."""
-    words = re.sub(r"[^a-z0-9]+", " ", text.casefold().replace("tumour", "tumor"))
-    return words.strip()
+    """Lower case, words of letters and digits with one blank between, one spelling of the words that have two."""
+    key = re.sub(r"['’]s(?![a-z0-9])", "", text.casefold())
+    for british, american in SPELLINGS.items():
+        key = key.replace(british, american)
+    return re.sub(r"[^a-z0-9]+", " ", key).strip()
 
 
 def _keys(text: str) -> list[str]:
