@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .cases import Case, patient_key
+from .cases import MEASURED, Case, patient_key
+from .questions.measured import Scene, measured, surely_elsewhere
 from .questions.perspectives import Sample, instructions, visual_clues
 from .questions.pool import draft_pool, is_known
 from .questions.reasoning import reasoning
@@ -32,7 +33,8 @@ def slice_rows(case: Case, shown: ShownSlice, settings: RowSettings) -> Iterator
 
 
 def slice_samples(case: Case, shown: ShownSlice, settings: RowSettings, rng: np.random.Generator) -> Iterator[Sample]:
-    """The questions about one slice, perspective by perspective."""
+    """The questions about one slice, perspective by perspective; those of V are drawn apart, and change no other."""
+    [measuring] = rng.spawn(1)
     wanted = set(case.perspectives) & set(settings.perspectives)
     share = max(1, settings.questions_per_image // max(1, len(wanted)))
     masks = shown.masks
@@ -46,6 +48,10 @@ def slice_samples(case: Case, shown: ShownSlice, settings: RowSettings, rng: np.
     known = [name for name in masks if is_known(name, settings)]
     for perspective in sorted(wanted & {3, 4}):
         yield from reasoning(masks, known, perspective, share, pool, rng)
+    if MEASURED in settings.perspectives:
+        elsewhere = surely_elsewhere(case.modality, settings.entities)
+        scene = Scene(masks, case.modality, shown.absent, elsewhere, shown.spacing_mm)
+        yield from measured(scene, max(1, settings.questions_per_image // (2 if wanted else 1)), measuring)
 
 
 def row_of(
@@ -71,6 +77,7 @@ def row_of(
         "points": sample.points,
         "boxes": sample.boxes,
         "template": sample.template,
+        "value": dict(zip(("kind", "answer"), sample.value)),
         "file": case.file,
         "builder": __version__,
     }
