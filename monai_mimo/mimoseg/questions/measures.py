@@ -15,8 +15,8 @@ from ...transforms.prompts import tight_box
 NEIGHBOURS = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner belong together
 SPECK_PIXELS, SPECK_PART = 16, 0.05  # a part below either (of the largest part) is a speck, and not counted
 DOUBT = 1.5  # a part that is less than so many times smaller or larger than the limit may be either
-GAP = 0.01  # parts that are nearer to each other than this part of the image's longer side may be one
-WAIST = 0.5  # a part that is narrower than this part of its width somewhere between two wider places may be two
+GAP = 0.01  # parts that are nearer to each other than this part of the image's longer side, or two pixels, may be one
+WAIST = 0.65  # a part that is narrower than this part of its width somewhere between two wider places may be two
 ON_SIDE = 0.95  # of the pixels lie in the half or quarter that is said
 RATIO = 1.25  # of areas that are compared, at least: the smaller is more than 20 % below the larger
 
@@ -27,11 +27,11 @@ def count_parts(mask: np.ndarray) -> int | None:
     labels, _ = label(np.pad(mask[y0:y1, x0:x1], 1), NEIGHBOURS)
     sizes = np.bincount(labels.ravel())[1:]
     limit = max(SPECK_PIXELS, SPECK_PART * sizes.max())
-    if ((limit / DOUBT < sizes) & (sizes < limit * DOUBT)).any():
-        return None
     counted = 1 + np.flatnonzero(sizes >= limit)
+    if len(counted) == 0 or ((limit / DOUBT < sizes) & (sizes < limit * DOUBT)).any():
+        return None
     kept = np.isin(labels, counted)
-    reach = GAP * max(mask.shape) / 2
+    reach = max(1.0, GAP * max(mask.shape) / 2)
     apart = np.pad(kept, int(np.ceil(reach)))
     _, near = label(distance_transform_edt(~apart) <= reach, NEIGHBOURS)
     depth = distance_transform_edt(kept)
