@@ -19,11 +19,12 @@ from monai.networks.nets import FLEXUNET_BACKBONE, BasicUNet, FlexibleUNet
 from monai.utils import set_determinism
 from torch import Tensor, nn
 
-from monai_mimo.data.dataset import Augment, Item, mirror_of, rows_by_image
+from monai_mimo.data.dataset import Augment, Item, Moves, all_moves, moves_of, rows_by_image
 from monai_mimo.engines import TimeBudget, adam, timed
 from monai_mimo.engines.handlers import Progress
 from monai_mimo.engines.stage import run_stage
 from monai_mimo.losses import mask_loss
+from monai_mimo.mimoseg.cases import MEASURED
 from monai_mimo.mimoseg.rle import decode_rle
 from monai_mimo.models.config import ImageEncoderConfig
 from monai_mimo.models.image_encoder import EfficientNetLite0, see
@@ -43,13 +44,13 @@ class CoreBudget(TimeBudget):
 @dataclass(frozen=True)
 class LabelledPixels:
     """An image, uint8 [h, w, 3], and what all questions about it tell: masks bool [h, w] by entity, and entities that are not
-    there. Of others nothing is known. `mirror`: see `Item`."""
+    there. Of others nothing is known. `moves`: see `Item`."""
 
     pixels: np.ndarray
     masks: dict[str, np.ndarray]
     absent: frozenset[str]
     patient: str
-    mirror: tuple[bool, bool]
+    moves: Moves
 
 
 class Lite0Backbone(EfficientNetLite0, BaseEncoder):
@@ -91,7 +92,8 @@ def labelled_images(rows: Rows) -> list[LabelledPixels]:
         masks = {e["phrase"]: decode_rle(e["mask"]) for row in group for e in row["entities"]}
         absent = frozenset(name for row in group for name in row["absent"])
         pixels = np.asarray(group[0]["image"].convert("RGB"))
-        found.append(LabelledPixels(pixels, masks, absent, group[0]["patient"], mirror_of(group)))
+        moves = all_moves(moves_of(row) for row in group if row["perspective"] != MEASURED)
+        found.append(LabelledPixels(pixels, masks, absent, group[0]["patient"], moves))
     return found
 
 
@@ -118,7 +120,7 @@ def train_unet(
         resize = SquareResize(*image.pixels.shape[:2], side)
         empty = np.zeros(image.pixels.shape[:2], dtype=bool)
         masks = resize.masks(np.stack([image.masks.get(e, empty) for e in entities]))
-        items.append(Item(resize.image(image.pixels), masks, [], [], [], image.mirror))
+        items.append(Item(resize.image(image.pixels), masks, [], [], [], [image.moves]))
         known.append(torch.tensor([e in image.masks or e in image.absent for e in entities]))
     net = build_unet(encoder, len(entities)).train()
     parts = dict(net.named_children())

@@ -28,7 +28,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--split", metavar="A:B:C", help="by patient; auto (default): 80:10:10, or 99:0.5:0.5 if large")
     parser.add_argument("--slices-per-volume", type=int, metavar="N", help="default 6")
     parser.add_argument("--questions-per-image", type=int, metavar="N", help="default 8")
-    parser.add_argument("--perspectives", metavar="1,2,3,4", help="which are made (default: all four)")
+    parser.add_argument("--perspectives", metavar="1,2,3,4,5", help="which are made (default: all)")
     parser.add_argument("--drafts", type=Path, metavar="FILE", help="questions of III and IV written before")
     parser.add_argument(
         "--knowledge", type=Path, action="append", metavar="FILE", help="your own knowledge records; repeatable"
@@ -92,6 +92,6 @@ def parse_perspectives(text: str) -> list[int]:
         InputError: it is something else.
     """
     parts = text.split(",")
-    if not all(part in ("1", "2", "3", "4") for part in parts):
-        raise InputError("--perspectives", repr(text), "some of 1,2,3,4")
+    if not all(part in ("1", "2", "3", "4", "5") for part in parts):
+        raise InputError("--perspectives", repr(text), "some of 1,2,3,4,5")
     return [int(part) for part in parts]

@@ -30,8 +30,8 @@ def review(options: argparse.Namespace) -> None:
     splits = options.split.split(",")
     if not set(splits) <= set(SPLITS):
         raise InputError("--split", repr(options.split), f"some of {','.join(SPLITS)}")
-    if not set(perspectives := options.perspective.split(",")) <= set("01234"):
-        raise InputError("--perspective", repr(options.perspective), "some of 0,1,2,3,4")
+    if not set(perspectives := options.perspective.split(",")) <= set("012345"):
+        raise InputError("--perspective", repr(options.perspective), "some of 0,1,2,3,4,5")
 
     if options.export is not None:
         from ..mimoseg.review.decisions import export_decisions, read_decisions

@@ -67,7 +67,9 @@ def collate_questions(
     def pad(sequences: list[Tensor], value: int, padding_side: str = "right") -> Tensor:
         return pad_sequence(sequences, batch_first=True, padding_value=value, padding_side=padding_side)
 
-    maps = [question_maps(q.coordinates, q.labels, q.objects, q.side, q.scribbles, q.logits) for q in questions if q.side]
+    maps = [
+        question_maps(q.coordinates, q.labels, q.objects, q.side, q.scribbles, q.logits) for q in questions if q.side
+    ]
     counts = [len(m) for m in maps] if maps else [0] * len(questions)
     firsts = np.cumsum([0, *counts[:-1]])
     most_words = max(len(w) for w in words)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from monai.data import CacheDataset
 from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
 
+from ..mimoseg.questions.measured_value import OF_PLACE_OR_SIZE
 from ..mimoseg.rle import decode_rle
 from ..transforms.augment import MIRRORS, RandMove, rand_color, rand_intensity
 from ..transforms.prompts import inside, sample_box, sample_point
@@ -31,12 +32,20 @@ from .prompts import BOX_TOP_LEFT
 from .tokenizer import SEG
 
 
+class Moves(NamedTuple):
+    """Which changes of an image leave an answer true: mirrored left to right, up to down; shifted, turned and scaled a little."""
+
+    left_right: bool
+    up_down: bool
+    affine: bool = True
+
+
 @dataclass
 class Item:
     """One image [3, S, S] in 0..1 or what the encoders made of it, its distinct masks bool [K, S, S], and questions about it.
 
-    `entities[q]` are the masks of question q's answer in order; `rows[q]` is its row in the built set.
-    `mirror` says whether the image may be mirrored left to right, and up to down.
+    `entities[q]` are the masks of question q's answer in order; `rows[q]` is its row in the built set; `moves[q]` how the
+    image may be moved without making its answer wrong.
     """
 
     image: Tensor | EncoderMaps
@@ -44,7 +53,7 @@ class Item:
     questions: list[EncodedQuestion]
     entities: list[list[int]]
     rows: list[int]
-    mirror: tuple[bool, bool] = (False, False)
+    moves: list[Moves]
 
 
 @dataclass
@@ -91,17 +100,18 @@ class LoadItem(Transform):
             image = self.features[image_key(rows[0]["image"]["bytes"])]
         masks: dict[str, dict] = {}
         questions, entities = [], []
+        present = {entity["phrase"] for row in rows for entity in row["entities"]}
         for row in rows:
             answer = first_sentences(row["answer"], self.sentences) if self.with_answers else None
             prompts = row["points"], row["boxes"]
-            named = named_in((entity["phrase"] for entity in row["entities"]), row["absent"])
+            named = named_in(present, row["absent"])
             questions.append(self.conversation.encode(row["question"], resize, *prompts, answer, named))
             for entity in row["entities"]:
                 masks.setdefault(entity["mask"]["counts"], entity["mask"])
             entities.append([list(masks).index(e["mask"]["counts"]) for e in row["entities"]])
         decoded = [decode_rle(mask) for mask in masks.values()]
         stack = np.stack(decoded) if decoded else np.zeros((0, *shape), dtype=bool)
-        return Item(image, resize.masks(stack), questions, entities, list(indices), mirror_of(rows))
+        return Item(image, resize.masks(stack), questions, entities, list(indices), [moves_of(row) for row in rows])
 
 
 def named_in(phrases: Iterable[str], absent: Iterable[str]) -> dict[str, bool]:
@@ -116,10 +126,19 @@ def first_sentences(answer: str, count: int) -> str:
     return " ".join(sentences[: max([count, *with_masks])] if count else sentences)
 
 
-def mirror_of(rows: Sequence[Mapping[str, Any]]) -> tuple[bool, bool]:
-    """How the image of `rows` may be mirrored: as its modality allows, and not if left or right is said of it."""
-    sided = any(re.search(r"\b(left|right)\b", f"{row['question']} {row['answer']}", re.IGNORECASE) for row in rows)
-    return (False, False) if sided else MIRRORS.get(rows[0].get("modality", ""), (False, False))
+def moves_of(row: Mapping[str, Any]) -> Moves:
+    """How the image of a row may be moved: mirrored as its modality allows, and not if left or right is said of it; not at all
+    if its answer is a number of parts, a place or a size."""
+    kind = (row.get("value") or {}).get("kind", "")  # sets that were built before have none
+    if kind in OF_PLACE_OR_SIZE:
+        return Moves(False, False, False)
+    sided = re.search(r"\b(left|right)\b", f"{row['question']} {row['answer']}", re.IGNORECASE)
+    return Moves(*((False, False) if sided else MIRRORS.get(row.get("modality", ""), (False, False))))
+
+
+def all_moves(moves: Iterable[Moves]) -> Moves:
+    """Those that every one allows."""
+    return Moves(*map(all, zip(*moves)))
 
 
 class Augment(Randomizable, Transform):
@@ -149,7 +168,9 @@ class Augment(Randomizable, Transform):
         image, masks = item.image, item.masks
         if self.image:
             assert isinstance(image, Tensor)
-            image, masks = self.move(image, masks, item.mirror)
+            allowed = all_moves(item.moves)
+            if allowed.affine:
+                image, masks = self.move(image, masks, (allowed.left_right, allowed.up_down))
             if self.color is not None and not torch.equal(image[0], image[1]):
                 image = self.color(image)
             image = torch.as_tensor(np.asarray(self.intensity(image))).clamp(0, 1)
@@ -247,6 +268,7 @@ class MimoSegDataset(CacheDataset):
             questions=[item.questions[i] for i in draw.questions],
             entities=[item.entities[i] for i in draw.questions],
             rows=[item.rows[i] for i in draw.questions],
+            moves=[item.moves[i] for i in draw.questions],
         )
         if self.augment is None:
             return item

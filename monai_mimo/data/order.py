@@ -13,6 +13,7 @@ import numpy as np
 from datasets import Dataset as Rows
 
 from ..errors import InputError
+from ..mimoseg.cases import NUMERALS
 
 SET = "set"  # the column of `engines.load_sets` that says which set a row is of
 
@@ -182,7 +183,7 @@ def _weights(
         raise InputError("set_weights", "one set", "`datasets` of several")
     sets = list(rows[SET]) if set_weights else [""] * count
     if perspective_weights:
-        wanted = _wanted(perspective_weights, rows["perspective"], "perspective_weights", range(5))
+        wanted = _wanted(perspective_weights, rows["perspective"], "perspective_weights", range(len(NUMERALS)))
         cells = _codes(zip(sets, rows["perspective"]))
         totals = np.bincount(cells, weights)[cells]
         weights *= wanted / np.where(totals > 0, totals, 1)

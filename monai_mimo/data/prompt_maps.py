@@ -6,7 +6,6 @@ mask before, and whether there is one. Coordinates are continuous (x, y) in pixe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -140,7 +139,12 @@ def jittered_box(mask: np.ndarray, rng: Generator, jitter: float = 0.1) -> tuple
     move = np.zeros(4) if rng.random() < 1 / 3 else rng.uniform(-jitter, jitter, 4) * (width, height, width, height)
     corners = np.array([x0, y0, x1, y1]) + move
     corners = np.clip(corners, 0, max(mask.shape))
-    return (float(corners[0]), float(corners[1]), float(max(corners[2], corners[0] + 1)), float(max(corners[3], corners[1] + 1)))
+    return (
+        float(corners[0]),
+        float(corners[1]),
+        float(max(corners[2], corners[0] + 1)),
+        float(max(corners[3], corners[1] + 1)),
+    )
 
 
 def click_inside(mask: np.ndarray, rng: Generator) -> tuple[float, float]:

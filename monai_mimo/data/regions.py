@@ -8,7 +8,7 @@ questions, and a prompt has to be believed, for nothing else tells which region 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from ..mimoseg.catalogue.plausible import safely_absent
 from ..mimoseg.rle import decode_rle
 from ..models.region_names import REGION
 from ..transforms.prompts import tight_box
@@ -62,20 +63,22 @@ class LabelledImage:
         return np.unpackbits(self.masks[number]).reshape(STORED, STORED).astype(bool)
 
 
-def labelled_images(rows: Rows, absent: Callable[[str, str, set[str]], set[str]]) -> list[LabelledImage]:
-    """The images of a built set with all that its questions tell of them.
-
-    Args:
-        absent: (source, modality, names in this image) -> names that are surely not in it.
-    """
+def labelled_images(rows: Rows) -> list[LabelledImage]:
+    """The images of a built set with all that its questions tell of them, and what no image of their set can show."""
     known: dict[str, dict[str, dict]] = {}
+    missing: dict[str, set[str]] = {}
     first: dict[str, int] = {}
-    columns = zip(rows["image_id"], rows["entities"])
-    for number, (image_id, entities) in enumerate(columns):
+    labels: dict[str, set[str]] = {}  # of each source
+    for number, (image_id, source, entities, absent) in enumerate(
+        zip(*(rows[column] for column in ("image_id", "source", "entities", "absent")))
+    ):
         first.setdefault(image_id, number)
         here = known.setdefault(image_id, {})
+        missing.setdefault(image_id, set()).update(absent)
         for entity in entities:
             here[entity["phrase"]] = entity["mask"]
+            labels.setdefault(source, set()).add(entity["phrase"])
+    every = set().union(*labels.values())
     images = []
     raw = rows.cast_column("image", Image(decode=False))
     for image_id, number in first.items():
@@ -99,11 +102,11 @@ def labelled_images(rows: Rows, absent: Callable[[str, str, set[str]], set[str]]
             if mask.any():
                 names.append(name)
                 masks.append(np.packbits(mask))
-        gone = absent(row["source"], row["modality"], set(names)) - set(known[image_id])
+        source = row["source"]
+        gone = {*safely_absent(source, labels.get(source, ()), row["modality"], every), *(missing[image_id] & every)}
+        gone -= set(known[image_id])
         images.append(
-            LabelledImage(
-                square, (height, width), row["source"], row["modality"], names, masks, tuple(sorted(gone))
-            )
+            LabelledImage(square, (height, width), row["source"], row["modality"], names, masks, tuple(sorted(gone)))
         )
     return images
 
@@ -196,7 +199,11 @@ class RegionDataset(Dataset):
         superpixels = self._superpixel_map(number, rng)
         focus = None
         if rng.random() < self.zoom:
-            focus = planes[rng.integers(len(planes))] if planes and rng.random() < 0.75 else superpixels == _pick(superpixels, rng)
+            focus = (
+                planes[rng.integers(len(planes))]
+                if planes and rng.random() < 0.75
+                else superpixels == _pick(superpixels, rng)
+            )
         grid, mirrored = view_grid(image.inner, self.side, rng, focus)
         pixels = torch.from_numpy(image.pixels).float().div_(255)
         pixels = pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels[None]
@@ -224,7 +231,10 @@ class RegionDataset(Dataset):
                 small = felzenszwalb(grey, scale=rng.uniform(50, 400), sigma=0, min_size=int(rng.choice([20, 40, 80])))
             else:
                 small = slic(
-                    grey, n_segments=int(rng.choice([8, 16, 32, 64])), compactness=rng.uniform(0.02, 0.15), channel_axis=None
+                    grey,
+                    n_segments=int(rng.choice([8, 16, 32, 64])),
+                    compactness=rng.uniform(0.02, 0.15),
+                    channel_axis=None,
                 )
             self._superpixels[key] = small.repeat(2, 0).repeat(2, 1).astype(np.int16)
         return self._superpixels[key]
@@ -263,7 +273,9 @@ class RegionDataset(Dataset):
                 prompts = simulate(mask, rng)
                 other = [k for k in big_enough if k != n]
                 if other and rng.random() < 0.25:  # a question about two things points at both
-                    also = simulate(masks[other[rng.integers(len(other))]], rng, kind="box" if prompts.boxes else "click")
+                    also = simulate(
+                        masks[other[rng.integers(len(other))]], rng, kind="box" if prompts.boxes else "click"
+                    )
                     prompts.boxes += also.boxes
                     prompts.points += also.points
                 targets.append(Target(mask, prompts, name, name))
@@ -366,9 +378,7 @@ def swap_sides(name: str, known: Mapping[str, int]) -> str:
     return other if other in known else name
 
 
-def view_grid(
-    inner: tuple[int, int], side: int, rng: Generator, focus: np.ndarray | None
-) -> tuple[Tensor, bool]:
+def view_grid(inner: tuple[int, int], side: int, rng: Generator, focus: np.ndarray | None) -> tuple[Tensor, bool]:
     """The sampling grid [1, S, S, 2] of a random view, and whether it is mirrored.
 
     Args:

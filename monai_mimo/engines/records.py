@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..inference.answer import Entity
-from ..metrics import Grounded, Reference, closed_right, match_pairs, open_recall, predicted_ious
+from ..metrics import Grounded, Reference, closed_right, match_pairs, measured_answer, open_recall, predicted_ious
 from ..metrics.grounding import count_sample
+from ..mimoseg.cases import MEASURED
 from ..mimoseg.plain_text import plain_answer
 from ..mimoseg.rle import encode_rle
 
@@ -24,6 +25,7 @@ def record_of(number: int, row: dict[str, Any], text: str, entities: list[Entity
     - predicted_answer; predicted_entities: phrase, span in the answer, mask (COCO RLE), score in 0..1, and iou with the
       expected mask of the same phrase, 0 if there is none;
     - counts: what it adds to the grounding table (none for perspective 0); vqa: {"closed": 0 or 1} or {"open": recall};
+    - measured: of perspective V, kind, expected and said (`MeasuredAnswer`), and whether it is right (0 or 1); else none;
     - mask_right: whether some phrase is right with its mask;
     - error: why it was not answered.
     """
@@ -38,6 +40,7 @@ def record_of(number: int, row: dict[str, Any], text: str, entities: list[Entity
         "predicted_entities": said,
         "counts": count_sample(predicted, reference) if row["perspective"] else None,
         "vqa": None if row["perspective"] else _vqa(row, text),
+        "measured": _measured(row, text),
         "mask_right": bool(match_pairs(predicted, reference)),
         "error": None,
     }
@@ -51,6 +54,7 @@ def failed_record(number: int, row: dict[str, Any], why: str, reference: Referen
         "predicted_entities": [],
         "counts": count_sample(Grounded([], [], failed=True), reference) if row["perspective"] else None,
         "vqa": None if row["perspective"] else _vqa(row, ""),
+        "measured": _measured(row, ""),
         "mask_right": False,
         "error": why,
     }
@@ -58,6 +62,13 @@ def failed_record(number: int, row: dict[str, Any], why: str, reference: Referen
 
 def _start(number: int, row: dict[str, Any]) -> Record:
     return {"row": number, **{name: row[name] for name in KEPT}}
+
+
+def _measured(row: dict[str, Any], text: str) -> dict[str, Any] | None:
+    if row["perspective"] != MEASURED:
+        return None
+    answer = measured_answer(row["value"]["kind"], row["value"]["answer"], text)
+    return {**answer._asdict(), "right": int(answer.right)}
 
 
 def _vqa(row: dict[str, Any], text: str) -> dict[str, float]:

@@ -143,8 +143,10 @@ def train_on_regions(
     if not minutes or (checkpoints is not None and checkpoints.skip("regions")):
         return
     if model.region_names is None:
-        raise InputError("region_minutes", f"preset {model.config.preset!r} without a fine branch", "one whose mask decoder has one")
-    images = labelled_images(rows, absent_names)
+        raise InputError(
+            "region_minutes", f"preset {model.config.preset!r} without a fine branch", "one whose mask decoder has one"
+        )
+    images = labelled_images(rows)
     dataset = RegionDataset(images, model.config.names, model.config.image_size, seed=seed, **drawing)
     numbers = StepNumbers()
     loader = DataLoader(

@@ -20,8 +20,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..errors import DataError, OutputError
 from ..metrics.bootstrap import LEVEL
-from ..metrics.table import TextTable, escaped, grounding_text_table, shown, vqa_text_table
+from ..metrics.grounding import perspective_name
+from ..metrics.table import TextTable, escaped, grounding_text_table, measured_text_table, shown, vqa_text_table
 from ..metrics.text import EXTRA
+from ..mimoseg.cases import MEASURED
 from ..visualize import panel
 from .examples import best_median_worst, panel_rows, picture_example
 from .records import Record, records_of_batch
@@ -129,8 +131,10 @@ class EvaluationReport:
 def all_tables(summary: Mapping[str, Any]) -> list[TextTable]:
     """The tables of a summary, without those that have nothing to say."""
     tables = []
-    if summary["overall"]["samples"]:
+    if is_grounded(summary):
         tables.append(grounding_text_table(summary))
+    if summary["measured"]:
+        tables.append(measured_text_table(summary["measured"]))
     if summary["vqa"]:
         tables.append(vqa_text_table(summary["vqa"]))
     if summary["text"]:
@@ -165,6 +169,11 @@ def all_tables(summary: Mapping[str, Any]) -> list[TextTable]:
     return tables
 
 
+def is_grounded(summary: Mapping[str, Any]) -> bool:
+    """Whether there is a question in the grounding table: `overall`, or apart from it perspective V."""
+    return bool(summary["overall"]["samples"] or perspective_name(MEASURED) in summary)
+
+
 def markdown(about: Mapping[str, str], tables: list[TextTable], failed: list[dict[str, str]]) -> str:
     """All tables, and the questions that could not be answered."""
     parts = ["# MIMO evaluation\n", *(f"- {escaped(name)}: {escaped(value)}" for name, value in about.items()), ""]
@@ -182,7 +191,7 @@ def html(
 ) -> str:
     """One page that needs no other file. Jinja escapes all that comes from the data."""
     charts = []
-    if summary["overall"]["samples"]:
+    if is_grounded(summary):
         charts.append(("grounding F1 by perspective, modality and source", figures_chart(summary)))
     if summary["calibration"]["phrases"]:
         charts.append(("reliability diagram", reliability_chart(summary["calibration"])))
@@ -208,6 +217,10 @@ def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     out = [("questions", str(summary["questions"]), f"{len(summary['failed'])} not answered")]
     if overall["samples"]:
         out += [_tile("grounding F1", overall, "f1"), _tile("Dice", overall, "dice"), _tile("IoU", overall, "iou")]
+    if summary["measured"]:
+        everything = summary["measured"]["all"]
+        beside = f"always the most frequent: {shown(everything['majority'])}"
+        out.append(("measured questions", shown(everything["accuracy"]), beside))
     if vqa:
         out += [_tile("closed accuracy", vqa, "closed_accuracy"), _tile("open recall", vqa, "open_recall")]
     if summary["moved_prompt"]["pairs"]:

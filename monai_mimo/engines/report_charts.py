@@ -23,7 +23,11 @@ def figures_chart(summary: Mapping[str, Any], field: str = "f1", label: str = "g
     names = [
         name
         for name, cell in summary.items()
-        if isinstance(cell, Mapping) and "f1" in cell and ", perspective " not in name and not math.isnan(cell[field])
+        if isinstance(cell, Mapping)
+        and "f1" in cell
+        and cell["samples"]
+        and ", perspective " not in name
+        and not math.isnan(cell[field])
     ]
     figure = Figure(figsize=(6.4, 0.9 + 0.28 * len(names)), layout="constrained")
     axis = figure.subplots()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..metrics import (
+    MeasuredAnswer,
     NamingQuestion,
     PromptedAnswer,
     absent_entities,
@@ -15,6 +16,7 @@ from ..metrics import (
     bootstrap_ratios,
     fit_temperature,
     is_correct,
+    measured_accuracy,
     moved_prompt_accuracy,
     reliability,
     sums_by_patient,
@@ -39,6 +41,7 @@ VQA_FIGURES: dict[str, tuple[dict[str, float], dict[str, float]]] = {
     "closed_accuracy": ({"right": 1}, {"closed": 1}),
     "open_recall": ({"recall": 1}, {"open": 1}),
 }
+MEASURED_FIGURES: dict[str, tuple[dict[str, float], dict[str, float]]] = {"accuracy": ({"right": 1}, {"samples": 1})}
 
 
 def summarise(
@@ -53,12 +56,14 @@ def summarise(
 
     Returns:
         the cells of the grounding table ("overall", "perspective I", "CT", ...), each with `patients` and `interval`; and vqa
-        (by source), text (by perspective), moved_prompt, absent_entities, calibration, questions, and failed.
+        (by source), measured (perspective V, by kind), text (by perspective), moved_prompt, absent_entities, calibration,
+        questions, and failed.
     """
     grounded = [record for record in records if record["counts"] is not None]
     return {
         **_grounding(grounded, resamples, seed),
         "vqa": _vqa([record for record in records if record["vqa"] is not None], resamples, seed),
+        "measured": measured(records, resamples, seed),
         "text": _texts(records),
         "moved_prompt": moved_prompt_accuracy(prompted(grounded))._asdict(),
         "absent_entities": absent_entities(_naming(grounded)),
@@ -97,6 +102,18 @@ def _vqa(records: Sequence[Record], resamples: int, seed: int) -> dict[str, Any]
         figures = {figure: _figure(sums, *parts) for figure, parts in VQA_FIGURES.items()}
         counts = {"samples": len(group), "closed": int(sums["closed"]), "open": int(sums["open"])}
         out[name] = {**counts, **figures, **_interval(group, values, VQA_FIGURES, resamples, seed)}
+    return out
+
+
+def measured(records: Iterable[Record], resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """`measured_accuracy` of the questions of perspective V, with `patients` and `interval`; empty without such questions."""
+    asked = [record for record in records if record.get("measured")]
+    answers = [MeasuredAnswer(*(r["measured"][field] for field in MeasuredAnswer._fields)) for r in asked]
+    out = measured_accuracy(answers)
+    groups = _grouped(asked, [[answer.kind, "all"] for answer in answers])
+    for kind, cell in out.items():
+        values = [{"right": float(r["measured"]["right"]), "samples": 1.0} for r in groups[kind]]
+        cell.update(_interval(groups[kind], values, MEASURED_FIGURES, resamples, seed))
     return out
 
 

@@ -5,6 +5,7 @@ from .bootstrap import bootstrap_ratios, sums_by_patient
 from .calibration import Reliability, apply_temperature, fit_temperature, is_correct, reliability
 from .grounding import GroundingMetric, Reference
 from .matching import Grounded, match_pairs, match_phrases, overlaps, predicted_ious
+from .measured import MeasuredAnswer, measured_accuracy, measured_answer
 from .moved_prompt import MovedPrompt, PromptedAnswer, moved_prompt_accuracy
 from .phrases import normalise_phrase
 from .table import format_table
@@ -14,6 +15,7 @@ from .vqa import closed_right, open_recall
 __all__ = [
     "Grounded",
     "GroundingMetric",
+    "MeasuredAnswer",
     "MovedPrompt",
     "NamingQuestion",
     "PromptedAnswer",
@@ -28,6 +30,8 @@ __all__ = [
     "is_correct",
     "match_pairs",
     "match_phrases",
+    "measured_accuracy",
+    "measured_answer",
     "moved_prompt_accuracy",
     "normalise_phrase",
     "open_recall",

@@ -11,12 +11,12 @@ from typing import Any
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
 
+from ..mimoseg.cases import MEASURED, NUMERALS, PERSPECTIVES
 from ..mimoseg.modality import MODALITIES
 from .gather import gather
 from .matching import Grounded, match_pairs, match_phrases
 from .phrases import normalise_phrase
 
-PERSPECTIVES = (1, 2, 3, 4)
 FIELDS = (
     "samples",
     "predicted",  # A, phrases in the answers
@@ -104,6 +104,8 @@ def grounding_table(samples: Sequence[Counts]) -> dict[str, dict[str, float]]:
     - phrase_accuracy: samples whose answer grounds exactly the expected phrases.
     - refusal_accuracy: of samples that expect nothing to be grounded, those where nothing was; nan without any.
     - samples: how many.
+
+    Questions of perspective V are counted apart, in "perspective V" and "CT, perspective V", and in no other cell.
     """
     cells: dict[str, list[Counts]] = {}
     for sample in samples:
@@ -116,6 +118,8 @@ def grounding_table(samples: Sequence[Counts]) -> dict[str, dict[str, float]]:
 def cells_of(perspective: int, modality: str, source: str = "") -> list[str]:
     """The cells of the table that a sample counts in."""
     named = perspective_name(perspective)
+    if perspective == MEASURED:
+        return [named, f"{modality}, {named}"]
     cells = ["overall", named, modality, f"{modality}, {named}"]
     return [*cells, f"source {source}"] if source else cells
 
@@ -126,7 +130,7 @@ def _order(name: str) -> tuple[int, int, str, str]:
         return 2, 0, "", name
     modality = name.partition(", ")[0]
     known = MODALITIES.index(modality) if modality in MODALITIES else len(MODALITIES)
-    # "I" < "II" < "III" < "IV" as texts, too
+    # "I" < "II" < "III" < "IV" < "V" as texts, too
     return (0, 0, "", name) if name.startswith("perspective ") else (1, known, modality, name)
 
 
@@ -137,7 +141,7 @@ def add_up(samples: Sequence[Counts]) -> dict[str, float]:
 
 def perspective_name(perspective: int) -> str:
     """1 -> "perspective I"; 0 -> "VQA"."""
-    return f"perspective {('I', 'II', 'III', 'IV')[perspective - 1]}" if perspective else "VQA"
+    return f"perspective {NUMERALS[perspective]}" if perspective else NUMERALS[0]
 
 
 def summarise(s: Mapping[str, float]) -> dict[str, Any]:

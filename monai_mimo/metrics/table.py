@@ -18,8 +18,9 @@ COLUMNS = {
     "phrases": "phrase_accuracy",
     "refusals": "refusal_accuracy",
 }
+MEASURED_COLUMNS = {"accuracy": "accuracy", "always the most frequent": "majority"}
 VQA_COLUMNS = {"closed accuracy": "closed_accuracy", "open recall": "open_recall"}
-WITH_INTERVAL = ("f1", "dice", "iou", "closed_accuracy", "open_recall")
+WITH_INTERVAL = ("f1", "dice", "iou", "closed_accuracy", "open_recall", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,19 @@ def grounding_text_table(result: Mapping[str, Any]) -> TextTable:
     sources = [name for name in cells if name.startswith("source ")]
     both = [name for name in cells if ", perspective " in name and name not in sources]
     modalities = [name for name in cells if name not in {*perspectives, *sources, *both, "overall"}]
-    groups = [both, modalities, sources, [*perspectives, "overall"]]
+    groups = [both, modalities, sources, [*perspectives, *(["overall"] if result["overall"]["samples"] else [])]]
     rows = [[row_of(name, result[name], COLUMNS) for name in group] for group in groups if group]
     return TextTable("Grounding", ["", "n", *COLUMNS], rows)
+
+
+def measured_text_table(result: Mapping[str, Any]) -> TextTable:
+    """Questions answered from masks, by kind, beside the best single answer of each kind."""
+    rows = [
+        [*row_of(kind, cell, MEASURED_COLUMNS), cell["majority_answer"] or "-", str(cell["unread"])]
+        for kind, cell in result.items()
+    ]
+    title = "Questions answered from masks (perspective V)"
+    return TextTable(title, ["", "n", *MEASURED_COLUMNS, "which is", "without a value"], [rows])
 
 
 def vqa_text_table(result: Mapping[str, Any]) -> TextTable:

@@ -18,7 +18,7 @@ from ..errors import DataError, InputError, OutputError
 from .assemble import Piece, store_files, write_file
 from .build_case import Receipt, Task, build_case
 from .card import data_card
-from .cases import SourceSpec
+from .cases import PERSPECTIVES, SourceSpec
 from .limits import Budget, SourceUse
 from .partial import Partial
 from .plan import Plan, make_plan
@@ -39,7 +39,7 @@ def build(
     seed: int = 0,
     slices_per_volume: int = 6,
     questions_per_image: int = 8,
-    perspectives: Sequence[int] = (1, 2, 3, 4),
+    perspectives: Sequence[int] = PERSPECTIVES,
     drafts: str | Path | None = None,
     knowledge: Sequence[str | Path] = (),
     uses: Mapping[str, SourceUse] | None = None,
@@ -59,9 +59,10 @@ def build(
         ratio: train:validation:test, or "auto" for the published one for large sets and 80:10:10 for small ones.
         seed: decides split, questions and prompts.
         slices_per_volume: the most slices of a volume that are asked about.
-        questions_per_image: about how many rows an image gives, in equal parts for each perspective.
-        perspectives: which questions are made, where a source allows them. Sets that were published as questions without
-            masks keep all of theirs, as perspective 0.
+        questions_per_image: about how many rows an image gives, in equal parts for each of perspectives I to IV; those of V
+            are half as many besides.
+        perspectives: which questions are made, where a source allows them (V everywhere). Sets that were published as
+            questions without masks keep all of theirs, as perspective 0.
         drafts: questions of perspectives III and IV that were written before, e.g. by a language model.
         knowledge: knowledge records of the user's own.
         uses: source name -> how much of it is used.

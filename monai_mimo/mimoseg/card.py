@@ -7,11 +7,14 @@ from typing import Any
 
 import yaml
 
+from .cases import MEASURED, NUMERALS
 from .catalogue.record import find_record
 from .schema import FEATURES
 
-# The perspectives, by number; VQA has no masks.
-NUMERALS = ("VQA", "I", "II", "III", "IV")
+V = """
+
+V asks for what the masks tell: the kind of image, whether something is there, how many there are, on which side, how large it is,
+and whether a prompt marks it. The right value stands in the column `value`; what the masks leave in doubt is not asked."""
 VQA = "\n\nVQA are questions that were published with their answers, without masks; published splits of them are kept."
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**9, "1M<n<10M"))
 
@@ -53,7 +56,8 @@ def body(report: dict[str, Any]) -> str:
     apart = (
         "no patient is in two of them" if not shared else f"{shared} patients are in two, as their sets were published"
     )
-    vqa = VQA if any(NUMERALS[0] in source["rows by perspective"] for source in report["sources"]) else ""
+    found = {name for source in report["sources"] for name in source["rows by perspective"]}
+    more = V * (f"perspective {NUMERALS[MEASURED]}" in found) + VQA * (NUMERALS[0] in found)
     unused = "Every case could be read." if not failed else f"{failed} case{'s' * (failed > 1)} could not be used."
     return f"""# MIMOSeg
 
@@ -70,7 +74,7 @@ By patient ({report["split"]}); {apart}.
 
 I names what is to be segmented, II points at it, III asks for knowledge of it without naming it, IV points and asks for
 knowledge. The texts of **III and IV come from knowledge records that were not reviewed by a clinician** unless a record
-says so, or from a language model where drafts of one were given (column `template`); treat them as such.{vqa}
+says so, or from a language model where drafts of one were given (column `template`); treat them as such.{more}
 
 ## Sources and licences
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .cases import Case, patient_key
+from .cases import MEASURED, Case, patient_key
 from .catalogue.plausible import safely_absent, uncertain
 from .catalogue.vocabulary import vocabulary
+from .questions.measured import Scene, measured
 from .questions.perspectives import Sample, instructions, visual_clues
 from .questions.pool import draft_pool, is_known
 from .questions.reasoning import reasoning
@@ -34,12 +35,13 @@ def slice_rows(case: Case, shown: ShownSlice, settings: RowSettings) -> Iterator
 
 
 def slice_samples(case: Case, shown: ShownSlice, settings: RowSettings, rng: np.random.Generator) -> Iterator[Sample]:
-    """The questions about one slice, perspective by perspective."""
+    """The questions about one slice, perspective by perspective; those of V are drawn apart, and change no other."""
+    [measuring] = rng.spawn(1)
     wanted = set(case.perspectives) & set(settings.perspectives)
     share = max(1, settings.questions_per_image // max(1, len(wanted)))
     masks = shown.masks
+    here = [name for name in shown.absent if name not in uncertain(case.source)]
     if 1 in wanted:
-        here = [name for name in shown.absent if name not in uncertain(case.source)]
         yield from instructions(masks, here, names_elsewhere(case, settings, rng), share, rng)
     if 2 in wanted:
         yield from visual_clues(masks, share, rng)
@@ -47,11 +49,20 @@ def slice_samples(case: Case, shown: ShownSlice, settings: RowSettings, rng: np.
     known = [name for name in masks if is_known(name, settings)]
     for perspective in sorted(wanted & {3, 4}):
         yield from reasoning(masks, known, perspective, share, pool, rng)
+    if MEASURED in settings.perspectives:
+        elsewhere = safely_absent(case.source, case.labels, case.modality, labelled_names(settings))
+        scene = Scene(masks, case.modality, here, elsewhere, shown.spacing_mm)
+        yield from measured(scene, max(1, settings.questions_per_image // (2 if wanted else 1)), measuring)
+
+
+def labelled_names(settings: RowSettings) -> set[str]:
+    """What the sources of a build label."""
+    return {name for names in settings.entities.values() for name in names}
 
 
 def names_elsewhere(case: Case, settings: RowSettings, rng: np.random.Generator) -> list[str]:
     """Names of what the image cannot show: those that some source labels, and as many others of the vocabulary."""
-    labelled = {name for names in settings.entities.values() for name in names}
+    labelled = labelled_names(settings)
     known = safely_absent(case.source, case.labels, case.modality, labelled)
     others = safely_absent(case.source, case.labels, case.modality, vocabulary().keys() - labelled)
     count = min(len(others), max(len(known), 1))
@@ -81,6 +92,7 @@ def row_of(
         "points": sample.points,
         "boxes": sample.boxes,
         "template": sample.template,
+        "value": dict(zip(("kind", "answer"), sample.value)),
         "file": case.file,
         "builder": __version__,
     }

@@ -23,7 +23,7 @@ from .limits import SourceUse
 from .modality import Modality
 
 Count = Annotated[int, Field(ge=1)]
-Perspectives = Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=1)]
+Perspectives = Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1)]
 
 
 class Strict(BaseModel):

@@ -122,13 +122,13 @@ DATALIST = {"train": "training", "validation": "validation", "test": "test"}
 def datalist_item(images: ImageRows, label: str, values: dict[str, int]) -> dict[str, Any]:
     """One image of the datalist."""
     kept = ("image_id", "modality", "sequence", "source", "patient", "slice", "spacing_mm")
-    asked = ("id", "perspective", "question", "answer", "points", "boxes")
+    asked = ("id", "perspective", "question", "answer", "points", "boxes", "value")
     return {
         "image": images.file,
         "label": label,
         **{key: images.first[key] for key in kept},
         "masks": [{"phrase": p, "value": values[p], "rle": rle} for p, rle in images.masks().items()],
-        "questions": [{key: row[key] for key in asked} for row in images.rows],
+        "questions": [{key: row[key] for key in asked if key in row} for row in images.rows],
     }
 
 

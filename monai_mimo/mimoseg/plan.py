@@ -12,7 +12,7 @@ from typing import Any
 from .. import __version__
 from ..errors import DataError, InputError
 from ..transforms.reading import NIFTI, has_suffix
-from .cases import Case, Source, SourceSpec, patient_key
+from .cases import PERSPECTIVES, Case, Source, SourceSpec, patient_key
 from .limits import SourceUse, sample_cases
 from .questions.pool import knowledge_of, read_drafts
 from .questions.settings import RowSettings
@@ -68,7 +68,7 @@ def make_plan(
     seed: int = 0,
     slices_per_volume: int = 6,
     questions_per_image: int = 8,
-    perspectives: Sequence[int] = (1, 2, 3, 4),
+    perspectives: Sequence[int] = PERSPECTIVES,
     drafts: Path | None = None,
     knowledge: Sequence[Path] = (),
     uses: Mapping[str, SourceUse] | None = None,
@@ -145,15 +145,15 @@ def check_perspectives(perspectives: Sequence[int]) -> tuple[int, ...]:
     """In order, each once.
 
     Raises:
-        InputError: there is none, or one that is not 1 to 4.
+        InputError: there is none, or one that is not of `PERSPECTIVES`.
     """
-    if not perspectives or not set(perspectives) <= {1, 2, 3, 4}:
-        raise InputError("perspectives", str(list(perspectives)), "some of 1, 2, 3, 4")
+    if not perspectives or not set(perspectives) <= set(PERSPECTIVES):
+        raise InputError("perspectives", str(list(perspectives)), f"some of {', '.join(map(str, PERSPECTIVES))}")
     return tuple(sorted(set(perspectives)))
 
 
 def expected_rows(case: Case, slices_per_volume: int, questions_per_image: int) -> int:
-    """About how many rows a case gives."""
+    """About how many rows a case gives, without those of perspective V."""
     if case.pairs:
         return len(case.pairs)
     return questions_per_image * (slices_per_volume if is_volume(case) else 1)

@@ -8,8 +8,7 @@ from typing import Any
 
 from .. import __version__
 from .build_case import Receipt
-from .card import NUMERALS
-from .cases import patient_key
+from .cases import NUMERALS, patient_key
 from .plan import Plan
 from .questions.pool import count_rejections
 from .splits import SPLITS

@@ -11,7 +11,7 @@
 | slice | its number in the volume in display orientation; -1 for a picture |
 | spacing_mm | [row, column] in millimetres, empty when unknown |
 | sequence | of MR or perfusion images, e.g. "FLAIR"; empty when there is none |
-| perspective | 1 instruction, 2 visual clue, 3 reasoning, 4 reasoning on a visual clue; 0 VQA without masks |
+| perspective | 1 instruction, 2 visual clue, 3 reasoning, 4 reasoning on a visual clue, 5 measured; 0 VQA without masks |
 | question | `<point>` and `<box>` stand where a prompt is referred to |
 | answer | `<p> phrase </p> <SEG>` for each entity |
 | entities | phrase and mask (COCO RLE, size [h, w]) of each `<SEG>` in order; `label`: its place, "FILE:VALUE" |
@@ -19,6 +19,7 @@
 | points | [x, y, label], label 1 inside and 0 outside, in the order of the `<point>` markers |
 | boxes | [x0, y0, x1, y1], inclusive-exclusive, in the order of the `<box>` markers |
 | template | which template the texts come from, "section/question number/answer number", or for III and IV the writer |
+| value | of perspective 5: `kind` of the question, and the right `answer` as a text (`questions.measured_value`); else empty |
 | file | path of the image below the folder of the source set |
 | builder | the version of monai-mimo that wrote the row |
 """
@@ -53,6 +54,7 @@ FEATURES = Features(
         "points": List(List(Value("int32"))),
         "boxes": List(List(Value("int32"))),
         "template": Value("string"),
+        "value": {"kind": Value("string"), "answer": Value("string")},
         "file": Value("string"),
         "builder": Value("string"),
     }

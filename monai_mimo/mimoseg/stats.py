@@ -70,7 +70,7 @@ class Statistics:
     """All counts of a built set.
 
     Attributes:
-        samples: perspective -> split -> rows; perspective 0 only where there is one.
+        samples: perspective -> split -> rows; perspectives 0 and 5 only where there is one.
         modalities, entities: largest first; sources by name.
     """
 

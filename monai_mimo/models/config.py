@@ -102,7 +102,8 @@ class TrainingConfig:
         balanced: draw images at random, each modality of each source as often as any other, instead of each question once.
         strong_augmentation: see `data.dataset.Augment`.
         answer_sentences: answers are learned up to so many sentences (`data.dataset.first_sentences`); 0 for all of them.
-        perspective_shares: how often questions of perspectives I to IV are drawn relative to each other.
+        perspective_shares: how often questions of perspectives I, II and so on are drawn relative to each other; where all are
+            equal, each question is drawn as often, and else none of a perspective without a share.
     """
 
     learning_rate: float = 3e-4

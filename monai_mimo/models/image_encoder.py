@@ -51,7 +51,9 @@ class ImageFeatures(NamedTuple):
         """The features of images `index` [n], with repeats, in that order."""
         context, *high_resolution = (m.index_select(0, index) for m in (self.context, *self.high_resolution))
         tokens = context if self.one_encoder else self.tokens.index_select(0, index)
-        return ImageFeatures(context, tokens, tuple(high_resolution), tuple(m.index_select(0, index) for m in self.fine))
+        return ImageFeatures(
+            context, tokens, tuple(high_resolution), tuple(m.index_select(0, index) for m in self.fine)
+        )
 
 
 class EfficientNetLite0(nn.Module):
@@ -200,7 +202,9 @@ def build_neck(encoder: nn.Module, width: int, fine: tuple[int, ...] = ()) -> nn
     if len(encoder.channels) > 1:
         return Neck(encoder.channels, width, fine)
     if fine:
-        raise InputError("mask_decoder.fine", f"channels {list(fine)}", "none with an encoder that gives one feature map")
+        raise InputError(
+            "mask_decoder.fine", f"channels {list(fine)}", "none with an encoder that gives one feature map"
+        )
     if isinstance(encoder, SamEncoder) and encoder.channels[0] == width:
         return NoNeck()
     return PatchNeck(encoder.channels[0], width)

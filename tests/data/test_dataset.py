@@ -7,7 +7,18 @@ import pytest
 import torch
 from PIL import Image
 
-from monai_mimo.data.dataset import Augment, Batch, MimoSegDataset, collate, first_sentences, mirror_of, rows_by_image
+from monai_mimo.data.conversation import ABSENT, PRESENT
+from monai_mimo.data.dataset import (
+    Augment,
+    Batch,
+    MimoSegDataset,
+    Moves,
+    all_moves,
+    collate,
+    first_sentences,
+    moves_of,
+    rows_by_image,
+)
 from monai_mimo.data.order import Draw, TrainingOrder
 from monai_mimo.data.prompts import BOX_TOP_LEFT, PADDING, POSITIVE
 from monai_mimo.data.steps import StepLoader, Steps
@@ -168,13 +179,47 @@ def test_no_mask_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("modality", "question", "expected"),
+    ("modality", "question", "kind", "expected"),
     [
-        ("endoscopy", "Where is the polyp?", (True, True)),
-        ("ultrasound", "Where is the nerve?", (True, False)),
-        ("ultrasound", "Where is the left kidney?", (False, False)),
-        ("CT", "Where is the liver?", (False, False)),
+        ("endoscopy", "Where is the polyp?", "", (True, True, True)),
+        ("ultrasound", "Where is the nerve?", "", (True, False, True)),
+        ("ultrasound", "Where is the left kidney?", "", (False, False, True)),
+        ("CT", "Where is the liver?", "", (False, False, True)),
+        ("endoscopy", "Is the polyp there?", "present", (True, True, True)),
+        ("endoscopy", "Is this the polyp, <point>?", "marked", (True, True, True)),
+        ("endoscopy", "How many polyps are there?", "count", (False, False, False)),
+        ("endoscopy", "In which quarter of the image does the polyp lie?", "quarter", (False, False, False)),
+        ("dermoscopy", "How much of the image does the skin lesion cover?", "area_percent", (False, False, False)),
     ],
 )
-def test_images_are_mirrored_where_anatomy_allows(modality: str, question: str, expected: tuple[bool, bool]) -> None:
-    assert mirror_of([{"question": question, "answer": "Here.", "modality": modality}]) == expected
+def test_images_are_moved_where_anatomy_and_answer_allow(
+    modality: str, question: str, kind: str, expected: tuple[bool, bool, bool]
+) -> None:
+    row = {"question": question, "answer": "Here.", "modality": modality}
+    assert moves_of({**row, "value": {"kind": kind, "answer": ""}}) == expected
+    if not kind:
+        assert moves_of(row) == expected  # a set that was built before
+
+
+def test_an_image_is_moved_as_all_of_its_questions_allow() -> None:
+    assert all_moves([Moves(True, True), Moves(True, False)]) == (True, False, True)
+    assert all_moves([Moves(True, True), Moves(True, True, False)]) == (True, True, False)
+
+
+def test_a_place_or_size_keeps_the_image_where_it_is(nano: Mimo, rows: FakeRows) -> None:
+    """And only where it is asked for: another question about the same image has it moved."""
+    rows[1]["value"] = {"kind": "area_percent", "answer": "5.5"}
+    dataset = MimoSegDataset(rows, nano.conversation(), 64, augment=Augment())
+    masks = dataset[0].masks
+    assert all(torch.equal(dataset.drawn(Draw(0, (1,), seed)).masks, masks) for seed in range(6))
+    assert not all(torch.equal(dataset.drawn(Draw(0, (0,), seed)).masks, masks) for seed in range(6))
+
+
+def test_names_of_what_another_question_shows_are_known_to_be_there(nano: Mimo, rows: FakeRows) -> None:
+    """ "Is this the spleen?" of the liver: the spleen is in the image, though this answer does not ground it."""
+    rows[1] |= {"question": "Is this the spleen or the tumor, <point>?", "absent": ["tumor"]}
+    question = MimoSegDataset(rows, nano.conversation(), 64)[0].questions[1]
+    said = nano.tokenizer.convert_ids_to_tokens(question.instruction_ids)
+    text = {kind: "".join(t for t, p in zip(said, question.presence) if p == kind) for kind in (PRESENT, ABSENT)}
+    assert "spleen" in text[PRESENT]
+    assert "tumor" in text[ABSENT]

@@ -101,6 +101,7 @@ def small_set(images: int = 7, broken: int | None = None) -> Dataset:
                         "points": [[9, 9, 1]] if "<point>" in question else [],
                         "boxes": [[4, 4, 16, 18]] if "<box>" in question else [],
                         "template": "vqa-rad/closed" if closed else "one/0/0",
+                        "value": {"kind": "", "answer": ""},
                         "file": f"{number}.png",
                         "builder": "0",
                     }

@@ -54,6 +54,7 @@ def _rows(image_id: str, rng: np.random.Generator, without_masks: bool) -> list[
         "points": [],
         "boxes": [],
         "template": "",
+        "value": {"kind": "", "answer": ""},
         "file": "",
         "builder": "",
     }

@@ -13,7 +13,8 @@ from monai_mimo.errors import InputError
 from monai_mimo.inference.answer import Answer, Entity
 from monai_mimo.inference.safeguards import ADVICE, NOTICE, WITHHELD, Thresholds, asks_for_advice, guard
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
-from monai_mimo.mimoseg.questions.templates import listed, templates
+from monai_mimo.mimoseg.questions.measured_value import KINDS
+from monai_mimo.mimoseg.questions.templates import listed, measured_templates, templates
 
 
 def answer(text: str, **scores: float) -> Answer:
@@ -145,5 +146,6 @@ def test_plain_questions_are_not_taken_for_it() -> None:
         for name in vocabulary()
     ]
     asked += [q for kind in ("point", "box") for q in templates()["visual_clue"][kind]["questions"]]
+    asked += [q for kind in KINDS for q in measured_templates()[kind]["questions"]]
     assert len(asked) > 1000
     assert [q for q in asked if asks_for_advice(q)] == []

@@ -4,7 +4,7 @@
 |---|---|---|---|---|
 | a | KiTS, CT | train | III kidney; IV kidney and kidney tumor | kidney, kidney tumor |
 | b | KiTS, CT | train | III kidney tumor | kidney tumor |
-| c | mine, X-ray | validation | I lung; I nothing; II lung | lung |
+| c | mine, X-ray | validation | I lung; I nothing; II lung; V lung | lung |
 | d | mine, X-ray | test | I nothing | - |
 | e | questions, not stated | test | VQA | - |
 """
@@ -58,9 +58,17 @@ def row(number: int, image: str, source: str, modality: str, perspective: int, *
         "points": [],
         "boxes": [],
         "template": "by hand",
+        "value": {"kind": "", "answer": ""},
         "file": f"{image}.png",
         "builder": "0",
     } | given
+
+
+def measured_row(number: int, image: str, source: str, modality: str) -> dict[str, Any]:
+    """A question of perspective V, about the lung."""
+    answer = "The <p> lung </p> <SEG> lies in the right half of the image."
+    value = {"kind": "left_right", "answer": "right"}
+    return row(number, image, source, modality, 5, names=("lung",), answer=answer, value=value)
 
 
 def splits() -> dict[str, list[dict[str, Any]]]:
@@ -77,6 +85,7 @@ def splits() -> dict[str, list[dict[str, Any]]]:
             row(0, "c", "mine", "X-ray", 1, names=("lung",)),
             row(1, "c", "mine", "X-ray", 1),
             row(2, "c", "mine", "X-ray", 2, names=("lung",), question="What is at <point>?", points=[[40, 15, 1]]),
+            measured_row(3, "c", "mine", "X-ray"),
         ],
         "test": [
             row(0, "d", "mine", "X-ray", 1),

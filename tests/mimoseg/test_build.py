@@ -14,6 +14,7 @@ from PIL import Image
 
 from monai_mimo.errors import DataError, MimoError, OutputError
 from monai_mimo.mimoseg import build, load_mimoseg, parse_source
+from monai_mimo.mimoseg.cases import PERSPECTIVES
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
 from monai_mimo.mimoseg.rle import decode_rle
 from monai_mimo.mimoseg.sources import open_source
@@ -40,7 +41,7 @@ def test_every_split_has_every_modality_and_all_perspectives(built: Path) -> Non
     for split in SPLITS:
         cells = {(r["modality"], r["perspective"]) for r in load_mimoseg(built, split)}
         assert len({modality for modality, _ in cells}) == 8
-        assert {perspective for _, perspective in cells} == {1, 2, 3, 4}
+        assert {perspective for _, perspective in cells} == {1, 2, 3, 4, 5}
 
 
 def test_answers_ground_their_entities_in_order(rows: list[dict]) -> None:
@@ -67,7 +68,7 @@ def test_prompts_lie_on_their_masks(rows: list[dict]) -> None:
     for row in rows:
         assert row["question"].count("<point>") == len(row["points"])
         assert row["question"].count("<box>") == len(row["boxes"])
-        if row["perspective"] in (1, 3):
+        if row["perspective"] in (1, 3) or (row["perspective"] == 5 and row["value"]["kind"] != "marked"):
             assert not row["points"]
             assert not row["boxes"]
             continue
@@ -107,8 +108,8 @@ def test_refusals_are_true(rows: list[dict], phantom: Path) -> None:
 
 def test_perspective_filter(built: Path) -> None:
     everything = load_mimoseg(built)
-    parts = [load_mimoseg(built, "train", perspective=p) for p in (1, 2, 3, 4)]
-    assert all(set(part["perspective"]) == {p} for p, part in zip((1, 2, 3, 4), parts))
+    parts = [load_mimoseg(built, "train", perspective=p) for p in PERSPECTIVES]
+    assert all(set(part["perspective"]) == {p} for p, part in zip(PERSPECTIVES, parts))
     assert sum(map(len, parts)) == len(everything)
 
 

@@ -49,6 +49,9 @@ def shown(names: tuple[str, ...] = NAMES, number: int = 3) -> ShownSlice:
         ((4,), (3, 4), 2, {4: 2}),
         ((1, 2, 3, 4), (1, 2, 3, 4), 2, {1: 1, 2: 1, 3: 1, 4: 1}),
         ((1, 2), (3, 4), 8, {}),
+        ((1, 2, 3, 4), (1, 2, 3, 4, 5), 8, {1: 2, 2: 2, 3: 2, 4: 2, 5: 4}),
+        ((1, 2), (1, 5), 3, {1: 3, 5: 1}),
+        ((1, 2), (5,), 6, {5: 6}),
     ],
 )
 def test_equal_parts_of_what_is_allowed_and_wanted(
@@ -70,14 +73,16 @@ def test_every_row_fits_the_slice(names: set[str], count: int, seed: int) -> Non
         assert re.findall(r"<p> (.+?) </p> <SEG>", row["answer"]) == phrases
         for entity in row["entities"]:
             np.testing.assert_array_equal(decode_rle(entity["mask"]), part.masks[entity["phrase"]])
-        if row["perspective"] >= 3:
+        if row["perspective"] in (3, 4):
             assert phrases
             assert "gizzard" not in phrases
             explanation = row["answer"].split("<SEG>")[-1]
             assert re.search(r"\. [A-Z]", explanation)
             assert row["template"].startswith("offline/")
             assert not row["absent"]
-        assert len(row["boxes"]) + len(row["points"]) == (len(phrases) if row["perspective"] in (2, 4) else 0)
+        prompted = row["perspective"] in (2, 4) or row["value"]["kind"] == "marked"
+        assert len(row["boxes"]) + len(row["points"]) == (len(phrases) if prompted else 0)
+        assert bool(row["value"]["kind"]) == bool(row["value"]["answer"]) == (row["perspective"] == 5)
 
 
 def test_rows_depend_on_seed_and_slice_alone() -> None:
@@ -97,8 +102,23 @@ def test_reasoning_leaves_the_rows_of_one_and_two_as_they_are() -> None:
     assert every[: len(both)] == both
 
 
+def test_measuring_leaves_all_other_rows_as_they_are() -> None:
+    without = list(slice_rows(case(), shown(), replace(SETTINGS, perspectives=(1, 2, 3, 4))))
+    every = list(slice_rows(case(), shown(), SETTINGS))
+    assert every[: len(without)] == without
+    assert {row["perspective"] for row in every[len(without) :]} == {5}
+
+
+def test_what_is_measured_does_not_depend_on_what_else_is_asked() -> None:
+    def measured(perspectives: tuple[int, ...]) -> list[tuple]:
+        rows = slice_rows(case(), shown(), replace(SETTINGS, perspectives=perspectives))
+        return [(row["question"], row["answer"], row["value"]) for row in rows if row["perspective"] == 5]
+
+    assert measured((1, 5)) == measured((2, 3, 4, 5)) == measured((1, 2, 3, 4, 5))
+
+
 def test_nothing_to_point_at_gives_refusals_only() -> None:
     rows = list(slice_rows(case(), shown(()), SETTINGS))
-    assert rows
-    assert {row["perspective"] for row in rows} == {1}
-    assert all(row["absent"] and not row["entities"] for row in rows)
+    assert {row["perspective"] for row in rows} == {1, 5}
+    assert not any(row["entities"] for row in rows)
+    assert all(row["absent"] or row["value"]["kind"] == "modality" for row in rows)

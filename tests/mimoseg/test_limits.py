@@ -133,7 +133,7 @@ def test_config_file_builds_what_it_says(source: SourceSpec, tmp_path: Path) -> 
         ("sources: [{name: a}]", "sources.0.path"),
         ("sources: [{name: a, path: b, limits: 3}]", "sources.0.limits"),
         ("sources: [{name: a, path: b, fraction: 2}]", "sources.0.fraction"),
-        ("sources: [{name: a, path: b, perspectives: [5]}]", "sources.0.perspectives"),
+        ("sources: [{name: a, path: b, perspectives: [6]}]", "sources.0.perspectives"),
         ("seeds: 3", "seeds"),
         ("sources: [", "sources"),
     ],

@@ -26,7 +26,7 @@ from monai_mimo.mimoseg.review.render import render
 from monai_mimo.mimoseg.review.session import KEYS, Session
 from monai_mimo.mimoseg.schema import FEATURES
 
-from .hand_counted import row, splits, write_set
+from .hand_counted import measured_row, row, splits, write_set
 
 SCRIPT = "<script>window.pwned = true</script><img src=x onerror='window.pwned = true'>"
 
@@ -192,6 +192,33 @@ def test_edits_that_are_refused(question: str, answer: str, found: str) -> None:
     check_edit(POINTED, *GOOD)
 
 
+MEASURED = measured_row(0, "a", "mine", "X-ray")
+
+
+@pytest.mark.parametrize(
+    ("answer", "fits"),
+    [
+        ("In the right half of the image you find the <p> lung </p> <SEG>.", True),
+        ("In the left half of the image you find the <p> lung </p> <SEG>.", False),
+        ("The <p> lung </p> <SEG> lies at the right.", False),  # no value that can be read
+        ("The <p> lung </p> <SEG> lies in the right half of the image, not in the left half.", False),
+    ],
+)
+def test_an_edit_keeps_the_measured_value(answer: str, fits: bool) -> None:
+    question = "In which half of the image is the lung?"  # named, as it may be
+    if fits:
+        check_edit(MEASURED, question, answer)
+    else:
+        with pytest.raises(InputError, match="value"):
+            check_edit(MEASURED, question, answer)
+
+
+def test_measured_rows_are_shown_with_their_perspective(folder: Path) -> None:
+    s = Session(folder, ["validation"], [5], "Ada")
+    assert [place.id for place in s.places] == ["c-3"]
+    assert "perspective V, measured" in render(s.row(0), None, 0, 1, s.progress(), "validation", {})
+
+
 def test_a_refused_edit_leaves_no_trace(folder: Path) -> None:
     s = session(folder)
     with pytest.raises(InputError):
@@ -248,7 +275,7 @@ def test_export(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     "arguments",
     [
         ["--split", "dev"],
-        ["--perspective", "5"],
+        ["--perspective", "6"],
         ["--export", "x.txt"],
         ["--split", "validation"],
         ["--reviewer", "a/b"],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from PIL import Image
 
 from monai_mimo.cli import main
@@ -15,10 +16,11 @@ from monai_mimo.errors import DataError, OutputError
 from monai_mimo.mimoseg import load_mimoseg, stats
 from monai_mimo.mimoseg.catalogue import Record
 from monai_mimo.mimoseg.plain_text import plain_answer
+from monai_mimo.mimoseg.schema import FEATURES
 from monai_mimo.mimoseg.stats import Counts, count, open_splits, published_splits
 from monai_mimo.mimoseg.stats_report import Table, tables, write_statistics
 
-from .hand_counted import datasets, write_set
+from .hand_counted import datasets, measured_row, splits, write_set
 
 
 def test_hand_counted_numbers() -> None:
@@ -29,22 +31,23 @@ def test_hand_counted_numbers() -> None:
         2: {"train": 0, "validation": 1, "test": 0},
         3: {"train": 2, "validation": 0, "test": 0},
         4: {"train": 1, "validation": 0, "test": 0},
+        5: {"train": 0, "validation": 1, "test": 0},
     }
-    assert s.modalities == {"X-ray": Counts(2, 1, 4), "CT": Counts(2, 3, 3), "": Counts(1, 0, 1)}
+    assert s.modalities == {"X-ray": Counts(2, 1, 5), "CT": Counts(2, 3, 3), "": Counts(1, 0, 1)}
     assert list(s.modalities) == ["X-ray", "CT", ""]
-    assert s.total == Counts(5, 4, 8)
+    assert s.total == Counts(5, 4, 9)
     assert [(e.entity, e.modalities, e.masks, e.samples) for e in s.entities] == [
         ("kidney tumor", ("CT",), 2, 2),
         ("kidney", ("CT",), 1, 2),
-        ("lung", ("X-ray",), 1, 2),
+        ("lung", ("X-ray",), 1, 3),
     ]
     kits, mine, questions = s.sources
     assert (kits.source, kits.modality, kits.perspectives) == ("KiTS", "CT", (3, 4))
     assert kits.entities == ("kidney", "kidney tumor")
     assert kits.counts == Counts(2, 3, 3)
     assert (kits.published_images, kits.published_masks) == (33112, 40874)
-    assert mine.counts == Counts(2, 1, 4)
-    assert mine.perspectives == (1, 2)
+    assert mine.counts == Counts(2, 1, 5)
+    assert mine.perspectives == (1, 2, 5)
     assert mine.published_images is None
     assert questions.counts == Counts(1, 0, 1)
 
@@ -114,13 +117,18 @@ def test_rows_of_one_set_go_to_their_row_of_the_published_table(monkeypatch: pyt
     for row, sequence in zip(rows, ("T1", "T2", "FLAIR")):
         row |= {"source": "Brains", "modality": "MR", "sequence": sequence}
     rows[2]["perspective"] = 1
-    from datasets import Dataset
-
-    from monai_mimo.mimoseg.schema import FEATURES
-
     first, second = count({"train": Dataset.from_list(rows, features=FEATURES)}).sources
     assert (first.sequences, first.counts.images, first.published_images) == (("FLAIR",), 1, 10)
     assert (second.sequences, second.counts.images, second.published_masks) == (("T1", "T2"), 1, 40)
+
+
+def test_measured_questions_are_apart_from_the_published_table() -> None:
+    """A line of their own, without published counts, so that the others can be compared with the table as before."""
+    rows = [*splits()["train"], measured_row(2, "a", "KiTS", "CT")]
+    apart, kits = count({"train": Dataset.from_list(rows, features=FEATURES)}).sources
+    assert (kits.perspectives, kits.counts, kits.published_images) == ((3, 4), Counts(2, 3, 3), 33112)
+    assert (apart.source, apart.perspectives, apart.counts) == ("KiTS", (5,), Counts(1, 1, 1))
+    assert apart.published_images is None
 
 
 def test_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -129,7 +137,7 @@ def test_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     assert "249,665" in printed
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    examples = {f"perspective-{p}.png" for p in ("VQA", "I", "II", "III", "IV")}
+    examples = {f"perspective-{p}.png" for p in ("VQA", "I", "II", "III", "IV", "V")}
     assert names == {f"{t}.csv" for t in ("samples", "modalities", "sources", "entities")} | examples | {
         "statistics.md",
         "samples.png",
@@ -144,7 +152,7 @@ def test_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture
             assert np.asarray(Image.open(tmp_path / "out" / name)).std() > 5
     with open(tmp_path / "out" / "samples.csv", newline="") as file:
         lines = list(csv.reader(file))
-    assert lines[-1] == ["all", "3", "3", "2", "8", "859003", "6912", "6675", "872590"]
+    assert lines[-1] == ["all", "3", "4", "2", "9", "859003", "6912", "6675", "872590"]
 
 
 def test_what_exists_is_refused_or_replaced(tmp_path: Path) -> None:

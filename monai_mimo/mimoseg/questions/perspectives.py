@@ -21,6 +21,7 @@ class Sample:
     Attributes:
         phrases: the entities that the answer grounds, in its order.
         absent: entities that the question names and that are not there.
+        value: kind of the question and right answer in a word, where that is measured (perspective V).
         points: (x, y, 1); boxes: (x0, y0, x1, y1); in pixels, in the order of the question's markers.
         template: where the texts come from: "section/question number/answer number", for III and IV "writer/aspects".
     """
@@ -33,6 +34,7 @@ class Sample:
     boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
     template: str = ""
     absent: list[str] = field(default_factory=list)
+    value: tuple[str, str] = ("", "")
 
 
 def instructions(

@@ -1,4 +1,4 @@
-"""The texts of `templates.yaml`, filled in."""
+"""The texts of `templates.yaml` and `measured.yaml`, filled in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ import yaml
 @cache
 def templates() -> dict[str, Any]:
     """All templates: `instruction` (perspective I) and `visual_clue` (perspective II)."""
-    return yaml.safe_load((resources.files(__package__) / "templates.yaml").read_text())
+    return _load("templates.yaml")
+
+
+@cache
+def measured_templates() -> dict[str, Any]:
+    """Those of perspective V: texts and grammar by kind, and the words that fill them."""
+    return _load("measured.yaml")
+
+
+def _load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((resources.files(__package__) / name).read_text())
 
 
 def listed(phrases: Sequence[str]) -> str:
@@ -22,9 +32,14 @@ def listed(phrases: Sequence[str]) -> str:
     return " and ".join([", ".join(with_article[:-1]), with_article[-1]] if len(phrases) > 1 else with_article)
 
 
+def marked(phrase: str) -> str:
+    """A phrase marked for its mask."""
+    return f"<p> {phrase} </p> <SEG>"
+
+
 def grounded(phrases: Sequence[str]) -> str:
-    """The same list, with each phrase marked for its mask."""
-    return listed([f"<p> {phrase} </p> <SEG>" for phrase in phrases])
+    """A list with articles, each phrase marked for its mask."""
+    return listed([marked(phrase) for phrase in phrases])
 
 
 def sentence(text: str) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import InputError
+from ..cases import MEASURED
 from ..plain_text import PHRASE
 from ..questions.draft import Draft
 from ..questions.knowledge import load_knowledge
+from ..questions.measured_value import is_right, parse_value
 from ..questions.validate import check
 
 TAG = re.compile(r"</?[a-zA-Z]+>")
@@ -24,8 +26,8 @@ def check_edit(row: Mapping[str, Any], question: str, answer: str) -> None:
     """Check an edited question and answer of a row.
 
     Raises:
-        InputError: a text is empty, the markers of prompts or the grounded phrases are not those of the row, or a question
-            that must not name its entities names one.
+        InputError: a text is empty, the markers of prompts or the grounded phrases are not those of the row, a question
+            that must not name its entities names one, or an answer that is measured gives another value.
     """
     for name, text in (("question", question), ("answer", answer)):
         if not text.strip():
@@ -50,3 +52,7 @@ def check_edit(row: Mapping[str, Any], question: str, answer: str) -> None:
         for rule in check(draft, load_knowledge()):
             if rule in RULES:
                 raise InputError("question and answer", f"the rule {rule!r} broken", RULES[rule])
+    if row["perspective"] == MEASURED:
+        kind, value = row["value"]["kind"], row["value"]["answer"]
+        if not is_right(kind, said := parse_value(kind, answer), value):
+            raise InputError("answer", f"the value {said!r}", f"{value!r}, in words of the templates")

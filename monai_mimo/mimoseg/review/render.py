@@ -16,7 +16,14 @@ from ..questions.knowledge.record import Knowledge
 from ..rle import decode_rle
 from .decisions import Decision
 
-PERSPECTIVES = ("VQA", "I, instruction", "II, visual clue", "III, reasoning", "IV, reasoning on a visual clue")
+PERSPECTIVES = (
+    "VQA",
+    "I, instruction",
+    "II, visual clue",
+    "III, reasoning",
+    "IV, reasoning on a visual clue",
+    "V, measured",
+)
 DONE = {"keep": "kept", "drop": "dropped", "edit": "edited"}
 
 CSS = """
