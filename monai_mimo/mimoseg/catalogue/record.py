@@ -83,8 +83,9 @@ class LabelFile(Strict):
 OPTIONS: dict[str, dict[str, Any]] = {
     # A label map in any image format. above: the mask is what lies above this value, for masks that were stored with loss;
     # below: what lies below it. tolerance: how far red, green and blue may be from a colour. agree: how many of several
-    # files (readers) must agree on a pixel. channel: which one of a 4-D file.
-    "map": {"above": None, "below": None, "tolerance": 0, "agree": 1, "channel": None},
+    # files (readers) must agree on a pixel. channel: which one of a 4-D file. exif: of labels of pictures that are stored turned,
+    # here and below, whether they lie on the pixels as "stored" or "upright"; by default, what their size tells.
+    "map": {"above": None, "below": None, "tolerance": 0, "agree": 1, "channel": None, "exif": None},
     # A table with one run-length code in a row. image, rle, entity: names of columns (entity: the table holds several
     # labels). key: template of the text in column `image`, filled with the fields of the image. start: number of the first
     # pixel. relative: starts are counted from the end of the run before, as in the SIIM table. order: "columns" (down
@@ -99,16 +100,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "relative": False,
         "order": "columns",
         "missing": "error",
+        "exif": None,
     },
     # A table without a header of points x, y, z and, if `value` is given, a value. x, y, z, value: numbers of the columns,
     # from 0; positions are voxels of the file. entities: values. radius: of the disc that is drawn, in pixels.
     "points_csv": {"x": 0, "y": 1, "z": 2, "value": 3, "radius": 2, "delimiter": ","},
     # region: path of the element of one polygon; name: path from there to its name; point: to its points; x, y: from a
     # point to its coordinates. A path is that of ElementTree, "@name" at its end an attribute. The defaults read LabelMe.
-    "polygons_xml": {"region": ".//object", "name": "name", "point": "polygon/pt", "x": "x", "y": "y"},
+    "polygons_xml": {"region": ".//object", "name": "name", "point": "polygon/pt", "x": "x", "y": "y", "exif": None},
     # A COCO file is known by its annotations; its images are found by the name of the image file. In other files,
     # shapes: keys with dots between that lead to the list of polygons; name, points: keys in one. The defaults read LabelMe.
-    "polygons_json": {"shapes": "shapes", "name": "label", "points": "points"},
+    "polygons_json": {"shapes": "shapes", "name": "label", "points": "points", "exif": None},
     "dicom_seg": {},
     "rtstruct": {},
 }
