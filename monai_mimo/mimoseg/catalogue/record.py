@@ -43,7 +43,8 @@ class LabelFile(Strict):
             colours "#rrggbb", or, with `{entity}` in `file`, what fills it. Of a table or of polygons: names in the
             column or element of the name (none: all). Of DICOM SEG: labels or numbers of segments; of RTSTRUCT: names of
             structures.
-        ignored: values of a label map that are known and stand for something that is not asked for.
+        ignored: values of a label map, or names in a table or outlines, that are known and stand for something that is not asked
+            for. Any other is an error.
         optional: a missing file says that its entities are not there; otherwise it is an error, unless the image has no
             file with labels at all: such an image is left out.
         options: what the reader of `kind` needs besides.
@@ -108,7 +109,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     # region: path of the element of one polygon; name: path from there to its name; point: to its points; x, y: from a
     # point to its coordinates. A path is that of ElementTree, "@name" at its end an attribute. The defaults read LabelMe.
     "polygons_xml": {"region": ".//object", "name": "name", "point": "polygon/pt", "x": "x", "y": "y", "exif": None},
-    # A COCO file is known by its annotations; its images are found by the name of the image file. In other files,
+    # A COCO file is known by its annotations; its images are found by path, or by name where that is enough. In other files,
     # shapes: keys with dots between that lead to the list of polygons; name, points: keys in one. The defaults read LabelMe.
     "polygons_json": {"shapes": "shapes", "name": "label", "points": "points", "exif": None},
     "dicom_seg": {},
