@@ -127,6 +127,8 @@ def _opened(path: Path) -> tuple[Any, np.ndarray]:
     shape, kind, offset = tuple(map(int, header.get_data_shape())), header.get_data_dtype(), header.get_data_offset()
     if not 2 <= len(shape) <= 7 or min(shape) < 1:
         raise InputError(path, f"a file of shape {list(shape)}", "a volume")
+    if not kind.itemsize or (kind.kind == "V" and not kind.names):
+        raise InputError(path, f"values of type {int(header['datatype'])}", "numbers or colours of whole bytes")
     needed = math.prod(shape) * kind.itemsize
     with file.open("rb") as opened:
         packed = opened.read(2) == GZIP

@@ -63,7 +63,7 @@ def read_tiff(path: Path) -> StoredPicture:
     alphas = [a for _, a in parts if a is not None]
     alpha = None if len(alphas) < len(parts) else np.stack(alphas) if len(parts) > 1 else alphas[0]
     return StoredPicture(
-        values.view(np.uint8) if values.dtype == bool else values,
+        values.astype(np.uint8) if values.dtype == bool else values,
         palette,
         used_alpha(alpha),
         lossy=int(first.compression) in JPEG,
