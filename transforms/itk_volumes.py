@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -34,6 +36,19 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LONGEST_HEADER = 2**20
 
 
+@dataclass(frozen=True)
+class Header:
+    """The lines of a header.
+
+    Attributes:
+        lines: name, in small letters, -> value.
+        length: in bytes, after which the voxels may begin.
+    """
+
+    lines: dict[str, str]
+    length: int
+
+
 def read_itk_volume(path: Path, channel: int | None) -> Grid:
     """A volume [x, y, z] or, in colour, [x, y, z, 3]; a file of two dimensions is a picture.
 
@@ -48,7 +63,8 @@ def read_itk_volume(path: Path, channel: int | None) -> Grid:
     return _read_analyze(path, channel)
 
 
-def _read(path: Path, lines: dict[str, str], kind: str, channel: int | None) -> Grid:
+def _read(path: Path, header: Header, kind: str, channel: int | None) -> Grid:
+    lines = header.lines
     reader = sitk.ImageFileReader()
     reader.SetImageIO(kind)
     reader.SetFileName(str(path))
@@ -59,10 +75,12 @@ def _read(path: Path, lines: dict[str, str], kind: str, channel: int | None) -> 
     if min(size) < 1:
         raise InputError(path, f"size {list(size)}", "at least one voxel")
     unit = TO_MM[_unit(path, lines)]
-    _check(path, lines, math.prod(size) * components * _bytes_of(name))
-    with _short_faults(path):
-        image = reader.Execute()
-    values = sitk.GetArrayFromImage(image).T  # of several components, they come first now
+    _check(path, header, math.prod(size) * components * _bytes_of(name))
+    if lines.get("compresseddata", "").lower() == "true":
+        values = _unpacked_meta(path, header, (*(() if components == 1 else (components,)), *size), name)
+    else:
+        with _short_faults(path):
+            values = sitk.GetArrayFromImage(reader.Execute()).T  # of several components, they come first now
     notes = []
     if values.dtype.kind == "c":
         values = np.abs(values)
@@ -75,12 +93,12 @@ def _read(path: Path, lines: dict[str, str], kind: str, channel: int | None) -> 
     if len(size) == 2:  # columns first
         if components > 1 and not colour:
             raise InputError(path, f"a picture of {components} channels", "grey values or colours")
-        x, y = image.GetSpacing()
+        x, y = reader.GetSpacing()
         values = np.swapaxes(values, 0, 1)[..., :3] if colour else values.T
         return Grid(values, None, (y * unit, x * unit), notes=tuple(notes))
     if len(size) > 4 or (len(size) == 4 and components > 1):
         raise InputError(path, f"{len(size)} dimensions of {components} values", "three, or four of one value")
-    affine = _affine(image, unit)
+    affine = _affine(reader, unit)
     if not is_affine(affine):
         raise InputError(path, f"axes {np.round(affine[:3, :3], 3).tolist()}, which lie in a plane", "three directions")
     if kind == "NrrdImageIO" and lines.get("space", "").lower().removesuffix("-time") not in PATIENT_SPACES:
@@ -98,12 +116,12 @@ def _short_faults(path: Path) -> Iterator[None]:
         raise InputError(path, f"a file that cannot be read ({said[:200]})", "a MetaImage or NRRD file") from error
 
 
-def _affine(image: sitk.Image, unit: float) -> np.ndarray:
+def _affine(reader: sitk.ImageFileReader, unit: float) -> np.ndarray:
     """The first three axes, RAS."""
-    n = image.GetDimension()
+    n = reader.GetDimension()
     lps = np.eye(4)
-    lps[:3, :3] = (np.reshape(image.GetDirection(), (n, n)) * image.GetSpacing())[:3, :3]
-    lps[:3, 3] = image.GetOrigin()[:3]
+    lps[:3, :3] = (np.reshape(reader.GetDirection(), (n, n)) * reader.GetSpacing())[:3, :3]
+    lps[:3, 3] = reader.GetOrigin()[:3]
     return LPS_TO_RAS @ scaled(lps, unit)
 
 
@@ -131,8 +149,9 @@ def _bytes_of(name: str) -> int:
     return bits // 8 * (2 if "complex" in name else 1)
 
 
-def _check(path: Path, lines: dict[str, str], needed: int) -> None:
+def _check(path: Path, header: Header, needed: int) -> None:
     """Compare what the header declares with the file that holds the voxels."""
+    lines = header.lines
     meta = "elementtype" in lines
     name = lines.get("elementdatafile" if meta else "data file", lines.get("datafile", ""))
     packed = (
@@ -140,7 +159,7 @@ def _check(path: Path, lines: dict[str, str], needed: int) -> None:
     )
     packed |= meta and lines.get("binarydata", "true").lower() != "true"
     if name.upper() in ("", "LOCAL"):
-        check_size(path, needed, path.stat().st_size, packed)
+        check_size(path, needed, path.stat().st_size - header.length, packed)
     elif name.split()[0].upper() != "LIST" and "%" not in name:
         file = path.parent / name
         if not file.is_file():
@@ -148,6 +167,25 @@ def _check(path: Path, lines: dict[str, str], needed: int) -> None:
         check_size(path, needed, file.stat().st_size, packed)
     else:  # a file for each slice
         check_size(path, needed, 0, packed=True)
+
+
+def _unpacked_meta(path: Path, header: Header, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """The voxels of a compressed MetaImage, the first axis fastest. ITK returns memory as it found it where the header does not say
+    how many bytes they take.
+
+    Raises:
+        InputError: there are fewer than the header declares.
+        Exception: zlib's, of damaged data.
+    """
+    lines, file = header.lines, header.lines["elementdatafile"]
+    data = path.read_bytes()[header.length :] if file.upper() == "LOCAL" else (path.parent / file).read_bytes()
+    order = lines.get("binarydatabyteordermsb", lines.get("elementbyteordermsb", "False")).lower()
+    kind = "f" if "float" in name else "u" if "unsigned" in name else "i"
+    dtype = np.dtype(f"{'>' if order == 'true' else '<'}{kind}{_bytes_of(name)}")
+    needed = math.prod(shape) * dtype.itemsize
+    unpacked = zlib.decompressobj(47).decompress(data, needed)  # zlib or gzip
+    check_size(path, needed, len(unpacked), packed=False)
+    return np.frombuffer(unpacked, dtype).astype(dtype.newbyteorder("=")).reshape(shape, order="F")
 
 
 def _in_colour(lines: dict[str, str]) -> bool:
@@ -165,15 +203,16 @@ def _unit(path: Path, lines: dict[str, str]) -> str:
     return units.pop()
 
 
-def _meta_lines(path: Path) -> dict[str, str]:
-    """Names, without capitals, and values of a MetaImage header.
+def _meta_lines(path: Path) -> Header:
+    """The lines of a MetaImage header.
 
     Raises:
         InputError: it is none, or asks for values that are to be rescaled.
     """
-    lines = {}
+    lines, length = {}, 0
     with path.open("rb") as file:
         for line in file.read(LONGEST_HEADER).split(b"\n"):
+            length += len(line) + 1
             name, equals, value = line.decode("latin-1").partition("=")
             if not equals or len(name) > 80:
                 break
@@ -187,24 +226,25 @@ def _meta_lines(path: Path) -> dict[str, str]:
         raise InputError(
             path, f"ElementToIntensityFunction {rescale}, which ITK ignores", "values that are stored as meant"
         )
-    return lines
+    return Header(lines, length)
 
 
-def _nrrd_lines(path: Path) -> dict[str, str]:
-    """Names and values of the fields of a NRRD header.
+def _nrrd_lines(path: Path) -> Header:
+    """The fields of a NRRD header.
 
     Raises:
         InputError: it is none.
     """
-    lines = {}
+    lines, length = {}, 4
     with path.open("rb") as file:
         if file.read(4) != b"NRRD":
             raise InputError(path, "no NRRD header", "NRRD in its first bytes")
         for raw in file.read(LONGEST_HEADER).split(b"\n"):
+            length += len(raw) + 1
             line = raw.decode("utf-8", "replace").rstrip("\r")
             if not line:
                 break
             name, colon, value = line.partition(": ")
             if colon:
                 lines[name.strip().lower()] = value.strip()
-    return lines
+    return Header(lines, length)

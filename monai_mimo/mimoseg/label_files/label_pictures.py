@@ -16,7 +16,7 @@ from ..cases import Reader
 from .turns import turn_of_labels, undecided
 
 NEAR = 12  # a colour may be so far from a listed one, in each channel, when every other is three times as far
-SOFT, SOFT_SHARE, SOFT_VALUES = 16, 0.2, 8  # see `_is_soft`
+SOFT, SOFT_SHARE, SOFT_VALUES = 16, 0.2, 4  # see `_is_soft`
 FAINT = 64  # no mask that was stored with loss is darker
 SHOWN = 6  # colours or values in a message
 
@@ -206,13 +206,13 @@ def _same(pixels: np.ndarray, turn: int, first: int) -> bool:
 
 def _is_soft(values: np.ndarray) -> bool:
     """Whether values are those of a mask of 0 and about 255 with blurred edges, and not numbers of many objects: most of what is
-    not 0 is near to the greatest value, and the rest has many values."""
+    not near to 0 is near to the greatest value, and there are several values beside both."""
     most = int(values.max())
     if most < 200:
         return False
     counts = np.bincount(values.ravel(), minlength=256)
-    between = counts[1 : most - SOFT]
-    return bool(np.count_nonzero(between) >= SOFT_VALUES and between.sum() <= SOFT_SHARE * counts[1:].sum())
+    several = np.count_nonzero(counts[1:most]) >= SOFT_VALUES and counts[most - SOFT : most].any()
+    return bool(several and counts[SOFT + 1 : most - SOFT].sum() <= SOFT_SHARE * counts[SOFT + 1 :].sum())
 
 
 def _rgb(codes: np.ndarray) -> np.ndarray:
