@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     nib.save(nib.Nifti1Image(volume, np.diag([2, 3, 4, 1])), tmp_path / "good.nii.gz")
     (tmp_path / "cut.nii.gz").write_bytes((tmp_path / "good.nii.gz").read_bytes()[:2000])
     (tmp_path / "empty.nii.gz").write_bytes(b"")
-    volume[3, 3, 3] = np.nan
+    volume[:] = np.nan
     nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "nan.nii.gz")
     write_series(tmp_path / "series", rng.integers(-900, 900, (16, 14, 4)), np.diag([2.0, 3, 4, 1]), "X", 0)
     file = next((tmp_path / "series").iterdir()).read_bytes()
@@ -78,7 +78,7 @@ BAD = {
     "cut NIfTI": (("cut.nii.gz", "--slice", 1, *Q), "cut.nii.gz"),
     "empty DICOM": (("empty.dcm", *Q), "empty.dcm"),
     "cut DICOM": (("cut.dcm", *Q), "cut.dcm"),
-    "NaN": (("nan.nii.gz", "--slice", 1, *Q), "nan.nii.gz"),
+    "NaN alone": (("nan.nii.gz", "--slice", 1, *Q), "nan.nii.gz"),
     "volume without slice": (("good.nii.gz", *Q), "from 0 to 7"),
     "slice out of range": (("good.nii.gz", "--slice", 8, *Q), "from 0 to 7"),
     "series, slice out of range": (("series", "--slice", -1, *Q), "from 0 to 3"),

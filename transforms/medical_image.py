@@ -14,7 +14,9 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from PIL import Image
 
 from ..errors import InputError, OutputError
-from .reading import NIFTI, Grid, has_suffix, read_grid
+from .grid import Grid
+from .nifti import is_nifti_pair, nifti_mask
+from .reading import NIFTI, PAIRS, has_suffix, read_grid
 from .window import limits, to_grey
 
 # From LPS axes (towards left, posterior, superior) to slices, rows and columns of each plane; true axes are flipped.
@@ -23,18 +25,22 @@ PLANES = {
     "coronal": ((1, 2, 0), (False, True, False)),
     "sagittal": ((0, 2, 1), (False, True, False)),
 }
+PNG, TIFF = (".png",), (".tif", ".tiff")
 
 
 class MedicalImage:
     """Slices in display orientation.
 
-    A picture is its own pixel grid. A volume is flipped and permuted, never resampled, to the closest LPS orientation;
-    an axial slice then shows rows towards posterior and columns towards the patient's left, as radiology does. Slices are
-    numbered from inferior (axial), anterior (coronal) or right (sagittal).
+    A picture is its own pixel grid, and the pages of a TIFF are slices in their order. A volume is flipped and permuted, never
+    resampled, to the closest LPS orientation; an axial slice then shows rows towards posterior and columns towards the
+    patient's left, as radiology does. Slices are numbered from inferior (axial), anterior (coronal) or right (sagittal). A
+    volume that is one slice thick is shown in the plane of that slice, whatever plane is asked for.
 
     Attributes:
         frames: [n, h, w] or [n, h, w, 3], the file's values.
+        is_volume: whether there are slices to choose from, in space or the pages of a file.
         spacing_mm: (row, column) or none.
+        notes: what was odd about the file and what was made of it, a line for each.
     """
 
     def __init__(
@@ -45,8 +51,10 @@ class MedicalImage:
         modality: str | None = None,
         window: tuple[float, float] | None = None,
     ) -> None:
-        self.path, self.plane, self._grid, self._modality, self._window = path, plane, grid, modality, window
-        self.is_volume = grid.affine is not None
+        self.path, self._grid, self._modality, self._window = path, grid, modality, window
+        self.is_volume = grid.affine is not None or grid.stack
+        self.plane = plane if grid.affine is None else _plane_of_one_slice(grid) or plane
+        self.notes = list(grid.notes)
         self.frames = self.to_display(grid.values)
         if grid.affine is None:
             self.spacing_mm = grid.spacing_mm
@@ -79,7 +87,7 @@ class MedicalImage:
     def modality(self) -> str | None:
         """As given, or from a DICOM header, or "CT" for a volume with values below -300, or none."""
         modality = self._modality or self._grid.modality
-        return "CT" if modality is None and self.is_volume and self._grid.values.min() < -300 else modality
+        return "CT" if modality is None and self.affine is not None and self._grid.values.min() < -300 else modality
 
     @property
     def grid(self) -> Grid:
@@ -102,8 +110,25 @@ class MedicalImage:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the file's voxels [x, y, z], or of a picture's pixels [h, w]."""
+        """Of the file's voxels [x, y, z], of pages [n, h, w], or of a picture's upright pixels [h, w]."""
         return self._grid.values.shape[:3] if self.is_volume else self._grid.values.shape[:2]
+
+    @property
+    def slices_affine(self) -> np.ndarray:
+        """Indices (slice, row, column) to RAS millimetres, of a volume."""
+        shape = self._grid.values.shape[:3]
+        to_file = np.zeros((4, 4))
+        to_file[3, 3] = 1
+        for position, (axis, backwards) in enumerate(self.axes):
+            to_file[axis, position] = -1 if backwards else 1
+            to_file[axis, 3] = shape[axis] - 1 if backwards else 0
+        assert self._grid.affine is not None
+        return self._grid.affine @ to_file
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the slices are pages of a file, without a place in space."""
+        return self._grid.stack
 
     @property
     def axes(self) -> tuple[tuple[int, bool], ...]:
@@ -112,8 +137,8 @@ class MedicalImage:
         Voxel v of a file's axis of length n is at v, or backwards at n - 1 - v. Of a picture, the slices' axis is -1 and
         the file's axes are (rows, columns).
         """
-        if not self.is_volume:
-            return ((-1, False), (0, False), (1, False))
+        if self.affine is None:
+            return tuple((axis, False) for axis in ((0, 1, 2) if self.is_stack else (-1, 0, 1)))
         order, flips = PLANES[self.plane]
         to_lps = self._orientation()
         axes = [int(np.flatnonzero(to_lps[:, 0] == lps)[0]) for lps in order]
@@ -123,7 +148,7 @@ class MedicalImage:
         """One slice as it is shown: uint8 [h, w, 3], windowed by modality.
 
         Raises:
-            InputError: a volume without a number, or a number that it does not have.
+            InputError: a volume of several slices without a number, or a number that it does not have.
         """
         shown = self.grey_or_rgb(self.check_slice(number))
         return np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown
@@ -138,19 +163,20 @@ class MedicalImage:
         return limits(self.frames, self.modality, self._window)
 
     def to_display(self, array: np.ndarray) -> np.ndarray:
-        """An array on the voxels of the file -> slices [n, h, w] in display orientation, as a view."""
+        """An array on the voxels of the file, [x, y, z] or [x, y, z, 3] -> slices in display orientation, as a view."""
         if self._grid.affine is None:
-            return array[None]
+            return array if self.is_stack else array[None]
         order, flips = PLANES[self.plane]
-        return _flip(apply_orientation(array, self._orientation()).transpose(order), flips)
+        turned = apply_orientation(array, self._orientation())
+        return _flip(turned.transpose(*order, *range(3, array.ndim)), flips)
 
     def check_slice(self, number: int | None) -> int:
-        """`number`, or 0 for a picture.
+        """`number`, or 0 where there is but one slice.
 
         Raises:
             InputError: see `slice`.
         """
-        if number is None and self.is_volume:
+        if number is None and self.n_slices > 1:
             raise InputError(self.path, "a volume and no slice", f"a slice from 0 to {self.n_slices - 1}")
         if not 0 <= (number or 0) < self.n_slices:
             raise InputError(self.path, f"slice {number}", f"a slice from 0 to {self.n_slices - 1}")
@@ -162,30 +188,34 @@ class MedicalImage:
         frames = np.zeros(self.frames.shape[:3], dtype=dtype)
         for number, mask in masks.items():
             frames[number] = mask
-        if not self.is_volume:
-            return frames[0]
+        if self.affine is None:
+            return frames if self.is_stack else frames[0]
         order, flips = PLANES[self.plane]
         lps = _flip(frames, flips).transpose(np.argsort(order))
         return apply_orientation(lps, self._orientation(back=True))
 
     def save_mask(self, array: np.ndarray, out: str | Path) -> None:
-        """Write an array on the file's voxels: NIfTI with the geometry of the file for a volume, PNG for a picture.
+        """Write an array on the file's voxels: NIfTI with the geometry of the file for a volume, TIFF for pages, and PNG for a
+        picture, upright.
 
         Raises:
             OutputError: the name does not fit, or it cannot be written; then nothing is left.
         """
         out = Path(out)
-        suffixes = NIFTI if self.is_volume else (".png",)
+        kind, suffixes = (
+            ("picture", PNG) if not self.is_volume else ("stack", TIFF) if self.is_stack else ("volume", NIFTI)
+        )
         if not has_suffix(out, suffixes):
-            raise OutputError(
-                out, f"the mask of a {'volume' if self.is_volume else 'picture'}", f"a name in {suffixes}"
-            )
+            raise OutputError(out, f"the mask of a {kind}", f"a name in {suffixes}")
         suffix = ".nii.gz" if has_suffix(out, (".nii.gz",)) else out.suffix
         try:
             with tempfile.TemporaryDirectory(dir=out.parent) as folder:
                 temporary = Path(folder) / f"mask{suffix}"
-                if self.is_volume:
+                if self.affine is not None:
                     nib.save(self._nifti(array), temporary)
+                elif self.is_stack:
+                    first, *others = [Image.fromarray(page) for page in array]
+                    first.save(temporary, save_all=True, append_images=others)
                 else:
                     Image.fromarray(array).save(temporary)
                 os.replace(temporary, out)
@@ -193,11 +223,8 @@ class MedicalImage:
             raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
 
     def _nifti(self, array: np.ndarray) -> nib.Nifti1Image:
-        if has_suffix(self.path, NIFTI):  # keep both forms of the geometry, qform and sform, as they are
-            header = nib.load(self.path).header.copy()
-            header.set_data_dtype(array.dtype)
-            header.set_slope_inter(1, 0)
-            return nib.Nifti1Image(array, None, header)
+        if has_suffix(self.path, NIFTI) or (has_suffix(self.path, PAIRS) and is_nifti_pair(self.path)):
+            return nifti_mask(self.path, array)
         return nib.Nifti1Image(array, self.affine)
 
     def _orientation(self, back: bool = False) -> np.ndarray:
@@ -207,3 +234,12 @@ class MedicalImage:
 
 def _flip(array: np.ndarray, flips: tuple[bool, ...]) -> np.ndarray:
     return array[tuple(np.s_[::-1] if flip else np.s_[:] for flip in flips)]
+
+
+def _plane_of_one_slice(grid: Grid) -> str | None:
+    """The plane of the only slice of a volume; none where it has several slices, whichever way one looks."""
+    thin = [axis for axis, size in enumerate(grid.values.shape[:3]) if size == 1]
+    if len(thin) != 1:
+        return None
+    lps = int(io_orientation(grid.affine)[thin[0], 0])
+    return next(plane for plane, (order, _) in PLANES.items() if order[0] == lps)

@@ -22,11 +22,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--box", action="append", default=[], metavar="x0,y0,x1,y1", help="x1 and y1 are just outside")
     parser.add_argument("--slice", type=int, metavar="K", help="of a volume, from 0, inferior to superior")
     parser.add_argument("--plane", choices=["axial", "coronal", "sagittal"], default="axial", help="of a volume")
+    parser.add_argument("--channel", type=int, metavar="C", help="of a file with a fourth dimension, from 0")
     parser.add_argument("--modality", metavar="M", help="CT, MR, PET ... when the file does not tell")
     add_weights(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--overlay", type=Path, metavar="OUT.png", help="write the image with masks and prompts")
-    parser.add_argument("--mask", type=Path, metavar="OUT", help="write a label map: PNG, or NIfTI for a volume")
+    parser.add_argument(
+        "--mask", type=Path, metavar="OUT", help="write a label map: PNG, NIfTI for a volume, TIFF for pages"
+    )
     add_thresholds(parser)
     parser.add_argument("--force", action="store_true", help="replace --overlay and --mask files that exist")
     parser.set_defaults(run=ask)
@@ -47,7 +50,7 @@ def ask(options: argparse.Namespace) -> None:
     from ..transforms import MedicalImage
 
     thresholds = Thresholds(options.uncertain, options.withhold)
-    image = MedicalImage.open(options.image, plane=options.plane, modality=options.modality)
+    image = MedicalImage.open(options.image, plane=options.plane, modality=options.modality, channel=options.channel)
     image.check_slice(options.slice)
     predictor = MimoPredictor.from_pretrained(options.weights)
     if options.weights is None:
@@ -83,6 +86,8 @@ def ask(options: argparse.Namespace) -> None:
             area += f", {entity.mask.sum() * answer.spacing_mm[0] * answer.spacing_mm[1]:.0f} mm2"
         label = f"label {number} in {options.mask}, " if options.mask else ""
         print(f"  {entity.phrase}: {label}box {entity.box}, {area}, score {entity.score:.2f}")
+    for note in image.notes:
+        print(f"note: {image.path.name}: {note}", file=sys.stderr)
     for warning in answer.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for notice in guarded.notices:

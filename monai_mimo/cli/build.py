@@ -26,6 +26,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML with sources, their limits, and settings")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--split", metavar="A:B:C", help="by patient; auto (default): 80:10:10, or 99:0.5:0.5 if large")
+    parser.add_argument(
+        "--allow-empty-splits",
+        action="store_true",
+        default=None,
+        help="go on though nobody is left for validation or test",
+    )
     parser.add_argument("--slices-per-volume", type=int, metavar="N", help="default 6")
     parser.add_argument("--questions-per-image", type=int, metavar="N", help="default 8")
     parser.add_argument("--perspectives", metavar="1,2,3,4,5", help="which are made (default: all)")
@@ -61,6 +67,7 @@ def build(options: argparse.Namespace) -> None:
         raise InputError("--source", "none", "--source NAME=PATH, --data DIR or --config FILE")
     given: dict[str, Any] = {
         "ratio": options.split or config.split,
+        "allow_empty_splits": options.allow_empty_splits or config.allow_empty_splits,
         "seed": options.seed if options.seed is not None else config.seed,
         "slices_per_volume": options.slices_per_volume or config.slices_per_volume,
         "questions_per_image": options.questions_per_image or config.questions_per_image,

@@ -47,6 +47,7 @@ def build(
     ray: str | None = None,
     strict: bool = False,
     progress: bool = True,
+    allow_empty_splits: bool = False,
 ) -> dict[str, Any]:
     """Build a data set and return its report, which is also written to OUT/dataset.json.
 
@@ -70,9 +71,11 @@ def build(
             always with multiprocessing.
         ray: the address of a Ray cluster, which then does the work.
         strict: stop at the first case that fails.
+        allow_empty_splits: go on when there are too few patients for validation or test, though `ratio` gives them a share.
 
     Raises:
-        DataError, InputError: a source cannot be used, all of its cases fail, or one fails and `strict`; nothing is written.
+        DataError, InputError: a source cannot be used, nobody is in validation or test, all cases of a source fail, or one fails
+            and `strict`; nothing is written.
         OutputError: `out` exists or cannot be written; the error names the partial folder if it is worth going on with.
     """
     out = Path(out)
@@ -89,6 +92,7 @@ def build(
         drafts=Path(drafts) if drafts else None,
         knowledge=[Path(path) for path in knowledge],
         uses=uses,
+        allow_empty_splits=allow_empty_splits,
     )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

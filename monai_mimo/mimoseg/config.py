@@ -59,6 +59,7 @@ class BuildConfig(Strict):
 
     sources: list[SourceEntry] = []
     split: str | None = None
+    allow_empty_splits: bool | None = None
     seed: int | None = None
     slices_per_volume: Count | None = None
     questions_per_image: Count | None = None

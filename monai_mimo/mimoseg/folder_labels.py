@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -25,6 +25,8 @@ class FolderLabels(BaseModel):
         patient: regular expression with one group that finds the patient in the name of an image without its suffix.
         blocks: where names do not tell the patients, as of frames of a few videos in order: the names are sorted, numbers in
             them by their size, and cut into so many blocks, each of which is taken for a patient.
+        exif: of pictures that are stored turned, whether the masks lie on their pixels as stored, or upright; none: what the size
+            of the masks tells.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +35,7 @@ class FolderLabels(BaseModel):
     labels: dict[str, Annotated[str, Field(min_length=1)]] = Field(min_length=1)
     patient: str = "(.+)"
     blocks: Annotated[int, Field(ge=1)] | None = None
+    exif: Literal["stored", "upright"] | None = None
 
     @field_validator("labels")
     @classmethod

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..transforms.reading import PICTURES, VOLUMES, has_suffix
-from .cases import Case, Label, SourceSpec
+from ..transforms.reading import PAIRS, PICTURES, VOLUMES, has_suffix
+from .cases import Case, Label, Reader, SourceSpec
 from .folder_labels import EVERYTHING, FolderLabels, parse_labels, united
 from .modality import MODALITIES, NAMES_EXPECTED, modality_name
 
@@ -43,7 +43,7 @@ def decathlon_cases(spec: SourceSpec) -> list[Case]:
     cases = []
     for image, label in pairs:
         labels = {entity: Label(label, value) for entity, value in values.items()}
-        patient = image.name.split(".")[0]
+        patient = stem(image)
         for number, channel in enumerate(channels):
             several = len(channels) > 1
             modality = spec.modality or _modality(spec, channel, several)
@@ -92,9 +92,16 @@ def folder_cases(spec: SourceSpec) -> list[Case]:
             raise DataError(spec.path / folder, found, "a mask for every image and an image for every mask")
     values = united((int(v) if v.isdecimal() else v, entity) for v, entity in labels.labels.items())
     patients = labels.patients(images)
+    reader = Reader(options=(("exif", labels.exif),))
     return [
-        Case(spec.name, patients[stem], labels.modality, image, {e: Label(masks[stem], v) for e, v in values.items()})
-        for stem, image in sorted(images.items())
+        Case(
+            spec.name,
+            patients[name],
+            labels.modality,
+            image,
+            {entity: Label(masks[name], value, reader) for entity, value in values.items()},
+        )
+        for name, image in sorted(images.items())
     ]
 
 
@@ -117,4 +124,20 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         files = [f for f in folder.iterdir() if has_suffix(f, PICTURES + VOLUMES) and not f.name.startswith(".")]
     except OSError as error:
         raise DataError(folder, error.strerror or str(error), "a folder that can be read") from error
-    return {f.name[: -len(".nii.gz")] if has_suffix(f, (".nii.gz",)) else f.stem: f for f in files}
+    found: dict[str, Path] = {}
+    for file in sorted(files):
+        name = stem(file)
+        if name in found and not _is_pair(found[name], file):
+            raise DataError(folder, f"two files of one name, {found[name].name} and {file.name}", "one for each name")
+        found.setdefault(name, file)
+    return found
+
+
+def stem(file: Path) -> str:
+    """The name of an image without its suffix; a name may have other dots, as UIDs do."""
+    return file.name[: -len(".nii.gz")] if has_suffix(file, (".nii.gz",)) else file.stem
+
+
+def _is_pair(one: Path, other: Path) -> bool:
+    """Whether two files are the parts of one image, NAME.hdr and NAME.img."""
+    return {one.suffix.lower(), other.suffix.lower()} == set(PAIRS)

@@ -17,7 +17,7 @@ from .limits import SourceUse, sample_cases
 from .questions.pool import knowledge_of, read_drafts
 from .questions.settings import RowSettings
 from .sources import open_source
-from .splits import LARGE_SET, PUBLISHED, SMALL, parse_ratio, split_patients
+from .splits import LARGE_SET, PUBLISHED, SMALL, SPLITS, parse_ratio, split_patients
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,12 @@ def make_plan(
     drafts: Path | None = None,
     knowledge: Sequence[Path] = (),
     uses: Mapping[str, SourceUse] | None = None,
+    allow_empty_splits: bool = False,
 ) -> Plan:
     """Open the sources and decide all that does not need pixels; see `build` for the arguments.
 
     Raises:
-        DataError, InputError: a source or an argument cannot be used.
+        DataError, InputError: a source or an argument cannot be used, or nobody is in validation or test.
     """
     if slices_per_volume < 1:
         raise InputError("slices per volume", str(slices_per_volume), "1 or more")
@@ -112,6 +113,8 @@ def make_plan(
         "knowledge": [str(path) for path in knowledge],
     }
     split_of = split_cases(cases, ratio, seed)
+    if not allow_empty_splits:
+        check_splits(cases, split_of, ratio)
     return Plan(sources, used, cases, origins, ratio, split_of, settings, slices_per_volume, json_ready(arguments))
 
 
@@ -131,6 +134,22 @@ def split_cases(cases: Sequence[Case], ratio: str, seed: int) -> dict[str, str]:
     return {
         patient: split for group in groups.values() for patient, split in split_patients(group, fractions, seed).items()
     }
+
+
+def check_splits(cases: Sequence[Case], split_of: Mapping[str, str], ratio: str) -> None:
+    """Every split that has a share must have somebody, where splits are drawn.
+
+    Raises:
+        DataError: one has nobody.
+    """
+    there = {case.split or split_of[patient_key(case)] for case in cases}
+    shares = dict(zip(SPLITS, parse_ratio(ratio)))
+    empty = [split for split in SPLITS if shares[split] and split not in there]
+    if split_of and empty:
+        count = len(split_of)
+        found = f"{count} {'patient' if count == 1 else 'patients'}, and nobody for {' and '.join(empty)}"
+        expected = "three patients of a set and modality, --split 100:0:0, or --allow-empty-splits"
+        raise DataError(f"split {ratio}", found, expected)
 
 
 def entities_by_modality(cases: Sequence[Case]) -> dict[str, tuple[str, ...]]:

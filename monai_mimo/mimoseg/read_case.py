@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import DataError
 from ..transforms.medical_image import MedicalImage
+from ..transforms.metadata import without_metadata
 from ..transforms.png import encode_png
-from ..transforms.reading import PICTURES, has_suffix
 from ..transforms.slices import select_slices
 from .cases import Case
 from .label_files import read_masks
@@ -60,7 +60,9 @@ def read_case(case: Case, slices_per_volume: int) -> Iterator[ShownSlice]:
     numbers = select_slices(areas, slices_per_volume) if image.is_volume else [0]
     if not any(image.frames[number].any() for number in numbers) and not image.frames.any():
         raise DataError(case.image, "the value 0 everywhere", "an image")
-    notes = [f"{case.image.name}: no {entity}" for entity, m in masks.items() if not m.areas.any()]
+    notes = [f"{case.image.name}: {note}" for note in image.notes]
+    notes += dict.fromkeys(mask.note for mask in masks.values() if mask.note)
+    notes += [f"{case.image.name}: no {entity}" for entity, m in masks.items() if not m.areas.any()]
     empty, hidden = (areas == 0).sum(), len(areas) - len(numbers)
     passed = {
         "slice without a mask": int(min(empty, hidden)),
@@ -88,7 +90,7 @@ def read_case(case: Case, slices_per_volume: int) -> Iterator[ShownSlice]:
 
 
 def encoded_slice(image: MedicalImage, number: int) -> bytes:
-    """The source's own bytes where they are shown as they are, else a PNG of the slice."""
-    if has_suffix(image.path, PICTURES[:3]) and image.frames.dtype == np.uint8:
-        return image.path.read_bytes()
-    return encode_png(image.grey_or_rgb(number))
+    """The source's own pixels as they are coded, where they are shown so, else a PNG of the slice; never with EXIF or other
+    data beside the pixels."""
+    own = without_metadata(image.path.read_bytes()) if image.grid.as_stored else None
+    return own or encode_png(image.grey_or_rgb(number))

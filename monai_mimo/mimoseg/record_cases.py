@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import DataError
 from .cases import Case, Label, Reader
 from .catalogue.patterns import Pattern
 from .catalogue.record import LabelFile, Layout, Record, Series
+
+NAMED = ("map", "rle_csv", "polygons_xml", "polygons_json")  # every value or name in them must stand for something
 
 
 @dataclass
@@ -127,8 +130,10 @@ def _cases(name: str, tree: Tree, record: Record, layout: Layout, found: Found) 
     used: set[int] = set()
     patient = Pattern(layout.patient)
     readers = [_reader(file) for file in layout.labels]
+    base_names = Counter(path.rpartition("/")[2] for path, _ in found.images)
     for path, fields in found.images:
-        labels = _labels_of(tree.root, fields, layout, found, readers)
+        key = path if base_names[path.rpartition("/")[2]] > 1 else ""
+        labels = _labels_of(tree.root, fields, layout, found, readers, key)
         if labels is None:
             unlabelled.append(path)
             continue
@@ -162,9 +167,10 @@ def _cases(name: str, tree: Tree, record: Record, layout: Layout, found: Found) 
 
 
 def _labels_of(
-    root: Path, fields: dict[str, str], layout: Layout, found: Found, readers: list[Reader]
+    root: Path, fields: dict[str, str], layout: Layout, found: Found, readers: list[Reader], key: str
 ) -> dict[str, Label] | None:
-    """The labels of an image; none when it has no file with labels and needs one."""
+    """The labels of an image; none when it has no file with labels and needs one. `key` is its path in the set when another image
+    has its name in another folder."""
     parts: dict[str, list[Label]] = {}
     missing: dict[str, Label] = {}
     any_file = False
@@ -172,7 +178,9 @@ def _labels_of(
         files = labels.index.get(tuple(fields[name] for name in labels.shared), [])
         any_file |= bool(files)
         if file.kind == "rle_csv":
-            reader = Reader(reader.kind, reader.known, reader.options, Pattern(file.option("key")).fill(fields))
+            reader = replace(reader, key=Pattern(file.option("key")).fill(fields))
+        elif file.kind == "polygons_json":
+            reader = replace(reader, key=key)
         each = "entity" in labels.pattern.fields
         for entity, values in file.entities.items():
             texts = [str(value) for value in values]
@@ -196,7 +204,7 @@ def _labels_of(
 def _reader(file: LabelFile) -> Reader:
     values = [list(values) for values in file.entities.values()]
     known = None
-    if file.kind == "map" and all(values) and "entity" not in file.pattern().fields:
+    if file.kind in NAMED and all(values) and "entity" not in file.pattern().fields:
         known = (*(value for several in values for value in several), *file.ignored)
     return Reader(file.kind, known, tuple(sorted(file.options.items())))
 

@@ -14,7 +14,6 @@ as it was published, so that results can be compared.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import pickle
 import re
@@ -23,17 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
-
-from ..errors import DataError, InputError
+from ..errors import DataError
+from ..transforms import pictures
+from ..transforms.medical_image import MedicalImage
+from ..transforms.one_error import one_error
 from .case_rows import row_of
 from .cases import Case, Source, VqaPair
 from .questions.perspectives import Sample
 from .questions.slice_masks import SliceMasks
-from .read_case import ShownSlice
+from .read_case import ShownSlice, encoded_slice
 
 TAGS = re.compile(r"\s*</?(?:image|p|SEG|point|box|s|pad)>\s*")
-ENCODED = ("PNG", "JPEG")  # kept as they are
 
 
 @dataclass(frozen=True)
@@ -131,8 +130,9 @@ def read_picture(case: Case) -> ShownSlice:
     Raises:
         InputError: it cannot be read.
     """
-    encoded, size = _encoded(case.image)
-    return ShownSlice(encoded, size, number=-1, spacing_mm=None, masks=SliceMasks(), absent=[])
+    with one_error(case.image, "a picture"):
+        image = MedicalImage(pictures.read_picture(case.image), case.image)
+    return ShownSlice(encoded_slice(image, 0), image.size, number=-1, spacing_mm=None, masks=SliceMasks(), absent=[])
 
 
 def vqa_rows(case: Case, shown: ShownSlice) -> Iterator[dict[str, Any]]:
@@ -141,24 +141,6 @@ def vqa_rows(case: Case, shown: ShownSlice) -> Iterator[dict[str, Any]]:
     for pair in case.pairs:
         sample = Sample(0, pair.question, pair.answer, phrases=[], template=pair.template)
         yield row_of(case, shown, sample, {}, image_id, pair.number)
-
-
-def _encoded(file: Path) -> tuple[bytes, tuple[int, int]]:
-    """The bytes of a PNG or JPEG file and its size (h, w) as it is shown; other formats become PNG."""
-    try:
-        encoded = file.read_bytes()
-        with Image.open(io.BytesIO(encoded)) as picture:
-            picture.load()
-            shown = ImageOps.exif_transpose(picture)
-            if picture.format not in ENCODED:
-                out = io.BytesIO()
-                shown.convert("RGB").save(out, format="PNG")
-                encoded = out.getvalue()
-            return encoded, (shown.height, shown.width)
-    except UnidentifiedImageError as error:  # its own text has the place of an object in memory
-        raise InputError(file, "no image in a known format", "a picture") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(file, f"no readable image ({error})", "a picture") from error
 
 
 def _rad_root(path: Path) -> Path | None:

@@ -27,6 +27,9 @@ from pydicom.dataset import Dataset
 
 from monai_mimo.errors import InputError, MimoError
 from monai_mimo.transforms import MedicalImage
+from monai_mimo.transforms.nifti import nifti_geometry, nifti_mask
+from monai_mimo.transforms.pictures import read_stored
+from monai_mimo.transforms.reading import PICTURES, has_suffix
 
 from .atomic import AtomicDatastore
 from .dicom_seg import colors_of, names_of, read_seg, write_seg
@@ -247,16 +250,18 @@ def read_labels(path: Path, like: Path | None = None) -> np.ndarray:
         InputError: it cannot be read, holds other values, or lies elsewhere than the image.
     """
     image = MedicalImage.open(path)
-    values = image.grid.values if image.is_volume else np.swapaxes(image.grid.values, 0, 1)
-    if values.ndim == 2:
-        values = values[:, :, None]
+    if image.is_volume:
+        values = image.grid.values
+    else:  # indices, where there is a palette
+        stored = read_stored(path).values if has_suffix(path, PICTURES) else image.grid.values
+        values = np.swapaxes(stored, 0, 1)[:, :, None]
     whole = np.rint(values)
     if values.ndim != 3 or not np.array_equal(whole, values) or whole.min() < 0 or whole.max() > 65535:
         raise InputError("label", "values that are no whole numbers from 0 to 65535", "a label map")
     labels = whole.astype(np.uint16)
     if like is not None and image.affine is not None:
-        header = nib.load(like)
-        labels = turned(labels, image.affine, header.affine, header.shape[:3])
+        shape, affine = nifti_geometry(like)
+        labels = turned(labels, image.affine, affine, shape)
     return labels
 
 
@@ -280,9 +285,9 @@ def turned(labels: np.ndarray, affine: np.ndarray, wanted: np.ndarray, shape: tu
 
 def _from_bytes(path: str, image: str, out: Path) -> str:
     """What OHIF sends: uint8, the first axis fastest, on the voxels of the image."""
-    header = nib.load(image)
+    shape, _ = nifti_geometry(Path(image))
     values = np.fromfile(path, dtype=np.uint8)
-    if values.size != np.prod(header.shape[:3]):
-        raise InputError("label", f"{values.size} bytes", f"one for each of {list(header.shape[:3])} voxels")
-    nib.save(nib.Nifti1Image(values.reshape(header.shape[:3], order="F"), header.affine), out)
+    if values.size != np.prod(shape):
+        raise InputError("label", f"{values.size} bytes", f"one for each of {list(shape)} voxels")
+    nib.save(nifti_mask(Path(image), values.reshape(shape, order="F")), out)
     return str(out)

@@ -144,7 +144,7 @@ def write(labels: np.ndarray, image: StudyImage, names: Mapping[str, int], reque
     elif wanted.endswith("nrrd"):
         compress = request.get("result_compress", True) not in (False, "false", 0)
         _write_nrrd(labels, image, names, out, compress)
-    elif image.shown.is_volume:
+    elif image.affine is not None:
         image.shown.save_mask(labels, out)
     else:
         nib.save(nib.Nifti1Image(labels, affine_of(image)), out)

@@ -185,7 +185,7 @@ LIVER = {"modality": "CT", "labels": {"1": "liver"}}
 
 def test_images_and_masks_layout(tmp_path: Path) -> None:
     root = folder_source(tmp_path / "set", labels=LIVER)
-    build([parse_source(f"mine={root}")], tmp_path / "out", progress=False)
+    build([parse_source(f"mine={root}")], tmp_path / "out", ratio="1:0:0", progress=False)
     rows = load_mimoseg(tmp_path / "out")
     assert {e["phrase"] for row in rows for e in row["entities"]} == {"liver"}
     expected = np.zeros((20, 30), dtype=bool)
@@ -195,7 +195,12 @@ def test_images_and_masks_layout(tmp_path: Path) -> None:
 
 def test_one_label_on_the_command_line(tmp_path: Path) -> None:
     root = folder_source(tmp_path / "set")
-    build([parse_source(f"mine={root},label=thyroid,modality=ultrasound")], tmp_path / "out", progress=False)
+    build(
+        [parse_source(f"mine={root},label=thyroid,modality=ultrasound")],
+        tmp_path / "out",
+        ratio="1:0:0",
+        progress=False,
+    )
     rows = load_mimoseg(tmp_path / "out")
     assert {e["phrase"] for row in rows for e in row["entities"]} == {"thyroid"}
     assert set(rows["modality"]) == {"ultrasound"}
@@ -214,7 +219,7 @@ def test_one_label_on_the_command_line(tmp_path: Path) -> None:
 def test_masks_that_do_not_match_are_refused(tmp_path: Path, change: dict, found: str) -> None:
     root = folder_source(tmp_path / "set", **change)
     with pytest.raises(DataError) as error:
-        build([parse_source(f"mine={root}")], tmp_path / "out", progress=False)
+        build([parse_source(f"mine={root}")], tmp_path / "out", ratio="1:0:0", progress=False)
     assert found in str(error.value)
     assert "\n" not in str(error.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]  # nothing half-written stays
@@ -224,7 +229,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     root = folder_source(tmp_path / "set", labels=LIVER)
     (tmp_path / "out").mkdir()
     with pytest.raises(OutputError):
-        build([parse_source(f"mine={root}")], tmp_path / "out", progress=False)
+        build([parse_source(f"mine={root}")], tmp_path / "out", ratio="1:0:0", progress=False)
 
 
 @pytest.mark.parametrize("text", ["nothing", "a=", "=b", "a=b,colour=red", "a=b,modality=-"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,6 +17,7 @@ from monai_mimo.mimoseg.cases import SourceSpec
 from monai_mimo.mimoseg.folder_labels import FolderLabels, parse_labels
 from monai_mimo.mimoseg.load import load_mimoseg
 from monai_mimo.mimoseg.modality import modality_name
+from monai_mimo.mimoseg.plan import check_splits, make_plan, split_cases
 from monai_mimo.mimoseg.read_case import read_case
 from monai_mimo.mimoseg.sources import open_source, parse_source
 from monai_mimo.mimoseg.stats import count, open_splits
@@ -155,3 +158,59 @@ def test_faults_of_labels_json(change: dict, found: str) -> None:
 def test_a_labels_json_that_is_no_object(values: object) -> None:
     with pytest.raises(DataError, match=r"labels\.json"):
         parse_labels(values, Path("labels.json"))
+
+
+def test_an_empty_split_stops_a_build_unless_it_was_asked_for(tmp_path: Path) -> None:
+    masks = {f"p{n}_{m}": two_parts(1, 1) for n in range(2) for m in range(5)}
+    about = {"modality": "CT", "labels": {"1": "liver"}, "patient": "(p[0-9])"}
+    spec = SourceSpec("s", folder(tmp_path / "set", masks, about))
+    expected = r"split 80:10:10: found 2 patients, and nobody for validation and test; expected .*--allow-empty-splits"
+    with pytest.raises(DataError, match=expected):
+        build([spec], tmp_path / "out", perspectives=(1,), progress=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+    for name, given in (("a", {"ratio": "100:0:0"}), ("b", {"allow_empty_splits": True})):
+        report = build([spec], tmp_path / name, perspectives=(1,), progress=False, **given)
+        assert report["patients"] == {"train": 2, "validation": 0, "test": 0}
+
+
+def test_a_set_with_published_splits_needs_no_others(tmp_path: Path) -> None:
+    masks = {f"p{n}": two_parts(1, 1) for n in range(2)}
+    root = folder(tmp_path / "set", masks, {"modality": "CT", "labels": {"1": "liver"}})
+    cases = [replace(case, split="train") for case in open_source(SourceSpec("s", root)).cases]
+    check_splits(cases, split_cases(cases, "80:10:10", 0), "80:10:10")
+
+
+def test_volumes_named_by_uid_are_as_many_patients(tmp_path: Path) -> None:
+    for part in ("imagesTr", "labelsTr"):
+        (tmp_path / part).mkdir()
+    uids = [f"1.3.6.1.4.1.14519.5.2.{n}" for n in range(10)]
+    names = [f"{uid}{suffix}" for uid, suffix in zip(uids, [".nii.gz", ".nii", ".NII.GZ", ".mha", ".nrrd"] * 2)]
+    about = {
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", "1": "liver"},
+        "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names],
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(about))
+    cases = open_source(SourceSpec("s", tmp_path)).cases
+    assert [case.patient for case in cases] == uids
+    plan = make_plan([SourceSpec("s", tmp_path)])
+    assert {plan.split(case) for case in plan.cases} == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_two_files_of_one_name(tmp_path: Path, part: str) -> None:
+    root = folder(tmp_path, {"a.1": two_parts(1, 1)}, {"modality": "CT", "labels": {"1": "liver"}})
+    Image.fromarray(two_parts(1, 1)).save(root / part / "a.1.bmp")
+    with pytest.raises(DataError, match=rf"{part}: found two files of one name, a\.1\.bmp and a\.1\.png"):
+        open_source(SourceSpec("s", root))
+
+
+def test_the_two_files_of_a_pair_are_one_image(tmp_path: Path) -> None:
+    root = tmp_path
+    for part in ("images", "masks"):
+        (root / part).mkdir()
+        values = np.full((20, 18, 3), 1, np.int16)
+        nib.save(nib.Nifti1Pair(values, np.eye(4)), root / part / "a.hdr")
+    (root / "labels.json").write_text(json.dumps({"modality": "MR", "labels": {"1": "liver"}}))
+    [case] = open_source(SourceSpec("s", root)).cases
+    assert len(list(read_case(case, 2))) == 2

@@ -235,14 +235,14 @@ def test_a_bad_case_does_not_stop_the_rest(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_source_of_bad_cases_is_refused_and_the_rest_is_kept(tmp_path: Path) -> None:
-    good, bad = (SourceSpec(name, small_source(tmp_path / name, 4, 0)) for name in ("good", "bad"))
+    good, bad = (SourceSpec(name, small_source(tmp_path / name, 6, 0)) for name in ("good", "bad"))
     for file in (bad.path / "images").iterdir():
         file.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="all 4 cases of bad fail"):
+    with pytest.raises(DataError, match="all 6 cases of bad fail"):
         build([good, bad], tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
-    small_source(tmp_path / "again", 4, 0)
+    small_source(tmp_path / "again", 6, 0)
     for file in (bad.path / "images").iterdir():
         file.write_bytes((tmp_path / "again" / "images" / file.name).read_bytes())
     report = build([good, bad], tmp_path / "out", progress=False)
-    assert [s["cases"] for s in report["sources"]] == [4, 4]
+    assert [s["cases"] for s in report["sources"]] == [6, 6]

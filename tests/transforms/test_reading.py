@@ -54,12 +54,18 @@ def test_not_an_image(tmp_path: Path, name: str) -> None:
     fails(tmp_path / name)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_finite(tmp_path: Path, value: float) -> None:
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, -5), (-np.inf, -5), (np.inf, 9)])
+def test_values_that_are_not_finite(tmp_path: Path, value: float, shown: float) -> None:
     values = np.zeros((4, 4, 4), np.float32)
-    values[1, 2, 3] = value
+    values[0, 0, 0], values[1, 1, 1], values[1, 2, 3] = -5, 9, value
     nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii.gz")
-    assert "NaN" in fails(tmp_path / "a.nii.gz")
+    grid = read_grid(tmp_path / "a.nii.gz")
+    values[1, 2, 3] = shown
+    np.testing.assert_array_equal(grid.values, values)
+    assert grid.not_finite == 1
+    assert "1 of 64 values are NaN or infinite" in grid.notes[0]
+    nib.save(nib.Nifti1Image(np.full((4, 4, 4), value, np.float32), np.eye(4)), tmp_path / "none.nii.gz")
+    assert "NaN or infinite values only" in fails(tmp_path / "none.nii.gz")
 
 
 def test_four_dimensions(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ class LabelFile(Strict):
             colours "#rrggbb", or, with `{entity}` in `file`, what fills it. Of a table or of polygons: names in the
             column or element of the name (none: all). Of DICOM SEG: labels or numbers of segments; of RTSTRUCT: names of
             structures.
-        ignored: values of a label map that are known and stand for something that is not asked for.
+        ignored: values of a label map, or names in a table or outlines, that are known and stand for something that is not asked
+            for. Any other is an error.
         optional: a missing file says that its entities are not there; otherwise it is an error, unless the image has no
             file with labels at all: such an image is left out.
         options: what the reader of `kind` needs besides.
@@ -83,8 +84,9 @@ class LabelFile(Strict):
 OPTIONS: dict[str, dict[str, Any]] = {
     # A label map in any image format. above: the mask is what lies above this value, for masks that were stored with loss;
     # below: what lies below it. tolerance: how far red, green and blue may be from a colour. agree: how many of several
-    # files (readers) must agree on a pixel. channel: which one of a 4-D file.
-    "map": {"above": None, "below": None, "tolerance": 0, "agree": 1, "channel": None},
+    # files (readers) must agree on a pixel. channel: which one of a 4-D file. exif: of labels of pictures that are stored turned,
+    # here and below, whether they lie on the pixels as "stored" or "upright"; by default, what their size tells.
+    "map": {"above": None, "below": None, "tolerance": 0, "agree": 1, "channel": None, "exif": None},
     # A table with one run-length code in a row. image, rle, entity: names of columns (entity: the table holds several
     # labels). key: template of the text in column `image`, filled with the fields of the image. start: number of the first
     # pixel. relative: starts are counted from the end of the run before, as in the SIIM table. order: "columns" (down
@@ -99,16 +101,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "relative": False,
         "order": "columns",
         "missing": "error",
+        "exif": None,
     },
     # A table without a header of points x, y, z and, if `value` is given, a value. x, y, z, value: numbers of the columns,
     # from 0; positions are voxels of the file. entities: values. radius: of the disc that is drawn, in pixels.
     "points_csv": {"x": 0, "y": 1, "z": 2, "value": 3, "radius": 2, "delimiter": ","},
     # region: path of the element of one polygon; name: path from there to its name; point: to its points; x, y: from a
     # point to its coordinates. A path is that of ElementTree, "@name" at its end an attribute. The defaults read LabelMe.
-    "polygons_xml": {"region": ".//object", "name": "name", "point": "polygon/pt", "x": "x", "y": "y"},
-    # A COCO file is known by its annotations; its images are found by the name of the image file. In other files,
+    "polygons_xml": {"region": ".//object", "name": "name", "point": "polygon/pt", "x": "x", "y": "y", "exif": None},
+    # A COCO file is known by its annotations; its images are found by path, or by name where that is enough. In other files,
     # shapes: keys with dots between that lead to the list of polygons; name, points: keys in one. The defaults read LabelMe.
-    "polygons_json": {"shapes": "shapes", "name": "label", "points": "points"},
+    "polygons_json": {"shapes": "shapes", "name": "label", "points": "points", "exif": None},
     "dicom_seg": {},
     "rtstruct": {},
 }

@@ -10,50 +10,92 @@ import numpy as np
 
 from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
-from ...transforms.reading import PICTURES, has_suffix, read_rgb
+from ...transforms.reading import PICTURES, has_suffix
 from ..cases import Reader
+from .label_pictures import LabelPicture
 from .masks import BoxMasks, Masks, ValueMasks
 
 Values = tuple[int | str, ...]
+OFF_GRID = 0.1  # of a voxel; so far may the voxels of labels lie beside those of the image
+SHOWN = 12  # values in a message
 
 
 def map_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[Values]) -> list[Masks]:
     """The masks of each group of values (none: every value but 0) in a file that lies on the voxels of `image`.
 
     Raises:
+        InputError: it cannot be read.
         DataError: it lies elsewhere, or holds a value that stands for nothing.
     """
-    if any(isinstance(value, str) for values in wanted for value in values):
-        return _colour_masks(path, reader, image, wanted)
+    in_colour = any(isinstance(value, str) for values in wanted for value in values)
+    picture = LabelPicture(path, reader, image) if has_suffix(path, PICTURES) else None
+    if in_colour:
+        if picture is None:
+            raise DataError(path, "colours asked of a file that has none", "a picture")
+        return _colour_masks(picture, reader, wanted)
+    numbers = [tuple(int(value) for value in values) for values in wanted]
+    known = reader.known
+    if known is None and all(numbers):
+        known = tuple(value for values in numbers for value in values)
+    above, below = reader.option("above"), reader.option("below")
+    if above is not None or below is not None:
+        frames = _volume(path, reader, image)[0] if picture is None else picture.grey()
+        mask = np.ones(frames.shape, dtype=bool) if above is None else frames > above
+        return [BoxMasks(mask if below is None else mask & (frames < below))] * len(wanted)
+    if picture is None:
+        frames, note = _volume(path, reader, image)
+    else:
+        frames = picture.whole_numbers(None if known is None else [int(value) for value in known])
+        note = _note(picture)
+    if known is None and len(numbers) == 1:
+        return [BoxMasks(frames != 0, note)]
+    frames = _whole_numbers(frames, path)
+    counts = _count(frames)
+    seen = sorted({value for frame in counts for value in frame})
+    unknown = [] if known is None else [value for value in seen if value and value not in map(int, known)]
+    if unknown:
+        there = ", ".join(map(str, seen[:SHOWN])) + (f" and {len(seen) - SHOWN} more" if len(seen) > SHOWN else "")
+        expected = f"0 or one of {sorted(v for v in set(known or ()) if v)}"
+        raise DataError(path, f"label value {unknown[0]} (it holds {there})", expected)
+    if len(numbers) == 1:
+        mask = np.isin(frames, numbers[0]) if len(numbers[0]) > 1 else frames == numbers[0][0]
+        return [BoxMasks(mask, note)]
+    return [ValueMasks(frames, values, _areas(counts, values), note) for values in numbers]
+
+
+def _volume(path: Path, reader: Reader, image: MedicalImage) -> tuple[np.ndarray, str]:
+    """The label map of a volume on the slices of the image, and a note.
+
+    Raises:
+        InputError: it cannot be read.
+        DataError: it lies elsewhere, is in colour, or holds what is no number.
+    """
     labels = MedicalImage.open(path, plane=image.plane, channel=reader.option("channel"))
-    if labels.is_volume != image.is_volume or labels.shape != image.shape:
-        raise DataError(path, f"size {list(labels.shape)}", f"{list(image.shape)} as in {image.path.name}")
-    if image.affine is not None and not np.allclose(labels.affine, image.affine, atol=1e-2):
-        raise DataError(path, "another affine than the image's", f"the one of {image.path.name}")
     frames = labels.frames
     if frames.ndim == 4:
         if not (frames == frames[..., :1]).all():
             raise DataError(path, "a mask in colour", "grey values")
         frames = frames[..., 0]
-    above, below = reader.option("above"), reader.option("below")
-    if above is not None or below is not None:
-        mask = np.ones(frames.shape, dtype=bool) if above is None else frames > above
-        return [BoxMasks(mask if below is None else mask & (frames < below))] * len(wanted)
-    numbers = [tuple(int(value) for value in values) for values in wanted]
-    known = reader.known
-    if known is None and all(numbers):
-        known = tuple(value for values in numbers for value in values)
-    if known is None and len(numbers) == 1:
-        return [BoxMasks(frames != 0)]
-    frames = _whole_numbers(frames, path)
-    counts = _count(frames)
-    seen = {value: True for frame in counts for value in frame}
-    unknown = [] if known is None else sorted(set(seen) - {0, *map(int, known)})
-    if unknown:
-        raise DataError(path, f"label value {unknown[0]}", f"0 or one of {sorted(v for v in set(known or ()) if v)}")
-    if len(numbers) == 1:
-        return [BoxMasks(np.isin(frames, numbers[0]) if len(numbers[0]) > 1 else frames == numbers[0][0])]
-    return [ValueMasks(frames, values, _areas(counts, values)) for values in numbers]
+    if (labels.affine is None) != (image.affine is None) or frames.shape != image.frames.shape[:3]:
+        raise DataError(path, f"size {list(labels.shape)}", f"{list(image.shape)} as in {image.path.name}")
+    if labels.grid.not_finite:
+        raise DataError(path, f"{labels.grid.not_finite} values that are NaN or infinite", "whole numbers")
+    note = ""
+    if image.affine is not None:
+        apart = voxels_apart(labels, image)
+        if apart > OFF_GRID:
+            found = f"voxels up to {apart:.3g} voxels beside those of the image (another affine)"
+            raise DataError(path, found, f"the affine of {image.path.name}")
+        if labels.axes != image.axes:
+            note = f"{path.name}: its axes run otherwise than those of {image.path.name}, and are turned"
+    return frames, note
+
+
+def voxels_apart(labels: MedicalImage, image: MedicalImage) -> float:
+    """How far a corner of a label map lies from that of an image of the same size on its slices, in voxels of the image."""
+    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*np.subtract(image.frames.shape[:3], 1), 1]
+    there, here = labels.slices_affine @ corners.T, image.slices_affine @ corners.T
+    return float(np.linalg.norm((np.linalg.inv(image.slices_affine) @ (there - here))[:3], axis=0).max())
 
 
 def _whole_numbers(frames: np.ndarray, path: Path) -> np.ndarray:
@@ -89,32 +131,16 @@ def _areas(counts: list[dict[int, int]], values: tuple[int, ...]) -> np.ndarray:
     return np.array([sum(frame.get(value, 0) for value in values) for frame in counts])
 
 
-def _colour_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[Values]) -> list[Masks]:
-    if not has_suffix(path, PICTURES):
-        raise DataError(path, "colours asked of a file that has none", "a picture")
-    pixels = read_rgb(path)
-    if pixels.shape[:2] != image.shape:
-        raise DataError(path, f"size {list(pixels.shape[:2])}", f"{list(image.shape)} as in {image.path.name}")
-    tolerance = reader.option("tolerance")
-    if tolerance:
-        near = pixels.astype(np.int16)
-        return [
-            BoxMasks(np.any([(abs(near - _rgb(c)) <= tolerance).all(axis=2) for c in colours], axis=0)[None])
-            for colours in wanted
-        ]
-    codes = (pixels.astype(np.int32) * [1 << 16, 1 << 8, 1]).sum(axis=2)
+def _colour_masks(picture: LabelPicture, reader: Reader, wanted: Sequence[Values]) -> list[Masks]:
     known = reader.known if reader.known is not None else [c for colours in wanted for c in colours]
-    unknown = sorted(set(np.unique(codes).tolist()) - {0, *(_code(colour) for colour in known)})
-    if unknown:
-        names = ", ".join(map(str, sorted(set(known), key=str)))
-        raise DataError(path, f"colour #{unknown[0]:06x}", f"black or one of {names}")
-    return [BoxMasks(np.isin(codes, [_code(colour) for colour in colours])[None]) for colours in wanted]
+    codes = picture.colours([_code(colour) for colour in known], reader.option("tolerance"))
+    note = _note(picture)
+    return [BoxMasks(np.isin(codes, [_code(colour) for colour in colours]), note) for colours in wanted]
+
+
+def _note(picture: LabelPicture) -> str:
+    return f"{picture.path.name}: {'; '.join(picture.notes)}" if picture.notes else ""
 
 
 def _code(colour: Any) -> int:
     return int(str(colour).lstrip("#"), 16)
-
-
-def _rgb(colour: Any) -> np.ndarray:
-    code = _code(colour)
-    return np.array([code >> 16, code >> 8 & 255, code & 255], dtype=np.int16)

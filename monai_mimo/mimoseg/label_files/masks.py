@@ -13,9 +13,11 @@ class Masks(Protocol):
 
     Attributes:
         areas: pixels on each slice [n].
+        note: what was odd about the file and what was made of it; mostly empty.
     """
 
     areas: np.ndarray
+    note: str
 
     def __getitem__(self, number: int) -> np.ndarray:
         """bool [h, w] of one slice."""
@@ -23,6 +25,8 @@ class Masks(Protocol):
 
 class NoMasks:
     """Of an entity that was looked for and is not there."""
+
+    note = ""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.areas = np.zeros(shape[0], dtype=np.int64)
@@ -39,8 +43,8 @@ class ValueMasks:
         areas: as of `Masks`; whoever reads the map has counted them.
     """
 
-    def __init__(self, frames: np.ndarray, values: Sequence[int], areas: np.ndarray) -> None:
-        self.areas, self._frames, self._values = areas, frames, values
+    def __init__(self, frames: np.ndarray, values: Sequence[int], areas: np.ndarray, note: str = "") -> None:
+        self.note, self.areas, self._frames, self._values = note, areas, frames, values
 
     def __getitem__(self, number: int) -> np.ndarray:
         frame = self._frames[number]
@@ -52,7 +56,8 @@ class ValueMasks:
 class BoxMasks:
     """A mask bool [n, h, w], of which the box that holds it is kept."""
 
-    def __init__(self, mask: np.ndarray) -> None:
+    def __init__(self, mask: np.ndarray, note: str = "") -> None:
+        self.note = note
         self._size = mask.shape[1:]
         self.areas = np.array([np.count_nonzero(frame) for frame in mask])
         numbers = np.flatnonzero(self.areas)
@@ -76,6 +81,7 @@ class UnitedMasks:
 
     def __init__(self, parts: Sequence[Masks], agree: int = 1) -> None:
         self._parts, self._agree = parts, agree
+        self.note = "; ".join(dict.fromkeys(part.note for part in parts if part.note))
         together = np.sum([part.areas for part in parts], axis=0)
         self.areas = np.array([self[k].sum() if together[k] else 0 for k in range(len(together))])
 

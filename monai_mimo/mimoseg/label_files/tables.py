@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,15 +12,18 @@ import numpy as np
 
 from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
+from ...transforms.stored_picture import stored_size, upright
 from ..cases import Reader
 from .masks import BoxMasks, Masks
+from .outlines import check_names
+from .turns import turn_of_labels, undecided
 
 
 def rle_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[tuple[int | str, ...]]) -> list[Masks]:
     """The masks of one image in a table of run-length codes; several rows of one label are united.
 
     Raises:
-        DataError: a column is missing, the image has no row, or a code is none of its size.
+        DataError: a column is missing, the image has no row, a label stands for nothing, or a code is none of the image's size.
     """
     if image.is_volume:
         raise DataError(path, f"codes for the volume {image.path.name}", "a picture")
@@ -31,7 +35,12 @@ def rle_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[
             mine = []
         else:
             raise DataError(path, f"no row of {reader.key!r}", f"one in the column {option('image')!r}")
-    height, width = image.size
+    if option("entity"):
+        check_names(path, reader, [str(name) for name, _ in mine], wanted)
+    turn = turn_of_labels(path, None, reader, image)
+    if not turn and mine:
+        raise undecided(path, image)
+    height, width = stored_size(image.size, turn or 1)
     masks: list[Masks] = []
     for names in wanted:
         united = np.zeros((height, width), dtype=bool)
@@ -45,7 +54,7 @@ def rle_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[
                     raise DataError(
                         path, f"{error} (row of {reader.key!r})", f"runs in {height} x {width} pixels"
                     ) from error
-        masks.append(BoxMasks(united[None]))
+        masks.append(BoxMasks(upright(united, turn or 1)[None]))
     return masks
 
 
@@ -85,22 +94,24 @@ def point_masks(
     """A disc, in the slice of the file's last axis, around each point of a table without a header.
 
     Raises:
-        DataError: a row is too short, holds no numbers, or lies outside of the image.
+        DataError: a row is too short, holds no numbers, or lies outside of the image, which is no volume.
     """
+    if not image.is_volume:
+        raise DataError(path, f"points for the picture {image.path.name}", "a volume")
     option = reader.option
     shape = image.shape
     dense = [np.zeros(shape, dtype=bool) for _ in wanted]
     radius = option("radius")
     steps = np.mgrid[-radius : radius + 1, -radius : radius + 1].reshape(2, -1).T
     disc = steps[(steps**2).sum(axis=1) <= radius**2]
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file, _one_fault(path):
         for number, row in enumerate(csv.reader(file, delimiter=option("delimiter")), 1):
             if not any(cell.strip() for cell in row):
                 continue
             try:
                 x, y, z = (round(float(row[option(axis)])) for axis in "xyz")
                 value = row[option("value")].strip() if option("value") is not None else ""
-            except (IndexError, ValueError) as error:
+            except (IndexError, ValueError, OverflowError) as error:
                 raise DataError(path, f"row {number} {row}", "numbers in the columns of x, y and z") from error
             if not all(0 <= place < size for place, size in zip((x, y, z), shape)):
                 raise DataError(path, f"a point {x, y, z} in row {number}", f"voxels of {list(shape)}")
@@ -118,7 +129,7 @@ def _table(
 ) -> dict[str, list[tuple[str | None, str]]]:
     """Image -> (label, code) of its rows. Read once in a process; `changed` is the time of the file."""
     rows: dict[str, list[tuple[str | None, str]]] = {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file, _one_fault(path):
         reader = csv.DictReader(file, skipinitialspace=True)
         columns = {name.strip() for name in reader.fieldnames or []}
         for name in (image, rle, entity):
@@ -126,6 +137,15 @@ def _table(
                 raise DataError(path, f"the columns {sorted(columns)}", f"a column {name!r}")
         reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
         for row in reader:
-            label = row[entity].strip() if entity else None
-            rows.setdefault(row[image].strip(), []).append((label, (row[rle] or "").strip()))
+            label = (row[entity] or "").strip() if entity else None
+            rows.setdefault((row[image] or "").strip(), []).append((label, (row[rle] or "").strip()))
     return rows
+
+
+@contextmanager
+def _one_fault(path: Path | str) -> Iterator[None]:
+    """Of a file that is no table of text."""
+    try:
+        yield
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(path, f"no table ({error})", "comma-separated values") from error
