@@ -43,7 +43,8 @@ class MimoLoss(nn.Module):
         alignment: weight of the contrastive loss between tokens and the phrases they stand for (`models.phrase_alignment`), akin
             to that of BLIP-2's first stage (Li et al. 2023); 0 is the published loss.
         presence: weight of the cross-entropy of the words of the questions (`models.presence`); 0 is the published loss.
-        naming: weight of the distance of `<SEG>` states from the names that are meant (`models.region_names`); 0 is the published loss.
+        naming: weight of the distance of `<SEG>` states from the names that are meant (`models.region_names`); 0 is the
+            published loss.
         phrase_tokens: the ids of `<p>` and `</p>`.
         score: weight of the squared error of a mask's predicted IoU, as SAM trains it (Kirillov et al. 2023).
     """

@@ -56,6 +56,11 @@ def encode(
     return model.conversation().encode(question, SquareResize(*size, model.config.image_size), answer=answer, **prompts)
 
 
+def collate_all(model: Mimo, questions: list[EncodedQuestion], generate: bool = True) -> QuestionBatch:
+    """Questions about one image as a batch."""
+    return collate_questions(questions, [0] * len(questions), model.tokenizer.pad_token_id, generate=generate)
+
+
 def four_questions(model: Mimo) -> list[EncodedQuestion]:
     """No mask; one mask and a point; two masks; one mask and a box; all of unequal length."""
     return [

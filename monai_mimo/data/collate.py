@@ -27,8 +27,9 @@ class QuestionBatch:
             `input_ids` they stand; presence: [Q, I], see `conversation.PRESENCE`, `IGNORE` at padding.
         coordinates: [Q, P, 2] and prompt_labels: [Q, P], `PADDING` where there is no prompt.
         image_index: [Q], which image each question is about.
-        prompt_maps: [K, 5, S / 2, S / 2], of the objects that are shown by prompts (`data.prompt_maps`); none where the model reads no
-            maps. map_question: [K], whose they are; prompt_object: [Q, P], which of the K each prompt shows, -1 at padding.
+        prompt_maps: [K, 5, S / 2, S / 2], of the objects that are shown by prompts (`data.prompt_maps`); none where the model
+            reads no maps. map_question: [K], whose they are; prompt_object: [Q, P], which of the K each prompt shows, -1 at
+            padding.
         seg_names: [M], of each `<SEG>` of the answers the number of its name, -1 where it is not a known one.
     """
 

@@ -35,8 +35,8 @@ class EncodedQuestion:
         presence: of each of those words, see `PRESENCE`; all `UNNAMED` when unknown.
         coordinates: [P, 2] continuous (x, y) in the model's input, and labels: [P] (see `data.prompts`),
             in the order of the placeholders in `prompt_ids`.
-        objects: [P], which object each prompt shows: each marker of the question one of its own, but all prompts show one where the
-            question has one marker or none.
+        objects: [P], which object each prompt shows: each marker of the question one of its own, but all prompts show one where
+            the question has one marker or none.
         seg_names: of each `<SEG>` of the answer, the number of its phrase among the known names, -1 for others.
         side: S of the model where it reads prompts as maps, else 0.
         scribbles, logits: of the first object, see `prompt_maps.RegionPrompts`.

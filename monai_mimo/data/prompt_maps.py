@@ -1,7 +1,8 @@
 """Visual prompts as maps: what the fine branch of the mask decoder reads, and how people's prompts are simulated.
 
-A map has `CHANNELS` channels over the model's square input: the box, positive clicks and scribbles, negative ones, the logits of the
-mask before, and whether there is one. Coordinates are continuous (x, y) in pixels of that square: 0.5 is the middle of the first pixel.
+A map has `CHANNELS` channels over the model's square input: the box, positive clicks and scribbles, negative ones, the logits
+of the mask before, and whether there is one. Coordinates are continuous (x, y) in pixels of that square: 0.5 is the middle of
+the first pixel.
 """
 
 from __future__ import annotations
@@ -200,8 +201,8 @@ def correct(
         prompts: [M, `CHANNELS`, g, g], with g = S / 2; logits: [M, g, g], detached; masks: bool [M, g, g].
 
     Returns:
-        new maps, [M, `CHANNELS`, g, g]; the clicks (x, y) [M, 2] in pixels of the square; and whether they are positive, [M]. Where
-        nothing is wrong, no click is drawn.
+        new maps, [M, `CHANNELS`, g, g]; the clicks (x, y) [M, 2] in pixels of the square; and whether they are positive, [M].
+        Where nothing is wrong, no click is drawn.
     """
     grid = logits.shape[-1]
     wrong = (logits > 0) != masks

@@ -1,8 +1,8 @@
 """Images with every region that is known of them, for training the mask decoder without text.
 
-An item is one view of an image (turned, mirrored, bent, often zoomed in) with several targets that must give different masks: named
-structures with and without prompts, regions that have no name, and names that are not there. So one pass of the encoder serves many
-questions, and a prompt has to be believed, for nothing else tells which region is meant.
+An item is one view of an image (turned, mirrored, bent, often zoomed in) with several targets that must give different masks:
+named structures with and without prompts, regions that have no name, and names that are not there. So one pass of the encoder
+serves many questions, and a prompt has to be believed, for nothing else tells which region is meant.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ SMALLEST = 10  # pixels of a target in the model's square
 PROMPT_TOKENS = 8  # at most, of a target
 CHAMBERS = ("ventric", "atri", "myocard")  # left and right of them are not sides of the picture
 
-# How often a target is: a named structure without a prompt; with one; a labelled structure that is only pointed at; a region without a
-# name; a name that is not there.
+# How often a target is: a named structure without a prompt; with one; a labelled structure that is only pointed at; a region
+# without a name; a name that is not there.
 KINDS = {"named": 0.32, "named with prompt": 0.14, "pointed": 0.17, "region": 0.26, "absent": 0.11}
 
 
@@ -124,8 +124,9 @@ class Target:
 
 @dataclass
 class RegionBatch:
-    """B images [B, 3, S, S] in 0..1 and M targets: image_index [M], masks bool [M, S, S], asked and called [M] (numbers of names),
-    prompt maps [M, 5, S / 2, S / 2], and the prompts as tokens, coordinates [M, P, 2] and labels [M, P] (`data.prompts`)."""
+    """B images [B, 3, S, S] in 0..1 and M targets: image_index [M], masks bool [M, S, S], asked and called [M] (numbers of
+    names), prompt maps [M, 5, S / 2, S / 2], and the prompts as tokens, coordinates [M, P, 2] and labels [M, P]
+    (`data.prompts`)."""
 
     images: Tensor
     image_index: Tensor
@@ -196,7 +197,7 @@ class RegionDataset(Dataset):
         """A random view [3, S, S] of an image, and targets in it."""
         image = self.images[number]
         planes = [image.mask(n) for n in range(len(image.names))]
-        superpixels = self._superpixel_map(number, rng)
+        superpixels = self._superpixel_map(number, int(rng.integers(2)))
         focus = None
         if rng.random() < self.zoom:
             focus = (
@@ -220,10 +221,11 @@ class RegionDataset(Dataset):
         absent = [swap_sides(name, self.ids) if mirrored else name for name in image.absent]
         return shown, self._targets(names, masks, regions, absent, focus is not None, rng)
 
-    def _superpixel_map(self, number: int, rng: Generator) -> np.ndarray:
-        """Superpixels of an image, int16 [S0, S0]; two maps of each image are kept."""
-        key = (number, int(rng.integers(2)))
+    def _superpixel_map(self, number: int, variant: int) -> np.ndarray:
+        """Superpixels of an image, int16 [S0, S0]; two variants of each image are kept."""
+        key = number, variant
         if key not in self._superpixels:
+            rng = default_rng((self.seed, number, variant))
             pixels = self.images[number].pixels
             grey = (pixels if pixels.ndim == 2 else pixels.mean(-1))[::2, ::2] / 255.0
             grey = ndimage.gaussian_filter(grey, rng.uniform(0.5, 2))
@@ -248,6 +250,8 @@ class RegionDataset(Dataset):
             chances = chances * [0, 0, 0, 1, 1]
         if not absent:
             chances = chances * [1, 1, 1, 1, 0]
+        if not chances.any():
+            chances = np.array([kind == "region" for kind in self.kinds])
         targets: list[Target] = []
         unseen = list(big_enough)  # each structure once, before one is asked for again
         for _ in range(self.targets_per_image):
@@ -404,10 +408,7 @@ def view_grid(inner: tuple[int, int], side: int, rng: Generator, focus: np.ndarr
     cos, sin = size * np.cos(angle), size * np.sin(angle)
     flip = -1.0 if mirrored else 1.0
     matrix = np.array([[flip * cos, -sin], [flip * sin, cos]])
-    if focus is None:
-        shift = middle - matrix @ middle + center
-    else:
-        shift = center
+    shift = middle - matrix @ middle + center if focus is None else center
     theta = torch.tensor(np.column_stack([matrix, shift]), dtype=torch.float32)[None]
     grid = F.affine_grid(theta, [1, 1, side, side], align_corners=False)
     if rng.random() < 0.3:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -43,14 +44,14 @@ class StepNumbers(Sampler):
 
 
 class StepLoader(DataLoader):
-    """Loads the steps of a run; as long as one pass of the order.
+    """Loads the steps of a run; as long as one pass of their order.
 
     Args:
-        steps: what to load.
+        steps: what to load, item n in step n.
         workers: processes that load ahead.
     """
 
-    def __init__(self, steps: Steps, workers: int = 0) -> None:
+    def __init__(self, steps: Dataset, workers: int = 0) -> None:
         self.numbers = StepNumbers()
         super().__init__(
             steps,
@@ -75,6 +76,6 @@ def ignore_sigterm(_: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def as_it_is(batches: list[Batch]) -> list[Batch]:
+def as_it_is(batches: Any) -> Any:
     """What `Steps` gives is batches already."""
     return batches

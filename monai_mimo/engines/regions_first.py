@@ -1,12 +1,12 @@
 """A first stage that teaches the image side what words and prompts mean, before any text is read.
 
-Names are embeddings here (`models.region_names`), so that all of the time goes into pixels: each image serves several targets that need
-different masks, and masks are corrected by clicks as a person would. The language model learns later to say which name is meant.
+Names are embeddings here (`models.region_names`), so that all of the time goes into pixels: each image serves several targets
+that need different masks, and masks are corrected by clicks as a person would. The language model learns later to say which
+name is meant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,12 +15,11 @@ from ignite.engine import Engine
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import AdamW
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from torch.optim.swa_utils import AveragedModel
 
 from ..data.prompt_maps import correct
 from ..data.regions import RegionBatch, RegionDataset, labelled_images
-from ..data.steps import StepNumbers, ignore_sigterm
+from ..data.steps import StepLoader
 from ..errors import InputError
 from ..models import Mimo
 from .checkpoints import Checkpoints
@@ -74,7 +73,7 @@ def region_loss(model: Mimo, batch: RegionBatch, parts: dict[str, Tensor] | None
     seen = torch.where(torch.rand(len(coarse), 1, 1) < 0.5, coarse, logits.detach().sigmoid())[shown]
     weights = torch.where(there == names.region_id, REGION_WEIGHT, 1.0)
     told = F.cross_entropy(names.logits(names.embed(features, batch.image_index[shown], seen)), there, reduction="none")
-    naming = (told * weights).sum() / weights.sum()
+    naming = (told * weights).sum() / weights.sum().clamp(min=1e-6)
     total = total + NAME * naming
 
     chosen = torch.nonzero(torch.rand(len(logits)) < CORRECTED)[:, 0]
@@ -148,16 +147,6 @@ def train_on_regions(
         )
     images = labelled_images(rows)
     dataset = RegionDataset(images, model.config.names, model.config.image_size, seed=seed, **drawing)
-    numbers = StepNumbers()
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=numbers,
-        num_workers=workers,
-        worker_init_fn=ignore_sigterm,
-        collate_fn=_as_it_is,
-        prefetch_factor=4 if workers else None,
-    )
     trained = RegionPart(model)
     encoder = list(model.image_encoder.parameters())
     others = [p for n, p in trained.named_parameters() if not n.startswith("image_encoder.") and p.requires_grad]
@@ -166,7 +155,7 @@ def train_on_regions(
     )
     budget = TimeBudget(minutes, hold=1 - cooldown)
     schedule = timed(optimizer, budget)
-    averaged = AveragedModel(trained, multi_avg_fn=get_ema_multi_avg_fn(SMOOTH), use_buffers=False)
+    averaged = AveragedModel(trained, multi_avg_fn=smooth)
     model.train()
 
     def step(_: Engine, batch: RegionBatch) -> dict[str, Tensor]:
@@ -178,22 +167,11 @@ def train_on_regions(
     engine = Engine(step)
     Progress("regions first", budget).attach(engine)
     state = {"model": trained, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
-    run_stage(engine, "regions", _Numbered(loader, numbers), state, checkpoints, budget=budget)
+    run_stage(engine, "regions", StepLoader(dataset, workers), state, checkpoints, budget=budget)
     trained.load_state_dict(averaged.module.state_dict())
 
 
-class _Numbered:
-    """A loader that starts at any step."""
-
-    def __init__(self, loader: DataLoader, numbers: StepNumbers) -> None:
-        self.loader, self.numbers = loader, numbers
-
-    def __iter__(self) -> Iterator[RegionBatch]:
-        return iter(self.loader)
-
-    def start_at(self, step: int) -> None:
-        self.numbers.start = step
-
-
-def _as_it_is(batch: RegionBatch) -> RegionBatch:
-    return batch
+@torch.no_grad()
+def smooth(averages: list[Tensor], weights: list[Tensor], count: Tensor | int) -> None:
+    """Move averages towards the weights of now: over few steps at first, so that they do not hold on to the beginning."""
+    torch._foreach_lerp_(averages, weights, 1 - min(SMOOTH, (1 + int(count)) / (10 + int(count))))

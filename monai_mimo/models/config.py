@@ -79,8 +79,8 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class MaskDecoderConfig:
-    """`multimask_outputs` is 3 in SAM; 0 leaves out the mask tokens that single-mask output never reads. `fine` are the channels of
-    the fine branch (`fine_decoder`) at strides 2 to 32; without them there is none, as published."""
+    """`multimask_outputs` is 3 in SAM; 0 leaves out the mask tokens that single-mask output never reads. `fine` are the
+    channels of the fine branch (`fine_decoder`) at strides 2 to 32; without them there is none, as published."""
 
     width: int
     layers: int
@@ -132,8 +132,8 @@ class MimoConfig:
         image_size: side in pixels of the square that images are resized and padded to.
         segmentation_encoder: the encoder whose features the mask decoder reads; none: those of `image_encoder`.
         lora: none trains the whole LLM.
-        names: what regions can be called (`region_names`), of use where the mask decoder has a fine branch; none, as published, leaves
-            that to the LLM alone.
+        names: what regions can be called (`region_names`), of use where the mask decoder has a fine branch; none, as published,
+            leaves that to the LLM alone.
     """
 
     preset: str

@@ -1,8 +1,8 @@
 """The fine branch of the mask decoder: prompts enter as maps, at half of the image's resolution, into convolutions that see the
 image, while the `<SEG>` state says what to look for (FiLM, Perez et al. 2018).
 
-SAM's decoder finds a prompt by the Fourier features of its position, on a coarse grid. A small model that has seen few images learns
-where a prompt is from maps, as ScribblePrompt (Wong et al. 2024) does.
+SAM's decoder finds a prompt by the Fourier features of its position, on a coarse grid. A small model that has seen few images
+learns where a prompt is from maps, as ScribblePrompt (Wong et al. 2024) does.
 """
 
 from __future__ import annotations

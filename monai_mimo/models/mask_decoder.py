@@ -91,9 +91,9 @@ class MaskedTwoWayTransformer(TwoWayTransformer):
 
 
 class MaskDecoder(SamMaskDecoder):
-    """SAM's decoder with three changes: its sparse prompt starts with the projected `<SEG>` state; where it upscales, finer encoder
-    maps are added as SAM 2 does; and with `config.fine`, the fine branch (`fine_decoder`) adds to the masks and their scores.
-    Everything else, names of weights included, is SAM's.
+    """SAM's decoder with three changes: its sparse prompt starts with the projected `<SEG>` state; where it upscales, finer
+    encoder maps are added as SAM 2 does; and with `config.fine`, the fine branch (`fine_decoder`) adds to the masks and their
+    scores. Everything else, names of weights included, is SAM's.
 
     Args:
         config: sizes; D = `config.width`.

@@ -46,8 +46,8 @@ class Prediction:
             scores: [M], their predicted IoU.
         alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
         presence_logits: [Q, I, 3] of the words of the questions, where the aligner classifies them.
-        naming: how far the projected `<SEG>` states are from the embeddings of the names that were meant, the mean square, where the
-            model has known names.
+        naming: how far the projected `<SEG>` states are from the embeddings of the names that were meant, the mean square,
+            where the model has known names.
     """
 
     text_logits: Tensor

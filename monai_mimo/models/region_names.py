@@ -1,8 +1,9 @@
 """What a region may be called: an embedding of each known name, and a classifier of what lies under a mask.
 
-The embeddings have two uses. In pretraining they stand for the `<SEG>` state: the mask decoder learns names before any text is read, and
-the LLM then only has to learn which name is meant. And they are what a region's own features are compared with, as CLIP compares
-images with texts (Radford et al. 2021), so that a name can be told from what is seen and not from the question alone.
+The embeddings have two uses. In pretraining they stand for the `<SEG>` state: the mask decoder learns names before any text is
+read, and the LLM then only has to learn which name is meant. And they are what a region's own features are compared with, as
+CLIP compares images with texts (Radford et al. 2021), so that a name can be told from what is seen and not from the question
+alone.
 """
 
 from __future__ import annotations
