@@ -15,11 +15,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """The options."""
     parser = commands.add_parser("ask", help="ask about an image")
     parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, NIfTI, a DICOM file or the folder of a series")
-    parser.add_argument("--question", required=True, metavar="TEXT")
+    parser.add_argument("--question", default="", metavar="TEXT", help="may be left out where a prompt is given")
     parser.add_argument(
         "--point", action="append", default=[], metavar="x,y[,0|1]", help="1 inside (default), 0 outside"
     )
     parser.add_argument("--box", action="append", default=[], metavar="x0,y0,x1,y1", help="x1 and y1 are just outside")
+    parser.add_argument(
+        "--scribble", type=Path, metavar="FILE.png", help="of the image's size: green or white inside, red outside"
+    )
+    parser.add_argument("--mask-input", type=Path, metavar="FILE.npy", help="refine this, as --logits wrote it")
+    parser.add_argument("--logits", type=Path, metavar="OUT.npy", help="write the first mask for --mask-input")
     parser.add_argument("--slice", type=int, metavar="K", help="of a volume, from 0, inferior to superior")
     parser.add_argument("--plane", choices=["axial", "coronal", "sagittal"], default="axial", help="of a volume")
     parser.add_argument("--channel", type=int, metavar="C", help="of a file with a fourth dimension, from 0")
@@ -39,13 +44,15 @@ def ask(options: argparse.Namespace) -> None:
     """Answer one question."""
     points = [numbers("--point", text, (2, 3)) for text in options.point]
     boxes = [numbers("--box", text, (4,)) for text in options.box]
-    if not options.question.strip():
-        raise InputError("--question", "an empty text", "a question in words")
-    for out in (options.overlay, options.mask):
+    prompted = points or boxes or options.scribble or options.mask_input
+    if not options.question.strip() and not prompted:
+        raise InputError("--question", "an empty text", "a question in words, or a prompt")
+    for out in (options.overlay, options.mask, options.logits):
         if out is not None:
             check_output(out, options.force)
 
     from ..inference import MimoPredictor
+    from ..inference.prompt_files import read_logits, read_scribbles, save_logits
     from ..inference.safeguards import Thresholds, guard
     from ..transforms import MedicalImage
 
@@ -56,8 +63,13 @@ def ask(options: argparse.Namespace) -> None:
     if options.weights is None:
         print("weights: {weights} (preset {preset})".format(**predictor.model_info), file=sys.stderr)
     predictor.set_image(image, options.slice)
-    guarded = guard(predictor.ask(options.question, points, boxes), options.question, thresholds)
+    scribbles = read_scribbles(options.scribble) if options.scribble else (None, None)
+    logits = read_logits(options.mask_input) if options.mask_input else None
+    given = predictor.ask(options.question, points, boxes, scribbles, logits)
+    guarded = guard(given, options.question, thresholds)
     answer = guarded.answer
+    if options.logits is not None and answer.entities and answer.entities[0].logits is not None:
+        save_logits(answer.entities[0].logits, options.logits)
 
     if options.mask is not None:
         import numpy as np

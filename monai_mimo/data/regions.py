@@ -83,8 +83,8 @@ def labelled_images(rows: Rows) -> list[LabelledImage]:
     raw = rows.cast_column("image", Image(decode=False))
     for image_id, number in first.items():
         row = raw[number]
-        picture = PILImage.open(io.BytesIO(row["image"]["bytes"]))
-        picture = picture.convert("L" if picture.mode in ("L", "I", "1") else "RGB")
+        opened = PILImage.open(io.BytesIO(row["image"]["bytes"]))
+        picture = opened.convert("L" if opened.mode in ("L", "I", "1") else "RGB")
         scale = STORED / max(picture.size)
         width, height = (max(1, round(n * scale)) for n in picture.size)
         pixels = np.asarray(picture.resize((width, height), PILImage.Resampling.BILINEAR, reducing_gap=3.0))
@@ -184,7 +184,9 @@ class RegionDataset(Dataset):
 
     def __getitem__(self, step: int) -> RegionBatch:
         rng = default_rng((self.seed, step))
-        views, targets, index = [], [], []
+        views: list[Tensor] = []
+        targets: list[Target] = []
+        index: list[int] = []
         for _ in range(self.images_per_batch):
             source = self.sources[rng.choice(len(self.sources), p=self.chances)]
             view, found = self.view(int(rng.choice(source)), rng)

@@ -16,12 +16,16 @@ from ..transforms.prompts import tight_box
 
 @dataclass
 class Entity:
-    """A phrase of the answer, `span` (start, end) in its text, with its mask bool [h, w] and score in 0..1."""
+    """A phrase of the answer, `span` (start, end) in its text, with its mask bool [h, w] and score in 0..1.
+
+    `logits` are those of the mask on the model's grid, float32 [g, g]: what `mask_input` takes to refine it.
+    """
 
     phrase: str
     span: tuple[int, int]
     mask: np.ndarray
     score: float
+    logits: np.ndarray | None = None
 
     @property
     def box(self) -> tuple[int, int, int, int]:

@@ -24,13 +24,14 @@ def ground(
         text, phrases = parse_answer(ids, model.tokenizer)
         grounded = [(p, row_of[question, p.seg]) for p in phrases if (question, p.seg) in row_of]
         rows = torch.tensor([row for _, row in grounded], dtype=torch.long)
-        masks = (resizes[question].logits_to_image(answers.mask_logits[rows].float().cpu()) > 0).numpy()
+        logits = answers.mask_logits[rows].float().cpu()
+        masks = (resizes[question].logits_to_image(logits) > 0).numpy()
         entities = []
-        for (phrase, row), mask in zip(grounded, masks):
+        for (phrase, row), mask, own in zip(grounded, masks, logits.numpy()):
             probability = answers.probabilities[question, slice(*phrase.words)].mean().item()
             score = min(max(answers.scores[row].item(), 0.0), 1.0) * probability
             if temperature is not None:
                 score = apply_temperature([score], temperature).item()
-            entities.append(Entity(phrase.phrase, phrase.span, mask, score))
+            entities.append(Entity(phrase.phrase, phrase.span, mask, score, own))
         results.append((text, entities))
     return results

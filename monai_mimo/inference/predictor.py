@@ -7,30 +7,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from transformers import CompileConfig
 
 from ..data.collate import collate_questions
-from ..data.conversation import Point
+from ..data.conversation import Point, Scribbles
+from ..data.tokenizer import BOX, POINT
 from ..errors import InputError, WeightsError
+from ..metrics.calibration import apply_temperature
 from ..models import Mimo
 from ..models.default_weights import default_weights_dir
 from ..models.image_encoder import ImageFeatures
+from ..models.region_names import REGION
 from ..models.temperature import load_temperature
 from ..models.weights import fingerprint, load_weights, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
-from .answer import Answer
+from .answer import Answer, Entity
 from .domain import Domain
 from .grounding import ground
 from .safeguards import uncertain_line
 from .streaming import TextStream
 
-Question = tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]  # text, points and boxes, as of `ask`
+NAMED = 0.5  # what the prompts show is named where its name is likelier than this
+
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
+
+
+class Question(NamedTuple):
+    """A question about an image with its prompts, as of `MimoPredictor.ask`."""
+
+    text: str = ""
+    points: Sequence[Sequence[float]] = ()
+    boxes: Sequence[Sequence[float]] = ()
+    scribbles: Scribbles = (None, None)
+    mask_input: np.ndarray | None = None
+
+    @property
+    def has_prompts(self) -> bool:
+        drawn = any(line is not None and line.any() for line in self.scribbles)
+        return bool(self.points or self.boxes or drawn or self.mask_input is not None)
 
 
 @dataclass(frozen=True)
@@ -133,91 +153,151 @@ class MimoPredictor:
 
     def ask(
         self,
-        question: str,
+        question: str = "",
         points: Sequence[Sequence[float]] = (),
         boxes: Sequence[Sequence[float]] = (),
+        scribbles: Scribbles = (None, None),
+        mask_input: np.ndarray | None = None,
         *,
         max_tokens: int = 64,
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """Ask about the image that was set.
 
+        Prompts show one object together, unless the question refers to several of them: "What are <box> and <box>?". Without a
+        question, the answer outlines what they show, and names it where it has a name.
+
         Args:
             question: may refer to prompts by `<point>` and `<box>`; others are appended.
             points: (x, y) or (x, y, label), label 1 for inside and 0 for outside, in pixels of the image.
             boxes: (x0, y0, x1, y1) in pixels, inclusive-exclusive.
+            scribbles: where it was scribbled inside and outside of the object, bool [h, w] each, or none.
+            mask_input: `Entity.logits` of an answer before, to be refined.
             max_tokens: the longest answer.
             on_text: is called with each piece of the text as it is written; what it raises ends the writing and is raised.
 
         Raises:
-            InputError: no image was set, the question is empty or too long, or a prompt lies outside the image.
+            InputError: no image was set, there is neither question nor prompt, the question is too long, a prompt lies outside
+                the image, or the model reads no prompts of this kind.
         """
         if self._image is None:
             raise InputError("image", "none", "set_image to be called before ask")
-        return self.ask_about(self._image, question, points, boxes, max_tokens=max_tokens, on_text=on_text)
+        return self.ask_about(
+            self._image, question, points, boxes, scribbles, mask_input, max_tokens=max_tokens, on_text=on_text
+        )
 
     def ask_about(
         self,
         image: EncodedImage,
-        question: str,
+        question: str = "",
         points: Sequence[Sequence[float]] = (),
         boxes: Sequence[Sequence[float]] = (),
+        scribbles: Scribbles = (None, None),
+        mask_input: np.ndarray | None = None,
         *,
         max_tokens: int = 64,
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """`ask` about an image that `encode` gave; same arguments and errors."""
-        [answer] = self.ask_many(image, [(question, points, boxes)], max_tokens=max_tokens, on_text=on_text)
+        asked = Question(question, points, boxes, scribbles, mask_input)
+        [answer] = self.ask_many(image, [asked], max_tokens=max_tokens, on_text=on_text)
         return answer
 
     def ask_many(
         self,
         image: EncodedImage,
-        questions: Sequence[Question],
+        questions: Sequence[Question | tuple],
         *,
         max_tokens: int = 64,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Answer]:
-        """Several questions about one image in one batch, each (question, points, boxes) as of `ask`; same errors.
+        """Several questions about one image in one batch, each a `Question` or a tuple that begins like one; same errors as of
+        `ask`.
 
         `on_text` is for one question.
         """
-        h, w = image.resize.height, image.resize.width
+        asked = [self._checked(Question(*question), image) for question in questions]
+        if asked and all(not question.text for question in asked) and self.model.region_names is not None:
+            return [self._outlined(image, question, on_text) for question in asked]
         encoded = []
-        for question, points, boxes in questions:
-            if not question.strip():
-                raise InputError("question", "an empty text", "a question in words")
-            labelled = [check_point(p, h, w) for p in points]
-            for box in boxes:
-                check_box(box, h, w)
-            encoded.append(self.conversation.encode(question.strip(), image.resize, labelled, boxes))
+        for text, points, boxes, scribbles, logits in asked:
+            text = text or f"What is in {BOX}?" if boxes else text or f"What is at {POINT}?"
+            encoded.append(
+                self.conversation.encode(text, image.resize, points, boxes, scribbles=scribbles, logits=logits)
+            )
         batch = collate_questions(encoded, [0] * len(encoded), self.model.tokenizer.pad_token_id, generate=True)
         stream = None if on_text is None else TextStream(self.model.tokenizer, on_text)
         answers = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
         if stream is not None:
             stream.finish()
-        unlike = []
-        if image.unlike is not None and image.unlike > 1:
-            unlike = [f"this image is unlike those of training ({image.unlike:.1f} times the limit)"]
-        return [
-            Answer(
-                text,
-                entities,
-                (h, w),
-                image.slice,
-                image.modality,
-                image.spacing_mm,
-                [uncertain_line(e.phrase, e.score) for e in entities if e.score < UNSURE] + unlike,
-                dict(self.model_info),
+        grounded = ground(self.model, answers, [image.resize] * len(encoded), self.temperature)
+        return [self._answer(image, text, entities) for text, entities in grounded]
+
+    def _checked(self, question: Question, image: EncodedImage) -> Question:
+        """The question with its prompts in the form that the model reads."""
+        text, points, boxes, scribbles, logits = question
+        h, w = image.resize.height, image.resize.width
+        if not text.strip() and not question.has_prompts:
+            raise InputError("question", "an empty text and no prompt", "a question in words, or a prompt")
+        for box in boxes:
+            check_box(box, h, w)
+        for line in scribbles:
+            if line is not None and (line.shape != (h, w) or line.dtype != bool):
+                raise InputError("scribble", f"{line.dtype} {list(line.shape)}", f"bool {[h, w]} as the image")
+        side = self.model.config.image_size // 2
+        if logits is not None and logits.shape != (side, side):
+            raise InputError(
+                "mask_input", f"shape {list(logits.shape)}", f"`Entity.logits` of an answer, {[side, side]}"
             )
-            for text, entities in ground(self.model, answers, [image.resize] * len(encoded), self.temperature)
-        ]
+        if self.model.mask_decoder.fine is None and (logits is not None or any(s is not None for s in scribbles)):
+            raise InputError(
+                "prompts", "a scribble or a mask", "points and boxes, which are all that these weights read"
+            )
+        return Question(text.strip(), [check_point(p, h, w) for p in points], boxes, scribbles, logits)
+
+    def _outlined(self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None) -> Answer:
+        """The answer to prompts without words: what they show, by its name where it has one."""
+        _, points, boxes, scribbles, logits = question
+        encoded = self.conversation.encode("", image.resize, points, boxes, scribbles=scribbles, logits=logits)
+        batch = collate_questions([encoded], [0], self.model.tokenizer.pad_token_id, generate=True)
+        seen = self.model.point_out(image.features, batch.to(self.device))
+        inside = [(int(x), int(y)) for x, y, label in points if label]
+        phrase, entities = REGION, []
+        for name, (logits, iou), sure in ((seen.name, seen.named, seen.probability), (REGION, seen.unnamed, 1.0)):
+            grid = logits.float().cpu()
+            mask = (image.resize.logits_to_image(grid[None])[0] > 0).numpy()
+            holds = mask.any() and all(mask[y, x] for x, y in inside)
+            if holds and (name == REGION or seen.probability >= NAMED):
+                score = min(max(iou, 0.0), 1.0) * (sure if name != REGION else 1.0)
+                if self.temperature is not None:
+                    score = apply_temperature([score], self.temperature).item()
+                phrase = name
+                entities = [Entity(name, (0, 0), mask, score, grid.numpy())]
+                break
+        start, end = ("This is a ", " that I have no name for.") if phrase == REGION else ("This is the ", ".")
+        text = start + phrase + end if entities else "I see nothing at this place that I could outline."
+        for entity in entities:
+            entity.span = len(start), len(start) + len(phrase)
+        if on_text is not None:
+            on_text(text)
+        return self._answer(image, text, entities)
+
+    def _answer(self, image: EncodedImage, text: str, entities: list[Entity]) -> Answer:
+        """An answer with what is known of its image, and its warnings."""
+        warnings = [uncertain_line(e.phrase, e.score) for e in entities if e.score < UNSURE]
+        if image.unlike is not None and image.unlike > 1:
+            warnings.append(f"this image is unlike those of training ({image.unlike:.1f} times the limit)")
+        size = image.resize.height, image.resize.width
+        about = image.slice, image.modality, image.spacing_mm
+        return Answer(text, entities, size, *about, warnings, dict(self.model_info))
 
     def stream(
         self,
-        question: str,
+        question: str = "",
         points: Sequence[Sequence[float]] = (),
         boxes: Sequence[Sequence[float]] = (),
+        scribbles: Scribbles = (None, None),
+        mask_input: np.ndarray | None = None,
         *,
         max_tokens: int = 64,
     ) -> Iterator[str | Answer]:
@@ -235,7 +315,8 @@ class MimoPredictor:
 
         def work() -> None:
             try:
-                pieces.put(self.ask(question, points, boxes, max_tokens=max_tokens, on_text=on_text))
+                prompts = points, boxes, scribbles, mask_input
+                pieces.put(self.ask(question, *prompts, max_tokens=max_tokens, on_text=on_text))
             except BaseException as error:  # is raised where the iterator is read
                 pieces.put(error)
 

@@ -74,6 +74,20 @@ class Answers:
     places: Tensor
 
 
+class Pointed(NamedTuple):
+    """What prompts show.
+
+    Attributes:
+        name: the likeliest, or `region_names.REGION`, and its probability.
+        named, unnamed: mask logits [g, g] and predicted IoU, decoded by that name, and by the prompts alone.
+    """
+
+    name: str
+    probability: float
+    named: tuple[Tensor, float]
+    unnamed: tuple[Tensor, float]
+
+
 class Prompted(NamedTuple):
     """The images of Q questions with the prompts of each.
 
@@ -287,6 +301,24 @@ class Mimo(nn.Module):
         condition = self.region_names.condition(unnamed)
         image = questions.image_index[question]
         return self.decode(features, image, condition, questions.coordinates[question], labels, questions.prompt_maps)
+
+    @torch.no_grad()
+    def point_out(self, features: ImageFeatures, questions: QuestionBatch) -> Pointed:
+        """What the prompts of one question show, without any words."""
+        names = self.region_names
+        assert names is not None
+        first = replace(questions, map_question=questions.map_question[:1], prompt_maps=questions.prompt_maps[:1])
+        logits, scores = self.outline(features, first)
+        image = questions.image_index[:1]
+        chances = names.logits(names.embed(features, image, logits.float().sigmoid()))[0].softmax(0)
+        best = chances.argmax()
+        found = [(logits[0], float(scores[0]))]
+        if best != names.region_id:
+            labels = torch.where(questions.prompt_object == 0, questions.prompt_labels, PADDING)
+            given = names.condition(best[None]), questions.coordinates, labels, first.prompt_maps
+            logits, scores = self.decode(features, image, *given)
+            found.append((logits[0], float(scores[0])))
+        return Pointed(names.names[int(best)], float(chances[best]), found[-1], found[0])
 
     def describe(self, features: ImageFeatures, questions: QuestionBatch) -> Tensor:
         """What the prompts of each object show, as an embedding beside those of the known names: [K, D]."""

@@ -140,3 +140,11 @@ def test_packaged_sets_name_what_the_vocabulary_has() -> None:
 def test_no_label_of_a_set_is_absent_from_it() -> None:
     for labels, modality in product((["heart"], ["femur", "rib"], ["L3 vertebra"], ["wound"]), MODALITIES):
         assert set(labels).isdisjoint(safely_absent("set", labels, modality))
+
+
+def test_sets_that_were_looked_at() -> None:
+    """A few that anyone can check who looks at them."""
+    assert {"liver", "lung", "femur", "cell nucleus"} <= set(safely_absent("glioma_mr_utsw", ["edema"], "MR"))
+    assert "kidney" not in safely_absent("cardiac_mr_acdc", ["left ventricle"], "MR")
+    assert {"liver", "heart"} <= set(safely_absent("ultrasound_nerve", ["nerve"], "ultrasound"))
+    assert "L1 vertebra" in uncertain("spine_mr_vb3")

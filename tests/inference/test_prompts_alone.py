@@ -1,0 +1,155 @@
+"""Prompts without words: what they show is outlined, named where it has a name, and a mask holds the click that it answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from monai_mimo.cli import main
+from monai_mimo.data.prompt_maps import BOX_MAP, HAS_LOGITS_MAP, NEGATIVE_MAP, POSITIVE_MAP
+from monai_mimo.errors import InputError
+from monai_mimo.inference import MimoPredictor
+from monai_mimo.inference.prompt_files import read_logits, read_scribbles, save_logits
+from monai_mimo.models import Mimo
+from monai_mimo.models.mimo import Pointed
+from monai_mimo.models.weights import save_weights
+
+from ..conftest import make_nano
+
+NAMES = ("liver", "spleen")
+FINE = {"width": 32, "layers": 2, "heads": 2, "mlp_width": 64, "fine": (8, 8, 16, 16, 16)}
+H, W = 40, 56
+
+
+def make() -> Mimo:
+    torch.manual_seed(0)
+    return make_nano(mask_decoder=FINE, names=NAMES)
+
+
+@pytest.fixture
+def predictor() -> MimoPredictor:
+    predictor = MimoPredictor(make())
+    predictor.set_image(np.random.default_rng(0).integers(0, 256, (H, W, 3), dtype=np.uint8))
+    return predictor
+
+
+def halves(left: float, right: float) -> torch.Tensor:
+    """Logits [32, 32] that tell the left half of the image from the right one."""
+    logits = torch.full((32, 32), left)
+    logits[:, 16:] = right
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("name", "probability", "named", "unnamed", "phrase", "area"),
+    [
+        ("spleen", 0.9, halves(5, -5), halves(5, 5), "spleen", 0.5),  # it holds the click, and its name is likely
+        ("spleen", 0.3, halves(5, -5), halves(5, 5), "region", 1),  # the name is a guess
+        ("region", 0.9, halves(5, -5), halves(5, -5), "region", 0.5),
+        ("spleen", 0.9, halves(-5, 5), halves(5, -5), "region", 0.5),  # the named mask lies elsewhere
+        ("spleen", 0.9, halves(-5, 5), halves(-5, 5), None, 0),  # no mask holds the click
+    ],
+)
+def test_a_mask_holds_the_click_that_it_answers(
+    predictor: MimoPredictor,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    probability: float,
+    named: torch.Tensor,
+    unnamed: torch.Tensor,
+    phrase: str | None,
+    area: float,
+) -> None:
+    seen = Pointed(name, probability, (named, 0.8), (unnamed, 0.7))
+    monkeypatch.setattr(predictor.model, "point_out", lambda *_: seen)
+    answer = predictor.ask(points=[(3, 20)])
+    assert [e.phrase for e in answer.entities] == ([] if phrase is None else [phrase])
+    for entity in answer.entities:
+        assert answer.text[slice(*entity.span)] == phrase
+        assert entity.mask[20, 3]
+        assert entity.mask.mean() == pytest.approx(area, abs=0.05)
+        assert entity.score == pytest.approx(0.72 if phrase == "spleen" else 0.7)
+
+
+def test_every_kind_of_prompt_reaches_the_model(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, point_out = [], predictor.model.point_out
+
+    def note(features, questions):
+        seen.append(questions.prompt_maps[0])
+        return point_out(features, questions)
+
+    monkeypatch.setattr(predictor.model, "point_out", note)
+    inside, outside = np.zeros((H, W), dtype=bool), np.zeros((H, W), dtype=bool)
+    inside[10, 5:30], outside[30, 5:30] = True, True
+    predictor.ask(points=[(5, 6), (50, 30, 0)], boxes=[(1, 2, 30, 20)])
+    answer = predictor.ask(scribbles=(inside, outside))
+    refined = answer.entities[0].logits if answer.entities else np.zeros((32, 32), dtype=np.float32)
+    predictor.ask(mask_input=refined)
+    first, second, third = seen
+    assert all(first[channel].any() for channel in (POSITIVE_MAP, NEGATIVE_MAP, BOX_MAP))
+    scale = 32 / W  # of the image's pixels on the maps' grid
+    assert second[POSITIVE_MAP, int(10.5 * scale), int(17 * scale)] > 0.3
+    assert second[NEGATIVE_MAP, int(30.5 * scale), int(17 * scale)] > 0.3
+    assert not second[BOX_MAP].any()
+    assert (third[HAS_LOGITS_MAP] == 1).all()
+
+
+def test_bad_prompts_are_refused(predictor: MimoPredictor, nano_weights: Path) -> None:
+    with pytest.raises(InputError, match="a question in words, or a prompt"):
+        predictor.ask()
+    with pytest.raises(InputError, match=r"scribble: bool \[3, 3\]"):
+        predictor.ask(scribbles=(np.zeros((3, 3), dtype=bool), None))
+    with pytest.raises(InputError, match=r"mask_input: shape \[8, 8\]"):
+        predictor.ask(mask_input=np.zeros((8, 8), dtype=np.float32))
+    published = MimoPredictor.from_pretrained(nano_weights)  # without a fine branch
+    published.set_image(np.zeros((H, W, 3), dtype=np.uint8))
+    assert published.ask(points=[(4, 4)]).text is not None  # asked in words of its own
+    with pytest.raises(InputError, match="which are all that these weights read"):
+        published.ask(scribbles=(np.ones((H, W), dtype=bool), None))
+
+
+def test_scribbles_are_told_apart_by_their_colour(tmp_path: Path) -> None:
+    paint = np.zeros((H, W, 3), dtype=np.uint8)
+    paint[5, 3:9] = (0, 200, 0)
+    paint[6, 3:9] = 255
+    paint[20, 3:9] = (230, 20, 10)
+    Image.fromarray(paint).save(tmp_path / "s.png")
+    inside, outside = read_scribbles(tmp_path / "s.png")
+    assert np.argwhere(inside)[:, 0].tolist() == [5] * 6 + [6] * 6
+    assert np.argwhere(outside).tolist() == [[20, x] for x in range(3, 9)]
+    Image.fromarray(paint[..., 1]).save(tmp_path / "grey.png")
+    assert read_scribbles(tmp_path / "grey.png")[1] is None
+    Image.fromarray(paint * 0).save(tmp_path / "black.png")
+    with pytest.raises(InputError, match="without paint"):
+        read_scribbles(tmp_path / "black.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00"])
+def test_damaged_logits_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"m\.npy"):
+        read_logits(tmp_path / "m.npy")
+
+
+def test_a_mask_goes_out_and_in_again(tmp_path: Path) -> None:
+    logits = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
+    save_logits(logits, tmp_path / "m.npy")
+    np.testing.assert_array_equal(read_logits(tmp_path / "m.npy"), logits)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.npy"]
+
+
+def test_the_command_line_takes_scribble_and_mask(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    weights = save_weights(make(), tmp_path / "weights")
+    Image.fromarray(np.full((H, W), 90, dtype=np.uint8)).save(tmp_path / "image.png")
+    paint = np.zeros((H, W), dtype=np.uint8)
+    paint[10, 5:30] = 255
+    Image.fromarray(paint).save(tmp_path / "s.png")
+    np.save(tmp_path / "before.npy", np.full((32, 32), 4, dtype=np.float32))
+    common = ["ask", str(tmp_path / "image.png"), "--weights", str(weights), "--json", "--withhold", "0"]
+    main([*common, "--scribble", str(tmp_path / "s.png"), "--mask-input", str(tmp_path / "before.npy")])
+    assert "answer" in json.loads(capsys.readouterr().out)
