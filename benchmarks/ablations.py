@@ -93,7 +93,7 @@ class Row:
         config: changes the sizes.
         kind: the class of the model.
         change: what is done to the model, after the reading, before the training.
-        perspectives: that it is trained on (and reads the texts of); it is asked all four.
+        perspectives: that it is trained on (and reads the texts of); it is asked those of I to IV.
         read: whether its language model has read the texts.
         shipped_encoder: start with encoder and neck of the weights that come with the package, else with what `config` says.
     """
@@ -189,7 +189,7 @@ def run_row(name: str, seed: int, dataset: str, recipe: Recipe, out: Path) -> No
     train_seconds = train(model, rows, recipe, seed, f"{name}, seed {seed}")
 
     start = time.process_time()
-    test = spread_images(load_mimoseg(dataset, "test"), recipe.images_per_set)
+    test = spread_images(of_perspectives(load_mimoseg(dataset, "test"), Row.perspectives), recipe.images_per_set)
     records = answers(model, test, recipe, "asking")
     seconds = {"reading": read_seconds, "training": train_seconds, "asking": time.process_time() - start}
     sources = sorted({r["source"] for r in records})

@@ -10,7 +10,8 @@ all of them drawn at random, a temperature from one and the error on the other. 
 beside the weights, so that answers show calibrated scores; nothing here is measured with it. With --jitter the box questions
 are asked once more with each edge of the box moved at random by up to that part of the box's side. With --moved SET, a built
 set of perspective II alone, it is counted how often a prompt that moves to another structure of the same image changes the
-answer to that structure.
+answer to that structure. Questions that are answered from masks (perspective V) are counted apart: the accuracy of each
+kind, beside always saying its most frequent answer.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from monai_mimo.engines.evaluation_data import evaluation_loader
 from monai_mimo.engines.evaluator import GroundingEvaluator
 from monai_mimo.engines.handlers import Progress
 from monai_mimo.engines.records import Record, records_of_batch
-from monai_mimo.engines.summary import prompted
+from monai_mimo.engines.summary import measured, prompted
 from monai_mimo.metrics import (
     apply_temperature,
     bootstrap_ratios,
@@ -43,7 +44,9 @@ from monai_mimo.metrics import (
     reliability,
     sums_by_patient,
 )
+from monai_mimo.metrics.table import measured_text_table
 from monai_mimo.mimoseg import load_mimoseg
+from monai_mimo.mimoseg.numerals import MEASURED
 from monai_mimo.models import Mimo
 from monai_mimo.models.default_weights import default_weights_dir
 from monai_mimo.models.temperature import save_temperature
@@ -128,7 +131,9 @@ REFUSED = {"refused": 1.0}, {"refusals": 1.0}
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
-    """Dice of each set and kind of question, and what is measured over all sets."""
+    """Dice of each set and kind of question, and what is measured over all sets; of perspective V, accuracy by kind."""
+    from_masks = measured(records)
+    records = [r for r in records if r["perspective"] != MEASURED]
     sources = sorted({r["source"] for r in records})
     groups = {
         (source, kind): [r for r in records if r["source"] == source and is_kind(r)]
@@ -143,6 +148,7 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "dice": {source: {kind: ratio(groups[source, kind], *DICE) for kind in KINDS} for source in sources},
         "all": over_all,
+        "measured": from_masks,
         "moved_prompt": moved_prompt_accuracy(prompted(records))._asdict(),
     }
 
@@ -185,8 +191,9 @@ def calibrate_halves(records: Sequence[Record], repeats: int = 100) -> dict[str,
 
 
 def with_jitter(rows: Rows, part: float) -> Rows:
-    """The box questions, with each edge moved by up to `part` of the box's side, within the image."""
-    rows = rows.select([n for n, boxes in enumerate(rows["boxes"]) if boxes])
+    """The box questions of II and IV, with each edge moved by up to `part` of the box's side, within the image."""
+    asked = zip(rows["boxes"], rows["perspective"])
+    rows = rows.select([n for n, (boxes, perspective) in enumerate(asked) if boxes and perspective != MEASURED])
     rng, moved = np.random.default_rng(0), []
     for boxes, (height, width) in zip(rows["boxes"], rows["size"]):
         new = []
@@ -225,6 +232,8 @@ def print_tables(result: dict[str, Any]) -> None:
     Console(width=170).print(table)
     for name, value in result["all"].items():
         print(f"{name}: {cell(value)}, {value['questions']} questions")
+    if result["measured"]:
+        print(measured_text_table(result["measured"]).plain())
     print(f"moved prompt: {result['moved_prompt']}")
     print(f"calibration: {result['calibration']}")
     print(f"calibration of random halves: {result['calibration_halves']}")
@@ -264,6 +273,8 @@ def markdown(result: dict[str, Any]) -> str:
             f"| Dice of box questions, and with edges jittered by 10 % "
             f"| {before:.3f} / {after:.3f} (drop {before - after:.3f}) | drop 0.03 |"
         )
+    if result["measured"]:
+        lines += ["", measured_text_table(result["measured"]).markdown()]
     return "\n".join(lines)
 
 
@@ -303,7 +314,7 @@ def main() -> None:
     if options.jitter:
         rows = with_jitter(concatenate_datasets(list(splits.values())), options.jitter)
         jittered = answers_of(model, rows, "jitter", options.max_tokens)
-        before = ratio([r for r in everything if r["boxes"]], *DICE)["value"]
+        before = ratio([r for r in everything if r["boxes"] and r["perspective"] != MEASURED], *DICE)["value"]
         after = ratio(jittered, *DICE)["value"]
         result["jitter"] = {"part": options.jitter, "dice_before": before, "dice_after": after}
     result["seconds"] = time.perf_counter() - start

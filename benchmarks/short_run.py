@@ -123,7 +123,7 @@ def start_reading(model: Mimo, folder: Path) -> None:
 def train(model: Mimo, rows: Rows, recipe: Recipe, seed: int, name: str) -> float:
     """Train what can be trained of a model on questions of `rows`, in place.
 
-    Perspectives are drawn in the shares of the preset, each set as often as any other.
+    Perspectives are drawn in the shares of the preset, and those without one are not; each set as often as any other.
 
     Returns:
         the seconds of processor time that it took, which do not depend on what else a machine does.
@@ -141,7 +141,7 @@ def train(model: Mimo, rows: Rows, recipe: Recipe, seed: int, name: str) -> floa
         images_per_batch=recipe.images,
         questions_per_image=recipe.questions,
         seed=seed,
-        perspective_weights={p: shares[p] for p in set(rows["perspective"])},
+        perspective_weights={p: shares[p] for p in shares.keys() & set(rows["perspective"])},
         handlers=[Progress(name)],
     )
     return time.process_time() - start

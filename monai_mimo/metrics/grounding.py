@@ -11,8 +11,8 @@ from typing import Any
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
 
-from ..mimoseg.cases import MEASURED, NUMERALS, PERSPECTIVES
 from ..mimoseg.modality import MODALITIES
+from ..mimoseg.numerals import MEASURED, NUMERALS, PERSPECTIVES
 from .gather import gather
 from .matching import Grounded, match_pairs, match_phrases
 from .phrases import normalise_phrase
@@ -130,7 +130,7 @@ def _order(name: str) -> tuple[int, int, str, str]:
         return 2, 0, "", name
     modality = name.partition(", ")[0]
     known = MODALITIES.index(modality) if modality in MODALITIES else len(MODALITIES)
-    # "I" < "II" < "III" < "IV" < "V" as texts, too
+    # "I" < "II" < "III" < "IV" as texts, too
     return (0, 0, "", name) if name.startswith("perspective ") else (1, known, modality, name)
 
 

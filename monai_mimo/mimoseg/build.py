@@ -18,8 +18,9 @@ from ..errors import DataError, InputError, OutputError
 from .assemble import Piece, store_files, write_file
 from .build_case import Receipt, Task, build_case
 from .card import data_card
-from .cases import PERSPECTIVES, SourceSpec
+from .cases import SourceSpec
 from .limits import Budget, SourceUse
+from .numerals import PERSPECTIVES
 from .partial import Partial
 from .plan import Plan, make_plan
 from .report import make_report

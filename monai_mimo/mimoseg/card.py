@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from .cases import MEASURED, NUMERALS
 from .catalogue.record import find_record
+from .numerals import MEASURED, NUMERALS
 from .schema import FEATURES
 
 V = """

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .cases import MEASURED, Case, patient_key
+from .cases import Case, patient_key
 from .catalogue.plausible import safely_absent, uncertain
 from .catalogue.vocabulary import vocabulary
+from .numerals import MEASURED
 from .questions.measured import Scene, measured
 from .questions.perspectives import Sample, instructions, visual_clues
 from .questions.pool import draft_pool, is_known

@@ -10,11 +10,6 @@ from typing import Any
 
 from .catalogue.record import OPTIONS, Record
 
-# Perspectives by number, as they are called; VQA has no masks.
-NUMERALS = ("VQA", "I", "II", "III", "IV", "V")
-PERSPECTIVES = (1, 2, 3, 4, 5)
-MEASURED = 5  # asked of any masks, whatever a record allows, and counted apart: the published table has four
-
 
 @dataclass(frozen=True)
 class Reader:

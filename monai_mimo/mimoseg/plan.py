@@ -12,8 +12,9 @@ from typing import Any
 from .. import __version__
 from ..errors import DataError, InputError
 from ..transforms.reading import NIFTI, has_suffix
-from .cases import PERSPECTIVES, Case, Source, SourceSpec, patient_key
+from .cases import Case, Source, SourceSpec, patient_key
 from .limits import SourceUse, sample_cases
+from .numerals import PERSPECTIVES
 from .questions.pool import knowledge_of, read_drafts
 from .questions.settings import RowSettings
 from .sources import open_source

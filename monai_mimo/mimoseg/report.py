@@ -8,7 +8,8 @@ from typing import Any
 
 from .. import __version__
 from .build_case import Receipt
-from .cases import NUMERALS, patient_key
+from .cases import patient_key
+from .numerals import NUMERALS
 from .plan import Plan
 from .questions.pool import count_rejections
 from .splits import SPLITS

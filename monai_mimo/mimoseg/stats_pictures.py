@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..visualize import PALETTE, PanelRow, panel, save_figure
-from .cases import NUMERALS
+from .numerals import NUMERALS
 from .plain_text import plain_answer
 from .rle import decode_rle
 from .splits import SPLITS

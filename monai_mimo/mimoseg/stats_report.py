@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OutputError
-from .cases import NUMERALS
+from .numerals import NUMERALS
 from .splits import SPLITS
 from .stats import Statistics, count, open_splits, published_splits
 from .stats_pictures import draw_entities, draw_examples, draw_modalities, draw_samples

@@ -14,8 +14,8 @@ from PIL import Image
 
 from monai_mimo.errors import DataError, MimoError, OutputError
 from monai_mimo.mimoseg import build, load_mimoseg, parse_source
-from monai_mimo.mimoseg.cases import PERSPECTIVES
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
+from monai_mimo.mimoseg.numerals import PERSPECTIVES
 from monai_mimo.mimoseg.rle import decode_rle
 from monai_mimo.mimoseg.sources import open_source
 

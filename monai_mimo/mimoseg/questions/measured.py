@@ -13,8 +13,8 @@ from itertools import chain, permutations
 
 import numpy as np
 
-from ..cases import MEASURED
 from ..catalogue.vocabulary import standard_name, vocabulary
+from ..numerals import MEASURED
 from . import measures
 from .perspectives import Sample, add_prompt, pick, pick_absent
 from .slice_masks import SliceMasks

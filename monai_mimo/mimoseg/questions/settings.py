@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cases import PERSPECTIVES
+from ..numerals import PERSPECTIVES
 
 
 @dataclass(frozen=True)

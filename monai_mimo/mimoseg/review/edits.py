@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import InputError
-from ..cases import MEASURED
+from ..numerals import MEASURED
 from ..plain_text import PHRASE
 from ..questions.draft import Draft
 from ..questions.knowledge import load_knowledge

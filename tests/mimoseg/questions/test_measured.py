@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
-from monai_mimo.mimoseg.cases import MODALITIES
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
 from monai_mimo.mimoseg.questions.measured import ASK, Scene, measured, plural_of, related
 from monai_mimo.mimoseg.questions.measured_value import KINDS, SIZES, is_right, parse_value
@@ -20,6 +19,7 @@ from monai_mimo.mimoseg.questions.slice_masks import SliceMasks
 from monai_mimo.mimoseg.questions.templates import measured_templates
 
 NAMES = ["liver", "spleen", "portal and splenic veins", "liver lesion", "polyp", "L1 vertebra", "left kidney"]
+MODALITIES = ["CT", "MR", "X-ray", "ultrasound", "fundus", "OCT", "optical coherence tomography"]
 ABSENT, ELSEWHERE = ["pancreas", "kidney"], ["optic disc"]
 
 
