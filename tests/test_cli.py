@@ -180,7 +180,7 @@ class TestWithAnAnswer:
     def _answering(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from monai_mimo.inference import Answer, Entity, MimoPredictor
 
-        def ask(self: MimoPredictor, question: str, points: object = (), boxes: object = ()) -> Answer:
+        def ask(self: MimoPredictor, question: str, *prompts: object) -> Answer:
             image = self._image
             assert image is not None
             h, w = image.resize.height, image.resize.width

@@ -170,8 +170,8 @@ def _check(path: Path, header: Header, needed: int) -> None:
 
 
 def _unpacked_meta(path: Path, header: Header, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """The voxels of a compressed MetaImage, the first axis fastest. ITK returns memory as it found it where the header does not
-    say how many bytes they take.
+    """The voxels of a compressed MetaImage, the first axis fastest. ITK returns memory as it is where the header does not say
+    how many bytes they take.
 
     Raises:
         InputError: there are fewer than the header declares.

@@ -1,7 +1,7 @@
 """TIFF: pages of grey values, colours or indices, by tifffile, and by PIL where the compression needs it.
 
 PIL alone would take signed bytes for unsigned ones, 16-bit WhiteIsZero for BlackIsZero and planes of 16-bit colours by the wrong
-byte, and has no 64-bit floats.
+byte, lay the rows of uncompressed pictures that are stored turned wrongly, and has no 64-bit floats.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .stored_picture import ORIENTATION, TURNS, StoredPicture, turned_back, used
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Values of tags, as of TIFF 6.0.
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
+WHITE_IS_ZERO, RGB, PALETTE, CMYK = 0, 2, 3, 5
 UNPACKED, JPEG = 1, (6, 7)
 REDUCED_OR_MASK = 1 | 4
 ALPHA = (1, 2)
@@ -84,7 +84,7 @@ def _decoded(path: Path, number: int, page: tifffile.TiffPage, size: int) -> tup
     if not ends or min(page.databytecounts) < 1 or min(page.dataoffsets) < 8 or max(ends) > size:
         raise InputError(path, f"pixels of page {number} beyond the end of the file (truncated)", "all of them")
     photometric = int(page.photometric)
-    if photometric > PALETTE or page.dtype is None:
+    if page.dtype is None or (photometric > PALETTE and photometric != CMYK):
         return _by_pil(path, number, page)
     try:
         values = page.asarray()
@@ -96,6 +96,10 @@ def _decoded(path: Path, number: int, page: tifffile.TiffPage, size: int) -> tup
         values = values.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
     else:
         values = np.moveaxis(values.reshape(page.samplesperpixel, page.imagelength, page.imagewidth), 0, -1)
+    if photometric == CMYK:
+        if values.dtype != np.uint8 or values.shape[2] != 4:
+            raise InputError(path, f"inks of {values.shape[2]} samples of type {values.dtype}", "four of 8 bits")
+        return np.asarray(Image.fromarray(values, "CMYK").convert("RGB")), None
     colours = 3 if photometric == RGB else 1
     extra = values.shape[2] - colours
     if extra not in (0, 1) or (extra and photometric == PALETTE):
@@ -129,7 +133,13 @@ def _by_pil(path: Path, number: int, page: tifffile.TiffPage) -> tuple[np.ndarra
         image: Image.Image = opened
         image.load()
         mode = image.mode
+        turn = int(page.tags.valueof(ORIENTATION, default=1))
+        turn = turn if turn in TURNS else 1
         wide = page.bitspersample > 8 and page.samplesperpixel > 1
+        if TURNS[turn][0] and int(page.compression) == UNPACKED:
+            raise InputError(
+                path, f"colours of kind {int(page.photometric)}, stored turned", "RGB, as PIL lays them wrongly"
+            )
         if mode not in KNOWN_MODES or wide or (page.dtype is not None and page.dtype.kind == "i"):
             kind = f"{page.samplesperpixel} samples of {page.bitspersample} bits"
             raise InputError(path, f"{kind}, compression {int(page.compression)}", "8 bits, or no compression")
@@ -138,8 +148,6 @@ def _by_pil(path: Path, number: int, page: tifffile.TiffPage) -> tuple[np.ndarra
             image = image.convert("L")
         elif mode in ("RGBA", "CMYK", "YCbCr", "LAB"):
             image = image.convert("RGB")
-        turn = int(page.tags.valueof(ORIENTATION, default=1))
-        turn = turn if turn in TURNS else 1
         values = turned_back(np.asarray(image), turn)
     if int(page.photometric) == WHITE_IS_ZERO and page.bitspersample > 8:
         values = _turned_over(path, values, page.bitspersample)

@@ -119,14 +119,9 @@ def test_what_is_measured_does_not_depend_on_what_else_is_asked() -> None:
 
 def test_nothing_to_point_at_gives_refusals_only() -> None:
     rows = list(slice_rows(case(), shown(()), SETTINGS))
-<<<<<<< HEAD
     assert {row["perspective"] for row in rows} == {1, 5}
     assert not any(row["entities"] for row in rows)
     assert all(row["absent"] or row["value"]["kind"] == "modality" for row in rows)
-=======
-    assert rows
-    assert {row["perspective"] for row in rows} == {1}
-    assert all(row["absent"] and not row["entities"] for row in rows)
 
 
 def test_what_a_set_shows_without_a_label_is_never_called_absent() -> None:
@@ -141,4 +136,3 @@ def test_what_a_set_shows_without_a_label_is_never_called_absent() -> None:
         absent = {name for row in slice_rows(spine, slice_, named) for name in row["absent"]}
         assert absent
         assert not {name for name in absent if name.endswith("vertebra") or name in ("aorta", "sacrum", "rib")}
->>>>>>> names

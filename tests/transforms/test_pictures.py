@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +208,11 @@ def test_more_pixels_than_can_be_meant(tmp_path: Path, name: str) -> None:
             for tag in ("ImageWidth", "ImageLength"):
                 file.pages[0].tags[tag].overwrite(60_000)
     else:
-        Image.new("1", (60_000, 60_000)).save(tmp_path / name)
+        Image.fromarray(GREYS).save(tmp_path / name)
+        data = bytearray((tmp_path / name).read_bytes())
+        data[16:24] = struct.pack(">II", 60_000, 60_000)  # of IHDR, and its checksum
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+        (tmp_path / name).write_bytes(bytes(data))
     refused(tmp_path / name)
 
 
