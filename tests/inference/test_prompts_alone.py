@@ -103,9 +103,9 @@ def test_every_kind_of_prompt_reaches_the_model(predictor: MimoPredictor, monkey
 def test_bad_prompts_are_refused(predictor: MimoPredictor, nano_weights: Path) -> None:
     with pytest.raises(InputError, match="a question in words, or a prompt"):
         predictor.ask()
-    with pytest.raises(InputError, match=r"scribble: bool \[3, 3\]"):
+    with pytest.raises(InputError, match=r"scribble: found bool \[3, 3\]"):
         predictor.ask(scribbles=(np.ones((3, 3), dtype=bool), None))
-    with pytest.raises(InputError, match=r"mask_input: shape \[8, 8\]"):
+    with pytest.raises(InputError, match=r"mask_input: found shape \[8, 8\]"):
         predictor.ask(mask_input=np.zeros((8, 8), dtype=np.float32))
     published = MimoPredictor.from_pretrained(nano_weights)  # without a fine branch
     published.set_image(np.zeros((H, W, 3), dtype=np.uint8))
