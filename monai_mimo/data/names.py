@@ -35,6 +35,7 @@ PLURALS = {
     "lion": "lia",
 }
 TOKEN = re.compile(r"([^\W_]+)(?:['’][sS](?![^\W_]))?")  # a word; what makes it a possessive is not part of it
+GAP = re.compile(r"(['’][sS])?[\s\-_/'’‐–]*")  # what may stand between the words of a name
 AND = ("and", "or")
 
 
@@ -119,12 +120,13 @@ class KnownNames:
         """
         tokens = [(m.start(1), m.end(1), plain_word(m[1])) for m in TOKEN.finditer(text)]
         words = [word for _, _, word in tokens]
+        parted = [GAP.fullmatch(text[one[1] : other[0]]) is None for one, other in zip(tokens, tokens[1:])]
         free = [True] * len(tokens)
         taken: list[tuple[int, int, str | None, bool]] = []
-        for first, last, owner, exact in sorted(self._candidates(words), key=_longest_first):
+        for first, last, owner, exact in sorted(self._candidates(words, parted), key=_longest_first):
             if all(free[first:last]):
-                gap = text[tokens[last - 1][1]] if last < len(words) else ""
-                if self._is_part(words[:first]) or (gap in (" ", "-", "_") and words[last] in self._heads):
+                follows = last < len(words) and not parted[last - 1]
+                if self._is_part(words[:first]) or (follows and words[last] in self._heads):
                     owner = None  # "apex of the heart", "heart valve"
                 free[first:last] = [False] * (last - first)
                 taken.append((first, last, owner, exact))
@@ -157,11 +159,14 @@ class KnownNames:
             rest.pop()
         return len(rest) > 1 and rest[-1] == "of" and rest[-2] in self._heads
 
-    def _candidates(self, words: Sequence[str]) -> Iterator[tuple[int, int, str | None, bool]]:
-        """(first word, word after the last, name or none for another term, exact), overlapping ones too."""
+    def _candidates(self, words: Sequence[str], parted: Sequence[bool]) -> Iterator[tuple[int, int, str | None, bool]]:
+        """(first word, word after the last, name or none for another term, exact), overlapping ones too. No term goes on
+        after a comma or another mark: `parted` tells whether one stands between a word and the next."""
         readings = [self._readings(word) for word in words]
         for first in range(len(words)):
             for last in range(first + 1, min(first + self._longest + 1, len(words)) + 1):
+                if any(parted[first : last - 1]):
+                    break
                 found = self._meaning(readings[first:last])
                 joined = self._joined.get("".join(words[first:last])) if found is None else None
                 if found is not None:

@@ -69,6 +69,8 @@ def named(text: str, names: KnownNames = SMALL) -> list[str]:
         ("live long, never heard, polish, delivery", []),
         ("heart valve, liver cyst, apex of the heart, lung abscesses", []),
         ("the optic nerve, optical nerves", ["nerve"]),
+        ("liver, cyst; gallbladder. Polyp", ["liver", "gallbladder", "polyp"]),
+        ("gallbladder polyp, gallbladder  polyps", []),
         ("Où est le foie? Wo ist die Leber? 肝臓", []),
         ("", []),
     ],

@@ -160,7 +160,7 @@ def test_the_packaged_records_can_be_asked_about(perspective: int, clue: str) ->
         assert len(drafts) == 4, entity
         for draft in drafts:
             assert check(draft, packaged) == [], draft
-    for entity in ("liver", "left kidney", "myocardium", "lung vessels", "left femur"):
+    for entity in ("liver", "left kidney", "myocardium", "basal ganglia", "left femur"):
         assert len(writer.write([entity], perspective, clue, 60, seed=0)) == 60
 
 
