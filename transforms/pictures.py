@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..errors import InputError
 from .grid import Grid, check_size
-from .stored_picture import ORIENTATION, TRANSPARENT, TURNS, StoredPicture, stored_size, used_alpha
+from .stored_picture import ORIENTATION, TRANSPARENT, TURNS, StoredPicture, opened_by_pil, stored_size, used_alpha
 from .tiff import is_tiff, read_tiff
 
 LOSSY = ("JPEG", "MPO")
@@ -37,7 +37,7 @@ def read_stored(path: Path) -> StoredPicture:
     `read_picture`."""
     if is_tiff(path):
         return read_tiff(path)
-    with Image.open(path) as opened:
+    with opened_by_pil(path) as opened:
         image: Image.Image = opened
         turn, mode, lossy, frames = _turn(image), image.mode, image.format in LOSSY, getattr(image, "n_frames", 1)
         check_size(path, image.width * image.height * BYTES.get(mode, 4), path.stat().st_size, packed=True)
@@ -69,7 +69,7 @@ def read_stored(path: Path) -> StoredPicture:
 def turn_and_size(path: Path) -> tuple[int, tuple[int, int]]:
     """The EXIF orientation of a picture and the size (h, w) of its pixels as they are stored, without reading them. Raises
     what PIL raises."""
-    with Image.open(path) as image:
+    with opened_by_pil(path) as image:
         turn, size = _turn(image), (image.height, image.width)
         return turn, stored_size(
             size, turn

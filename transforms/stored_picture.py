@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageFile
 
 # The orientations of EXIF (tag 0x0112), from stored to upright: whether rows and columns are exchanged, and whether rows and
 # columns then run backwards.
@@ -59,6 +64,15 @@ class StoredPicture:
     def upright(self, pixels: np.ndarray) -> np.ndarray:
         """Stored pixels of this picture, turned."""
         return upright(pixels, self.turn, first=int(self.pages > 1))
+
+
+@contextmanager
+def opened_by_pil(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """A picture by PIL, without its warnings: of large pictures, which `check_size` refuses, and of odd tags."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            yield image
 
 
 def upright(pixels: np.ndarray, turn: int, first: int = 0) -> np.ndarray:

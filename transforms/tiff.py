@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..errors import InputError
 from .grid import check_size
-from .stored_picture import ORIENTATION, TURNS, StoredPicture, turned_back, used_alpha
+from .stored_picture import ORIENTATION, TURNS, StoredPicture, opened_by_pil, turned_back, used_alpha
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Values of tags, as of TIFF 6.0.
@@ -43,7 +43,8 @@ def read_tiff(path: Path) -> StoredPicture:
     """
     size = path.stat().st_size
     with tifffile.TiffFile(path) as file:
-        pages = [(number, page.aspage()) for number, page in enumerate(file.pages)]
+        # By number: in a damaged file the pages may go round in a circle, which their iterator does not notice.
+        pages = [(number, file.pages[number].aspage()) for number in range(len(file.pages))]
         pages = [entry for entry in pages if not int(entry[1].subfiletype) & REDUCED_OR_MASK] or pages
         kinds = dict.fromkeys(_kind(page) for _, page in pages)
         if len(kinds) > 1:
@@ -128,7 +129,7 @@ def _turned_over(path: Path, values: np.ndarray, bits: int) -> np.ndarray:
 
 def _by_pil(path: Path, number: int, page: tifffile.TiffPage) -> tuple[np.ndarray, np.ndarray | None]:
     """What it reads rightly; it has turned the page upright, and WhiteIsZero of up to 8 bits over."""
-    with Image.open(path) as opened:
+    with opened_by_pil(path) as opened:
         opened.seek(number)
         image: Image.Image = opened
         image.load()
