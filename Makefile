@@ -1,4 +1,4 @@
-# make train            phantom data -> data set -> training -> evaluation; the weights become the default of `mimo ask`
+# make train            phantom data -> data set -> training -> evaluation; the weights stay in runs/ until `mimo use` chooses them
 # make train DATA=DIR   the same on the labelled sets found in DIR
 # make train-small DATA=DIR   the shipped weights anew: `lite`, under two hours, and with SMALL=1 `small` after it
 # make app              the MONAI Label app with phantom studies, for 3D Slicer and OHIF: http://127.0.0.1:PORT
@@ -47,7 +47,7 @@ endif
 		--output_dir $(RUN) --epochs $(EPOCHS) --steps_per_epoch $(STEPS)
 	$(BIN)/python -m monai.bundle run evaluating $(BUNDLE) --config_file bundles/mimo/configs/evaluate.yaml \
 		--weights_dir $(RUN)/weights --output_dir $(RUN)/evaluation
-	@$(BIN)/mimo use $(RUN)/weights
+	@echo "weights: $(RUN)/weights   make them those of \`mimo ask\`: $(BIN)/mimo use $(RUN)/weights"
 	@echo "curves: $(RUN)/curves.png   report: $(RUN)/evaluation/report.html   TensorBoard: tensorboard --logdir $(RUN)"
 	@$(BIN)/mimo example $(RUN)/dataset
 
