@@ -7,6 +7,7 @@ name is meant.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -17,10 +18,12 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel
 
+from ..data.names import plain_words
 from ..data.prompt_maps import correct
 from ..data.regions import RegionBatch, RegionDataset, labelled_images
 from ..data.steps import StepLoader
 from ..errors import InputError
+from ..mimoseg.catalogue.vocabulary import vocabulary
 from ..models import Mimo
 from .checkpoints import Checkpoints
 from .handlers import Progress
@@ -33,9 +36,13 @@ CORRECTED = 0.5  # the share of targets that get a second round
 SMOOTH = 0.998  # of the averaged weights
 
 
-def known_names(rows: Rows) -> tuple[str, ...]:
-    """The names of all structures of a built set, in alphabetical order."""
-    return tuple(sorted({entity["phrase"] for entities in rows["entities"] for entity in entities}))
+def known_names(rows: Rows) -> dict[str, tuple[str, ...]]:
+    """The names of all structures of a built set, in alphabetical order, with the synonyms of those in the vocabulary. A synonym
+    of two of them, or that is a name itself, is left out."""
+    names = sorted({entity["phrase"] for entities in rows["entities"] for entity in entities})
+    synonyms = {name: vocabulary()[name].synonyms if name in vocabulary() else [] for name in names}
+    words = Counter(tuple(plain_words(text)) for name in names for text in {name, *synonyms[name]})
+    return {name: tuple(s for s in synonyms[name] if words[tuple(plain_words(s))] == 1) for name in names}
 
 
 class RegionPart(nn.Module):
@@ -146,7 +153,7 @@ def train_on_regions(
             "region_minutes", f"preset {model.config.preset!r} without a fine branch", "one whose mask decoder has one"
         )
     images = labelled_images(rows)
-    dataset = RegionDataset(images, model.config.names, model.config.image_size, seed=seed, **drawing)
+    dataset = RegionDataset(images, tuple(model.config.names), model.config.image_size, seed=seed, **drawing)
     trained = RegionPart(model)
     encoder = list(model.image_encoder.parameters())
     others = [p for n, p in trained.named_parameters() if not n.startswith("image_encoder.") and p.requires_grad]

@@ -29,6 +29,7 @@ from ..transforms.resize import SquareResize
 from .answer import Answer, Entity
 from .domain import Domain
 from .grounding import ground
+from .name_guard import NameGuard
 from .safeguards import uncertain_line
 from .streaming import TextStream
 
@@ -67,7 +68,8 @@ class EncodedImage:
     @property
     def nbytes(self) -> int:
         """Memory of the features; one tensor under two names counts once."""
-        maps = {id(m): m.nbytes for m in (self.features.context, self.features.tokens, *self.features.high_resolution)}
+        context, tokens, high_resolution, fine = self.features
+        maps = {id(m): m.nbytes for m in (context, tokens, *high_resolution, *fine)}
         return sum(maps.values())
 
 
@@ -93,6 +95,7 @@ class MimoPredictor:
             model.language_model.compile_config = CompileConfig()
         self.model_info = {"preset": model.config.preset, "weights": weights}
         self.conversation = model.conversation()
+        self.names = NameGuard(model.config.names) if model.config.names else None
         self.domain: Domain | None = None  # what the images of training were like
         self.temperature: float | None = None  # calibrates the scores
         self._image: EncodedImage | None = None
@@ -217,21 +220,51 @@ class MimoPredictor:
         `on_text` is for one question.
         """
         asked = [self._checked(Question(*question), image) for question in questions]
-        if asked and all(not question.text for question in asked) and self.model.region_names is not None:
-            return [self._outlined(image, question, on_text) for question in asked]
+        answers = [self._without_words(image, question, on_text) for question in asked]
+        written = [question for question, answer in zip(asked, answers) if answer is None]
+        if not written:
+            return [answer for answer in answers if answer is not None]
         encoded = []
-        for text, points, boxes, scribbles, logits in asked:
-            text = text or f"What is in {BOX}?" if boxes else text or f"What is at {POINT}?"
+        for text, points, boxes, scribbles, logits in written:
+            text = text or (f"What is in {BOX}?" if boxes else f"What is at {POINT}?")
             encoded.append(
                 self.conversation.encode(text, image.resize, points, boxes, scribbles=scribbles, logits=logits)
             )
         batch = collate_questions(encoded, [0] * len(encoded), self.model.tokenizer.pad_token_id, generate=True)
         stream = None if on_text is None else TextStream(self.model.tokenizer, on_text)
-        answers = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
+        generated = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
         if stream is not None:
             stream.finish()
-        grounded = ground(self.model, answers, [image.resize] * len(encoded), self.temperature)
-        return [self._answer(image, text, entities) for text, entities in grounded]
+        grounded = ground(self.model, generated, [image.resize] * len(encoded), self.temperature)
+        in_words = iter(
+            self._answer(image, *self._as_asked(question, *answer)) for question, answer in zip(written, grounded)
+        )
+        return [next(in_words) if answer is None else answer for answer in answers]
+
+    def _without_words(
+        self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None
+    ) -> Answer | None:
+        """The answer to a question for which no language model is needed: prompts alone, or a name that is not known."""
+        if not question.text and self.model.region_names is not None:
+            return self._outlined(image, question, on_text)
+        name = None if self.names is None or question.has_prompts else self.names.unknown(question.text)
+        if self.names is None or name is None:
+            return None
+        refusal = self.names.refusal(name)
+        if on_text is not None:
+            on_text(refusal)
+        return self._answer(image, refusal, [])
+
+    def _as_asked(self, question: Question, text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:
+        """Text and entities, without those of other names than a question in words asked for."""
+        if self.names is None or question.has_prompts:
+            return text, entities
+        _, mentions = self.names.read(question.text)
+        fitting = [e for e in entities if not mentions or self.names.fits(e.phrase, mentions)]
+        if len(fitting) == len(entities):
+            return text, entities
+        found = " or ".join(dict.fromkeys(mention.canonical for mention in mentions))
+        return (text, fitting) if fitting else (f"I cannot find any {found} here.", [])
 
     def _checked(self, question: Question, image: EncodedImage) -> Question:
         """The question with its prompts in the form that the model reads."""
@@ -253,6 +286,8 @@ class MimoPredictor:
             raise InputError(
                 "prompts", "a scribble or a mask", "points and boxes, which are all that these weights read"
             )
+        if self.names is not None:
+            text, _ = self.names.read(text)
         return Question(text.strip(), [check_point(p, h, w) for p in points], boxes, scribbles, logits)
 
     def _outlined(self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -132,8 +132,8 @@ class MimoConfig:
         image_size: side in pixels of the square that images are resized and padded to.
         segmentation_encoder: the encoder whose features the mask decoder reads; none: those of `image_encoder`.
         lora: none trains the whole LLM.
-        names: what regions can be called (`region_names`), of use where the mask decoder has a fine branch; none, as published,
-            leaves that to the LLM alone.
+        names: what was trained by name, name -> synonyms. Questions for other names are refused (`inference.name_guard`), and where
+            the mask decoder has a fine branch, regions are called so (`region_names`). None leaves all names to the LLM.
     """
 
     preset: str
@@ -145,7 +145,7 @@ class MimoConfig:
     segmentation_encoder: ImageEncoderConfig | None = None
     lora: LoraConfig | None = None
     training: TrainingConfig = TrainingConfig()
-    names: tuple[str, ...] = ()
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MimoConfig:
@@ -171,7 +171,7 @@ class MimoConfig:
             training=TrainingConfig(
                 **{**training, "perspective_shares": tuple(training.get("perspective_shares", (1.0,) * 4))}
             ),
-            names=tuple(values.get("names", ())),
+            names={name: tuple(synonyms) for name, synonyms in values.get("names", {}).items()},
         )
 
     def to_dict(self) -> dict[str, Any]:

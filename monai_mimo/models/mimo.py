@@ -140,7 +140,7 @@ class Mimo(nn.Module):
         self.region_names: RegionNames | None = None
         if config.names and fine:
             channels = (width, *((width // 4, width // 8) if fine_maps else ()), *fine[3:])
-            self.region_names = RegionNames(config.names, width, channels)
+            self.region_names = RegionNames(tuple(config.names), width, channels)
             self.region_token = nn.Linear(width, width)  # tells the aligner what lies under a prompt
         self.image_id, self.point_id, self.box_id, self.seg_id = tokenizer.convert_tokens_to_ids(
             [IMAGE, POINT, BOX, SEG]

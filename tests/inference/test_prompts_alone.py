@@ -21,7 +21,7 @@ from monai_mimo.models.weights import save_weights
 
 from ..conftest import make_nano
 
-NAMES = ("liver", "spleen")
+NAMES = {"liver": (), "spleen": ("lien",)}
 FINE = {"width": 32, "layers": 2, "heads": 2, "mlp_width": 64, "fine": (8, 8, 16, 16, 16)}
 H, W = 40, 56
 

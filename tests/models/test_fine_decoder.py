@@ -88,7 +88,7 @@ def test_it_learns_that_prompt_and_name_decide() -> None:
 
 def model() -> Mimo:
     torch.manual_seed(0)
-    return make_nano(mask_decoder=FINE, names=("liver", "spleen")).eval()
+    return make_nano(mask_decoder=FINE, names={"liver": (), "spleen": ()}).eval()
 
 
 def test_two_boxes_of_a_question_are_described_apart() -> None:

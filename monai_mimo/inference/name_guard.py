@@ -1,0 +1,124 @@
+"""What a question may name: typing errors of known names are mended, unknown names are refused, and nothing else is grounded.
+
+A small language model takes every name for one that it knows. Which names were trained is known from the weights, so what a question
+in words names can be checked before and after it is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ..data.names import KnownNames, Mention, plain_words
+
+TOLD = 12  # names that a refusal lists at most
+
+# A question that asks for one thing by its name, in the words that people use for it. What tells of the thing instead of naming it
+# ("the organ that makes bile") is left to the model.
+_ASKED = re.compile(
+    r"""^\W*(?:(?:hi|hello|please|now|so|ok)\W+)*(?:(?:can|could|would)\s+you\s+(?:please\s+)?)?
+    (?:where(?:'s|’s|\s+is|\s+are)|show(?:\s+me)?|find(?:\s+me)?|segment|outline|delineate|locate|highlight|mark|ground|detect|identify
+      |contour|annotate|trace|point\s+(?:out|to|at)|is\s+there|are\s+there|can\s+you\s+(?:see|find)|do\s+you\s+see|is|are
+      |i\s+need\s+(?:a\s+)?masks?\s+of|give\s+me\s+(?:a\s+)?masks?\s+of|masks?\s+of|mark\s+every\s+pixel\s+that\s+belongs\s+to)
+    \s+(?:the|a|an|any|all|every|some|my|his|her|their|this|patient's)?\s*(?P<name>[\w'’\-]+(?:\s+[\w'’\-]+){0,3}?)
+    (?:\s+(?:visible|present|there|here|for\s+me|please|and\s+where)\b.*
+      |\s+(?:in|on|at|of|from|within)\s+(?:the|this|that|these|my|his|her)\s+
+       (?:\w+\s+)?(?:image|picture|scan|slice|photo|photograph|radiograph|x-?ray|ct|mri?|ultrasound|view|frame)s?\b.*)?
+    \W*$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_TELLING = frozenset(
+    [
+        "organ",
+        "organs",
+        "structure",
+        "structures",
+        "part",
+        "parts",
+        "region",
+        "regions",
+        "area",
+        "areas",
+        "thing",
+        "things",
+        "something",
+        "anything",
+        "object",
+        "objects",
+        "place",
+        "tissue",
+        "tissues",
+        "lesion",
+        "lesions",
+        "abnormality",
+        "abnormalities",
+        "finding",
+        "findings",
+        "one",
+        "ones",
+        "it",
+        "this",
+        "that",
+        "these",
+        "those",
+        "there",
+        "what",
+        "which",
+        "who",
+        "whose",
+        "where",
+        "bone",
+        "bones",
+        "vessel",
+        "vessels",
+        "muscle",
+        "muscles",
+        "gland",
+        "glands",
+        "image",
+        "picture",
+        "side",
+        "modality",
+        "larger",
+        "smaller",
+        "bigger",
+    ]
+)
+
+
+class NameGuard:
+    """Checks questions in words against the names that weights know.
+
+    Args:
+        names: name -> its synonyms, as of `MimoConfig.names`.
+    """
+
+    def __init__(self, names: Mapping[str, Sequence[str]]) -> None:
+        self.known = KnownNames(names)
+
+    def read(self, question: str) -> tuple[str, list[Mention]]:
+        """The question with known names as the model knows them, without typing errors, and where they are."""
+        return self.known.normalise(question)
+
+    def unknown(self, question: str) -> str | None:
+        """The name that a question asks for and that is not known; none if it names a known one, or asks in another way."""
+        if self.known.find(question):
+            return None
+        match = _ASKED.match(question)
+        words = set() if match is None else set(plain_words(match["name"]))
+        if match is None or words & _TELLING or any(words <= set(plain_words(name)) for name in self.known.names):
+            return None  # "hippocampus" means both of its parts
+        return match["name"]
+
+    def refusal(self, name: str) -> str:
+        """What is said to a question for a name that is not known."""
+        names = list(self.known.names)
+        told = ", ".join(names[:TOLD])
+        more = f" and {len(names) - TOLD} others" if len(names) > TOLD else ""
+        return f'I do not know what "{name}" looks like. What I know: {told}{more}.'
+
+    def fits(self, phrase: str, mentions: Sequence[Mention]) -> bool:
+        """Whether a phrase of an answer is what a question named, or a part or a kind of it ("kidney", "left kidney")."""
+        words = set(plain_words(phrase))
+        named = [set(plain_words(mention.canonical)) for mention in mentions]
+        return any(words <= name or name <= words for name in named)
