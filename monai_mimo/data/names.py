@@ -109,6 +109,10 @@ class KnownNames:
             raise ValueError("no object of names, each with a list of synonyms")
         return cls(names)
 
+    def __reduce__(self) -> tuple[type[KnownNames], tuple[dict[str, tuple[str, ...]]]]:
+        """For other processes: the names; the rest is made again."""
+        return KnownNames, (self.names,)
+
     def to_json(self) -> str:
         """The names and synonyms as a JSON object, in their order."""
         return json.dumps(self.names, indent=1, ensure_ascii=False)

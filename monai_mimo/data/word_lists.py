@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
@@ -47,3 +48,27 @@ def other_terms() -> list[str]:
 def plain_nouns() -> tuple[str, ...]:
     """Things that no medical image shows: "bicycle", "teapot"."""
     return tuple(noun.strip() for noun in (_FOLDER / "things.txt").read_text().split(",") if noun.strip())
+
+
+@dataclass(frozen=True)
+class OffTopic:
+    """Questions that no image answers.
+
+    Attributes:
+        questions: kind -> templates with {slots}; slots: name -> what may stand there.
+        held_out: questions that are kept out of teaching; replies: what is said to all of them.
+    """
+
+    questions: dict[str, tuple[str, ...]]
+    slots: dict[str, tuple[str, ...]]
+    held_out: tuple[str, ...]
+    replies: tuple[str, ...]
+
+
+@cache
+def off_topic() -> OffTopic:
+    """The off-topic questions that come with the package."""
+    values = yaml.safe_load((_FOLDER / "off_topic.yaml").read_text(encoding="utf-8"))
+    questions = {kind: tuple(text.strip().splitlines()) for kind, text in values["questions"].items()}
+    slots = {slot: tuple(map(str, texts)) for slot, texts in values["slots"].items()}
+    return OffTopic(questions, slots, tuple(values["held_out"].strip().splitlines()), tuple(values["replies"]))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import string
+import subprocess
+import sys
 from functools import cache
 from itertools import chain
 
@@ -101,6 +104,19 @@ def test_names_survive_json() -> None:
     assert again.names == SMALL.names
     assert again.find("lungs and hepar") == SMALL.find("lungs and hepar")
     assert list(json.loads(SMALL.to_json())) == list(SMALL.names)
+
+
+def test_names_can_be_sent_to_another_process() -> None:
+    again = pickle.loads(pickle.dumps(SMALL))
+    assert again.find("lnug and hepar") == SMALL.find("lnug and hepar") != []
+
+
+def test_names_need_no_builder() -> None:
+    """Weights carry names, and inference must not import what builds data sets."""
+    code = "import sys, monai_mimo.data.names; print(*(name for name in sys.modules if name.startswith('monai_mimo')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "monai_mimo.data.names" in done.stdout
+    assert "mimoseg" not in done.stdout
 
 
 @pytest.mark.parametrize("text", ["[]", '{"liver": "hepar"}', "liver"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -44,6 +45,20 @@ def family_of(name: str) -> tuple[str, ...]:
         return ()
     family = vocabulary()[standard].family
     return (standard, family) if family else (standard,)
+
+
+def with_synonyms(names: Iterable[str]) -> dict[str, list[str]]:
+    """Each name with its other names, for `data.names.KnownNames`: those of the vocabulary that no other of `names` has, the
+    standard name among them; none for a name that is not in the vocabulary. The first of two names of one thing has them.
+    """
+    given, found = list(dict.fromkeys(names)), dict[str, list[str]]()
+    taken = {_normalise(name) for name in given}
+    for name in given:
+        standard = standard_name(name)
+        others = [standard, *vocabulary()[standard].synonyms] if standard else []
+        found[name] = [text for text in others if _normalise(text) not in taken]
+        taken.update(map(_normalise, found[name]))
+    return found
 
 
 def load_vocabulary(file: Path) -> dict[str, Entity]:

@@ -2,8 +2,9 @@ import pydicom
 import pytest
 from pydicom.sr._concepts_dict import concepts
 
+from monai_mimo.data.names import KnownNames
 from monai_mimo.errors import DataError
-from monai_mimo.mimoseg.catalogue.vocabulary import load_vocabulary, standard_name, vocabulary
+from monai_mimo.mimoseg.catalogue.vocabulary import load_vocabulary, standard_name, vocabulary, with_synonyms
 
 WHOLE = int(pydicom.__version__.split(".")[0]) >= 3  # the dictionary of pydicom 2 is older and lacks dozens of codes
 # Codes that pydicom's dictionary does not have, from the SNOMED CT mapping that TotalSegmentator publishes for its labels.
@@ -119,3 +120,23 @@ def test_faults_are_named(tmp_path, text: str, found: str):
     with pytest.raises(DataError) as error:
         load_vocabulary(file)
     assert found in error.value.found
+
+
+def test_names_come_with_their_synonyms():
+    found = with_synonyms(["hepar", "pulmonary vessel", "gizzard", "brain tumor", "glioma", "airway", "windpipe"])
+    assert found["hepar"] == ["liver"]
+    assert "lung vessel" in found["pulmonary vessel"]
+    assert found["gizzard"] == found["glioma"] == []
+    assert found["windpipe"] == ["trachea"]
+
+
+def test_synonyms_of_the_whole_vocabulary_make_known_names():
+    names = KnownNames(with_synonyms(vocabulary()))
+    assert [m.canonical for m in names.find("hepar, IVC, oesophagus")] == ["liver", "inferior vena cava", "esophagus"]
+
+
+def test_of_two_names_of_one_thing_the_first_has_the_synonyms():
+    found = with_synonyms(["inferior vena cava", "postcava"])
+    assert "IVC" in found["inferior vena cava"]
+    assert found["postcava"] == []
+    KnownNames(found)
