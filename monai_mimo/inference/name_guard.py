@@ -1,7 +1,7 @@
 """What a question may name: typing errors of known names are mended, unknown names are refused, and nothing else is grounded.
 
-A small language model takes every name for one that it knows. Which names were trained is known from the weights, so what a question
-in words names can be checked before and after it is asked.
+A small language model takes every name for one that it knows. Which names were trained is known from the weights, so what a
+question in words names can be checked before and after it is asked.
 """
 
 from __future__ import annotations
@@ -13,77 +13,28 @@ from ..data.names import KnownNames, Mention, plain_words
 
 TOLD = 12  # names that a refusal lists at most
 
-# A question that asks for one thing by its name, in the words that people use for it. What tells of the thing instead of naming it
-# ("the organ that makes bile") is left to the model.
+# A question that asks for one thing by its name, in the words that people use for it. What tells of the thing instead of naming
+# it ("the organ that makes bile") is left to the model.
 _ASKED = re.compile(
     r"""^\W*(?:(?:hi|hello|please|now|so|ok)\W+)*(?:(?:can|could|would)\s+you\s+(?:please\s+)?)?
     (?:where(?:'s|’s|\s+is|\s+are)|show(?:\s+me)?|find(?:\s+me)?|segment|outline|delineate|locate|highlight|mark|ground|detect|identify
       |contour|annotate|trace|point\s+(?:out|to|at)|is\s+there|are\s+there|can\s+you\s+(?:see|find)|do\s+you\s+see|is|are
       |i\s+need\s+(?:a\s+)?masks?\s+of|give\s+me\s+(?:a\s+)?masks?\s+of|masks?\s+of|mark\s+every\s+pixel\s+that\s+belongs\s+to)
-    \s+(?:the|a|an|any|all|every|some|my|his|her|their|this|patient's)?\s*(?P<name>[\w'’\-]+(?:\s+[\w'’\-]+){0,3}?)
+    \s+(?:(?:the|a|an|any|all|every|some|my|his|her|their|this|patient's)\s+)*(?P<name>[\w'’\-]+(?:\s+[\w'’\-]+){0,3}?)
     (?:\s+(?:visible|present|there|here|for\s+me|please|and\s+where)\b.*
       |\s+(?:in|on|at|of|from|within)\s+(?:the|this|that|these|my|his|her)\s+
        (?:\w+\s+)?(?:image|picture|scan|slice|photo|photograph|radiograph|x-?ray|ct|mri?|ultrasound|view|frame)s?\b.*)?
     \W*$""",
     re.IGNORECASE | re.VERBOSE,
 )
-_TELLING = frozenset(
-    [
-        "organ",
-        "organs",
-        "structure",
-        "structures",
-        "part",
-        "parts",
-        "region",
-        "regions",
-        "area",
-        "areas",
-        "thing",
-        "things",
-        "something",
-        "anything",
-        "object",
-        "objects",
-        "place",
-        "tissue",
-        "tissues",
-        "lesion",
-        "lesions",
-        "abnormality",
-        "abnormalities",
-        "finding",
-        "findings",
-        "one",
-        "ones",
-        "it",
-        "this",
-        "that",
-        "these",
-        "those",
-        "there",
-        "what",
-        "which",
-        "who",
-        "whose",
-        "where",
-        "bone",
-        "bones",
-        "vessel",
-        "vessels",
-        "muscle",
-        "muscles",
-        "gland",
-        "glands",
-        "image",
-        "picture",
-        "side",
-        "modality",
-        "larger",
-        "smaller",
-        "bigger",
-    ]
-)
+# Words that stand for a thing and do not name it: alone, or followed by what tells of it.
+_GENERAL = frozenset({
+    "organ", "organs", "structure", "structures", "part", "parts", "region", "regions", "area", "areas", "thing", "things",
+    "something", "anything", "object", "objects", "place", "tissue", "tissues", "lesion", "lesions", "abnormality",
+    "abnormalities", "finding", "findings", "one", "ones", "bone", "bones", "vessel", "vessels", "muscle", "muscles", "gland",
+    "glands", "image", "picture", "side", "modality", "larger", "largest", "smaller", "bigger",
+})  # fmt: skip
+_TELLING = frozenset({"it", "this", "that", "these", "those", "there", "what", "which", "who", "whose", "where"})
 
 
 class NameGuard:
@@ -106,7 +57,9 @@ class NameGuard:
             return None
         match = _ASKED.match(question)
         words = set() if match is None else set(plain_words(match["name"]))
-        if match is None or words & _TELLING or any(words <= set(plain_words(name)) for name in self.known.names):
+        if match is None or words <= _GENERAL or words & _TELLING:
+            return None
+        if any(words <= set(plain_words(name)) for name in self.known.names):
             return None  # "hippocampus" means both of its parts
         return match["name"]
 

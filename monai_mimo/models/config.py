@@ -132,8 +132,8 @@ class MimoConfig:
         image_size: side in pixels of the square that images are resized and padded to.
         segmentation_encoder: the encoder whose features the mask decoder reads; none: those of `image_encoder`.
         lora: none trains the whole LLM.
-        names: what was trained by name, name -> synonyms. Questions for other names are refused (`inference.name_guard`), and where
-            the mask decoder has a fine branch, regions are called so (`region_names`). None leaves all names to the LLM.
+        names: what was trained by name, name -> synonyms. Questions for other names are refused (`inference.name_guard`), and
+            where the mask decoder has a fine branch, regions are called so (`region_names`). None leaves all names to the LLM.
     """
 
     preset: str

@@ -1,4 +1,4 @@
-"""Names that are known are found however they are typed, others are refused, and nothing else than what was asked for is grounded."""
+"""Known names are found however they are typed, others are refused, and only what was asked for is grounded."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_unknown_names_are_refused_and_known_ones_are_not(way: str) -> None:
     for name in (
         "liver",
         "lungs",
-        "livre",
+        "liverr",
         "hepar",
         "LIVER",
         "left kidney",
@@ -66,6 +66,7 @@ def test_unknown_names_are_refused_and_known_ones_are_not(way: str) -> None:
         "Which modality is this?",
         "What is the largest organ here?",
         "Find the one that lies on the left.",
+        "Where are the lesions?",
     ],
 )
 def test_what_is_described_is_left_to_the_model(question: str) -> None:
