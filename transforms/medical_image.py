@@ -154,9 +154,9 @@ class MedicalImage:
         return np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown
 
     def grey_or_rgb(self, number: int) -> np.ndarray:
-        """One slice as it is shown: uint8 [h, w], or [h, w, 3] of a picture in colour. Only this slice is windowed."""
+        """One slice as it is shown: uint8 [h, w], or [h, w, 3] in colour, row by row in memory. Only this slice is windowed."""
         frame = self.frames[number]
-        return frame if frame.dtype == np.uint8 else to_grey(frame, *self._limits)
+        return np.ascontiguousarray(frame if frame.dtype == np.uint8 else to_grey(frame, *self._limits))
 
     @cached_property
     def _limits(self) -> tuple[float, float]:

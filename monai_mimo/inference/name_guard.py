@@ -21,7 +21,7 @@ _ASKED = re.compile(
       |contour|annotate|trace|point\s+(?:out|to|at)|is\s+there|are\s+there|can\s+you\s+(?:see|find)|do\s+you\s+see|is|are
       |i\s+need\s+(?:a\s+)?masks?\s+of|give\s+me\s+(?:a\s+)?masks?\s+of|masks?\s+of|mark\s+every\s+pixel\s+that\s+belongs\s+to)
     \s+(?:(?:the|a|an|any|all|every|some|my|his|her|their|this|patient's)\s+)*(?P<name>[\w'’\-]+(?:\s+[\w'’\-]+){0,6}?)
-    (?:\s+(?:visible|present|there|here|for\s+me|please|and\s+where)\b.*
+    (?:[\s,]+(?:visible|present|there|here|for\s+me|please|and\s+where)\b.*
       |\s+(?:in|on|at|of|from|within)\s+(?:the|this|that|these|my|his|her)\s+
        (?:\w+\s+)?(?:image|picture|scan|slice|photo|photograph|radiograph|x-?ray|ct|mri?|ultrasound|view|frame)s?\b.*)?
     \W*$""",

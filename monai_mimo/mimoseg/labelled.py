@@ -13,6 +13,7 @@ from ..transforms import MedicalImage
 from ..transforms.reading import NIFTI, PICTURES, VOLUMES, has_suffix
 from .cases import Case, Label, Reader, SourceSpec
 from .catalogue.vocabulary import standard_name
+from .folder_labels import united
 from .modality import modality_name
 from .plain_layouts import read_json
 
@@ -51,7 +52,7 @@ def write_labelled(images: Sequence[LabelledImage], folder: Path) -> Path:
     pairs = []
     folder.mkdir(parents=True)
     for number, labelled in enumerate(images):
-        names = {name: value for text, value in labelled.names.items() if value and (name := plain_name(text))}
+        names = united((value, name) for text, value in labelled.names.items() if value and (name := plain_name(text)))
         if not names:
             raise InputError(labelled.labels, "no name of a label", "what the values of a label map stand for")
         opened = MedicalImage.open(labelled.image, modality=labelled.modality)
@@ -66,12 +67,12 @@ def write_labelled(images: Sequence[LabelledImage], folder: Path) -> Path:
 
 
 def labelled_cases(spec: SourceSpec) -> list[Case]:
-    """labelled.json: a list of {"image", "label", "names": {name: value}, "patient", "modality"}."""
+    """labelled.json: a list of {"image", "label", "names": {name: value or values}, "patient", "modality"}."""
     reader = Reader(known=tuple(range(1, 256)))
 
     def case(pair: Mapping[str, Any]) -> Case:
         labels = {
-            str(name): Label(spec.path / pair["label"], int(value), reader) for name, value in pair["names"].items()
+            str(name): Label(spec.path / pair["label"], _whole(value), reader) for name, value in pair["names"].items()
         }
         modality = modality_name(pair["modality"])
         return Case(spec.name, str(pair["patient"]), modality, spec.path / pair["image"], labels)
@@ -81,6 +82,10 @@ def labelled_cases(spec: SourceSpec) -> list[Case]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         expected = '[{"image", "label", "names", "patient", "modality"}, ...]'
         raise DataError(spec.path / FILE, f"{type(error).__name__}: {error}", expected) from error
+
+
+def _whole(value: Any) -> int | tuple[int, ...]:
+    return tuple(map(int, value)) if isinstance(value, list) else int(value)
 
 
 def plain_name(text: str) -> str:

@@ -35,6 +35,7 @@ WAYS = (
     "Mark every pixel that belongs to the {}.",
     "Point out the {} for me.",
     "find {}",
+    "Find the {}, please.",
 )
 
 

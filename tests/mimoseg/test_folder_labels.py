@@ -15,6 +15,7 @@ from monai_mimo.errors import DataError, InputError
 from monai_mimo.mimoseg.build import build
 from monai_mimo.mimoseg.cases import SourceSpec
 from monai_mimo.mimoseg.folder_labels import FolderLabels, parse_labels
+from monai_mimo.mimoseg.labelled import LabelledImage, write_labelled
 from monai_mimo.mimoseg.load import load_mimoseg
 from monai_mimo.mimoseg.modality import modality_name
 from monai_mimo.mimoseg.plan import check_splits, make_plan, split_cases
@@ -214,3 +215,15 @@ def test_the_two_files_of_a_pair_are_one_image(tmp_path: Path) -> None:
     (root / "labels.json").write_text(json.dumps({"modality": "MR", "labels": {"1": "liver"}}))
     [case] = open_source(SourceSpec("s", root)).cases
     assert len(list(read_case(case, 2))) == 2
+
+
+def test_two_saved_labels_of_one_name_are_united(tmp_path: Path) -> None:
+    labels = np.zeros((20, 18, 3), np.uint8)
+    labels[2:8, 2:8], labels[10:16, 2:8] = 1, 2
+    for name, values in (("image", labels + np.uint8(9)), ("labels", labels)):
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    names = {"Liver": 1, "liver ": 2, "background": 0}
+    saved = LabelledImage(tmp_path / "image.nii.gz", tmp_path / "labels.nii.gz", names)
+    [case] = open_source(SourceSpec("s", write_labelled([saved], tmp_path / "set"))).cases
+    for shown in read_case(case, 3):
+        assert shown.masks["liver"].sum() == (labels[..., 0] > 0).sum()

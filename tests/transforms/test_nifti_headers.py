@@ -121,9 +121,10 @@ def test_colours(tmp_path: Path, alpha: bool) -> None:
     colours = np.random.default_rng(1).integers(0, 256, (*SHAPE, 4 if alpha else 3), dtype=np.uint8)
     names = "RGBA" if alpha else "RGB"
     values = np.ascontiguousarray(colours).view([(name, "u1") for name in names])[..., 0]
-    image = MedicalImage.open(write(tmp_path / "a.nii.gz", values, np.diag([-2.0, -1.5, 3, 1])))
+    image = MedicalImage.open(write(tmp_path / "a.nii.gz", values, np.diag([2.0, 1.5, 3, 1])))
     np.testing.assert_array_equal(image.grid.values, colours[..., :3])
-    np.testing.assert_array_equal(image.slice(4), colours[:, :, 4, :3].transpose(1, 0, 2))  # LPS: as it lies
+    np.testing.assert_array_equal(image.slice(4), colours[::-1, ::-1, 4, :3].transpose(1, 0, 2))  # RAS: backwards
+    assert image.slice(4).flags.c_contiguous
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])

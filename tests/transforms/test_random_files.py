@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
@@ -70,6 +71,7 @@ def voxels(shape: tuple[int, ...], dtype: np.dtype, seed: int) -> np.ndarray:
 def draw_pixel(image: MedicalImage, data: st.DataObject) -> tuple[int, int, int]:
     """A slice, a row and a column of what is shown."""
     h, w = image.size
+    assert torch.from_numpy(image.slice(0)).shape == (h, w, 3)  # PyTorch takes no array that runs backwards in memory
     return (
         data.draw(st.integers(0, image.n_slices - 1), label="slice"),
         data.draw(st.integers(0, h - 1), label="row"),
