@@ -17,9 +17,9 @@ TOLD = 12  # names that a refusal lists at most
 # it ("the organ that makes bile") is left to the model.
 _ASKED = re.compile(
     r"""^\W*(?:(?:hi|hello|please|now|so|ok)\W+)*(?:(?:can|could|would)\s+you\s+(?:please\s+)?)?
-    (?:where(?:'s|’s|\s+is|\s+are)|show(?:\s+me)?|find(?:\s+me)?|segment|outline|delineate|locate|highlight|mark|ground|detect|identify
+    (?:mark\s+every\s+pixel\s+that\s+belongs\s+to|where(?:'s|’s|\s+is|\s+are)|show(?:\s+me)?|find(?:\s+me)?|segment|outline|delineate|locate|highlight|mark|ground|detect|identify
       |contour|annotate|trace|point\s+(?:out|to|at)|is\s+there|are\s+there|can\s+you\s+(?:see|find)|do\s+you\s+see|is|are
-      |i\s+need\s+(?:a\s+)?masks?\s+of|give\s+me\s+(?:a\s+)?masks?\s+of|masks?\s+of|mark\s+every\s+pixel\s+that\s+belongs\s+to)
+      |i\s+need\s+(?:a\s+)?masks?\s+of|give\s+me\s+(?:a\s+)?masks?\s+of|masks?\s+of)
     \s+(?:(?:the|a|an|any|all|every|some|my|his|her|their|this|patient's)\s+)*(?P<name>[\w'’\-]+(?:\s+[\w'’\-]+){0,6}?)
     (?:[\s,]+(?:visible|present|there|here|for\s+me|please|and\s+where)\b.*
       |\s+(?:in|on|at|of|from|within)\s+(?:the|this|that|these|my|his|her)\s+
