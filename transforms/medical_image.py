@@ -72,16 +72,18 @@ class MedicalImage:
         modality: str | None = None,
         channel: int | None = None,
         window: tuple[float, float] | None = None,
+        series: str | int | None = None,
     ) -> MedicalImage:
         """Read a picture, a volume, a DICOM file, or a folder with one DICOM series (see `read_grid` for the errors).
 
         Args:
             channel: which one of a 4-D file.
             window: (level, width) of the grey values, instead of the rule of the modality.
+            series: which stack of a DICOM folder that holds several.
         """
         if plane not in PLANES:
             raise InputError("plane", repr(plane), f"one of {', '.join(PLANES)}")
-        return cls(read_grid(path, channel), Path(path), plane, modality, window)
+        return cls(read_grid(path, channel, series), Path(path), plane, modality, window)
 
     @cached_property
     def modality(self) -> str | None:

@@ -28,6 +28,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--slice", type=int, metavar="K", help="of a volume, from 0, inferior to superior")
     parser.add_argument("--plane", choices=["axial", "coronal", "sagittal"], default="axial", help="of a volume")
     parser.add_argument("--channel", type=int, metavar="C", help="of a file with a fourth dimension, from 0")
+    parser.add_argument(
+        "--series", metavar="N|UID", help="of a DICOM folder that holds several, as the error lists them"
+    )
     parser.add_argument("--modality", metavar="M", help="CT, MR, PET ... when the file does not tell")
     add_weights(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -57,7 +60,8 @@ def ask(options: argparse.Namespace) -> None:
     from ..transforms import MedicalImage
 
     thresholds = Thresholds(options.uncertain, options.withhold)
-    image = MedicalImage.open(options.image, plane=options.plane, modality=options.modality, channel=options.channel)
+    about = {name: getattr(options, name) for name in ("plane", "modality", "channel", "series")}
+    image = MedicalImage.open(options.image, **about)
     image.check_slice(options.slice)
     predictor = MimoPredictor.from_pretrained(options.weights)
     if options.weights is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -86,6 +86,7 @@ class KnownNames:
             for form in (words, *_forms(words)):
                 phrases.setdefault(form, None)
         self._phrases = phrases
+        self._begun = {words[:length] for words in phrases for length in range(1, len(words) + 1)}
         self._longest = max((len(words) for words in phrases), default=0)
         self._lexicon = {word for words in phrases for word in words}
         short = {form for word in self._lexicon if len(word) < SWAPPED for form in _numbers(word)}  # "IVCs"
@@ -168,22 +169,26 @@ class KnownNames:
         after a comma or another mark: `parted` tells whether one stands between a word and the next."""
         readings = [self._readings(word) for word in words]
         for first in range(len(words)):
+            spelled: list[tuple[str, ...]] = [()]  # beginnings of terms as which the words up to `last` can be read
             for last in range(first + 1, min(first + self._longest + 1, len(words)) + 1):
                 if any(parted[first : last - 1]):
                     break
-                found = self._meaning(readings[first:last])
+                longer = ((*begun, option.lstrip("=")) for begun in spelled for option in readings[last - 1])
+                spelled = [begun for begun in longer if begun in self._begun]
+                found = self._meaning(spelled, readings[first:last])
                 joined = self._joined.get("".join(words[first:last])) if found is None else None
                 if found is not None:
                     yield first, last, *found
                 elif joined is not None:
                     yield first, last, joined, True
 
-    def _meaning(self, readings: Sequence[tuple[str, ...]]) -> tuple[str | None, bool] | None:
-        """The name (none: another term) that words of these readings make and whether it is exact; none: no term at all.
-        Words that could be two different terms are another one."""
-        exact = all(len(options) == 1 and options[0][0] == "=" for options in readings)
-        spelled = product(*([option.lstrip("=") for option in options] for options in readings))
+    def _meaning(
+        self, spelled: Iterable[tuple[str, ...]], readings: Sequence[tuple[str, ...]]
+    ) -> tuple[str | None, bool] | None:
+        """The name (none: another term) that words make, `spelled` as they may be read, and whether it is exact; none: no
+        term at all. Words that could be two different terms are another one."""
         owners = {self._phrases[words] for words in spelled if words in self._phrases}
+        exact = all(len(options) == 1 and options[0][0] == "=" for options in readings)
         return (owners.pop() if len(owners) == 1 else None, exact) if owners else None
 
     def _read(self, word: str) -> tuple[str, ...]:
@@ -207,7 +212,9 @@ class KnownNames:
             between = first - 1 if alone < first else last
             if last - first < 2 or not 0 <= alone < len(words) or words[between] not in AND or not free[alone]:
                 continue
-            found = self._meaning([self._readings(word) for word in spelled])
+            readings = [self._readings(word) for word in spelled]
+            ways = product(*([option.lstrip("=") for option in options] for options in readings))
+            found = self._meaning(ways, readings)
             if found is not None and found[0] is not None:
                 free[alone] = False
                 yield alone, alone + 1, found[0], found[1]

@@ -12,7 +12,8 @@ from PIL import Image
 
 from monai_mimo.mimoseg.labelled import LabelledImage
 from monai_mimo.transforms import MedicalImage
-from monai_mimo.transforms.reading import DICOM_MODALITIES, PICTURES, has_suffix
+from monai_mimo.transforms.dicom_series import DICOM_MODALITIES
+from monai_mimo.transforms.reading import PICTURES, has_suffix
 
 from .dicom_seg import names_of
 from .pacs import Pacs, read_labels

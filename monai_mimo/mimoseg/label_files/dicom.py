@@ -37,6 +37,8 @@ def segment_masks(
     shared = dataset.SharedFunctionalGroupsSequence[0] if "SharedFunctionalGroupsSequence" in dataset else None
     groups = dataset.PerFrameFunctionalGroupsSequence
     label_map = dataset.get("SegmentationType") == "LABELMAP"
+    if dataset.get("SegmentationType") == "FRACTIONAL":  # a pixel is of the segment from half of the greatest value on
+        frames = 2 * frames.astype(np.int64) >= int(dataset.get("MaximumFractionalValue") or 255)
     masks: list[Masks] = []
     for names in wanted:
         numbers = _chosen(path, labels, names)
