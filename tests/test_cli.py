@@ -115,6 +115,18 @@ def test_bad_input(folder: Path, nano_weights: Path, name: str) -> None:
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
 
 
+def test_notes_of_a_file_and_its_channels(folder: Path, nano_weights: Path) -> None:
+    values = np.random.default_rng(1).random((12, 10, 8, 2)).astype(np.float32)
+    image = nib.Nifti1Image(values, np.diag([2.0, 3, 4, 1]))
+    image.header["xyzt_units"] = 3
+    (folder / "two.nii").write_bytes(image.to_bytes())
+    given = ("ask", "two.nii", "--slice", 3, "--point", "4,5", *Q, "--weights", nano_weights)
+    assert "the channel to take, 0 to 1" in mimo(*given, cwd=folder).stderr
+    result = mimo(*given, "--channel", 1, "--json", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "note: two.nii: lengths are in micrometres and become millimetres" in result.stderr
+
+
 def test_weights_of_another_preset(folder: Path, nano_weights: Path) -> None:
     other = make_nano(mask_decoder={"width": 64, "layers": 2, "heads": 2, "mlp_width": 64})
     save_weights(other, folder / "other")

@@ -158,7 +158,7 @@ class MedicalImage:
     def grey_or_rgb(self, number: int) -> np.ndarray:
         """One slice as it is shown: uint8 [h, w], or [h, w, 3] in colour, row by row in memory. Only this slice is windowed."""
         frame = self.frames[number]
-        return np.ascontiguousarray(frame if frame.dtype == np.uint8 else to_grey(frame, *self._limits))
+        return frame.copy() if frame.dtype == np.uint8 else np.ascontiguousarray(to_grey(frame, *self._limits))
 
     @cached_property
     def _limits(self) -> tuple[float, float]:

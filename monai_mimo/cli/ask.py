@@ -92,6 +92,8 @@ def ask(options: argparse.Namespace) -> None:
             save_picture(overlay(image.slice(options.slice), masks, colors, points, boxes), options.overlay)
         except OSError as error:
             raise OutputError(options.overlay, f"{error.strerror or error}", "a place that can be written") from error
+    for note in image.notes:
+        print(f"note: {image.path.name}: {note}", file=sys.stderr)
     if options.json:
         print(json.dumps(guarded.to_json()))
         return
@@ -102,8 +104,6 @@ def ask(options: argparse.Namespace) -> None:
             area += f", {entity.mask.sum() * answer.spacing_mm[0] * answer.spacing_mm[1]:.0f} mm2"
         label = f"label {number} in {options.mask}, " if options.mask else ""
         print(f"  {entity.phrase}: {label}box {entity.box}, {area}, score {entity.score:.2f}")
-    for note in image.notes:
-        print(f"note: {image.path.name}: {note}", file=sys.stderr)
     for warning in answer.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for notice in guarded.notices:
