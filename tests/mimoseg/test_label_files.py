@@ -333,6 +333,36 @@ def test_dicom_seg_by_highdicom(tmp_path: Path, series: tuple[Path, np.ndarray])
         masks_of(folder, {"x": Label(tmp_path / "seg.dcm", "kidney", reader)})
 
 
+@pytest.mark.parametrize("greatest", [255, 200, 7])
+def test_a_fractional_seg_is_cut_at_a_half(tmp_path: Path, series: tuple[Path, np.ndarray], greatest: int) -> None:
+    highdicom = pytest.importorskip("highdicom")
+    folder, mask = series
+    files = sorted((pydicom.dcmread(f) for f in folder.iterdir()), key=lambda d: float(d.ImagePositionPatient[2]))
+    code = highdicom.sr.CodedConcept("10200004", "SCT", "Liver")
+    manual = highdicom.seg.SegmentAlgorithmTypeValues.MANUAL
+    about = highdicom.seg.SegmentDescription(1, "Liver", code, code, manual)
+    chances = np.where(mask, 0.55, 0.04)
+    chances[:3] = 0.4
+    seg = highdicom.seg.Segmentation(
+        files,
+        chances.transpose(2, 1, 0)[..., None].astype(np.float32),
+        "FRACTIONAL",
+        [about],
+        "2.25.1",
+        1,
+        "2.25.2",
+        1,
+        "m",
+        "n",
+        "v",
+        "1",
+        max_fractional_value=greatest,
+    )
+    seg.save_as(tmp_path / "seg.dcm")
+    found = masks_of(folder, {"liver": Label(tmp_path / "seg.dcm", "liver", Reader("dicom_seg"))})
+    np.testing.assert_array_equal(found["liver"], MedicalImage.open(folder).to_display(mask))
+
+
 def write_rtstruct(path: Path, contours: dict[str, list[np.ndarray]]) -> None:
     """Name -> contours [n, 3] in LPS millimetres."""
     meta = FileMetaDataset()
