@@ -228,8 +228,16 @@ def _stacks(path: Path, frames: list[Frame]) -> list[list[Frame]]:
                 sorted(same, key=lambda f: (int(f.dataset.get("InstanceNumber") or 0), f.path.name, f.number))
             )
             continue
-        stacks += [sorted(stack, key=_depth) for stack in _told_apart(path, same)]
+        stacks += [_in_order(stack) for stack in _told_apart(path, same)]
     return stacks
+
+
+def _in_order(stack: list[Frame]) -> list[Frame]:
+    """By place; the frames of one file that lie in the opposite order stay as they are, so that voxels keep their numbers."""
+    ordered = sorted(stack, key=_depth)
+    numbers = [frame.number for frame in ordered]
+    one_file = len({frame.path for frame in stack}) == 1
+    return ordered[::-1] if one_file and numbers == sorted(numbers, reverse=True) else ordered
 
 
 def _depth(frame: Frame) -> float:

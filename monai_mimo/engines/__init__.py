@@ -11,7 +11,7 @@ from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure, t
 from .handlers import BestWeights, GradientClip, NanGuard, Progress
 from .history import History, TensorBoardOverlays
 from .language import READ, read_texts
-from .regions_first import known_names, train_on_regions
+from .regions_first import known_names, train_on_regions, with_names
 from .report import EvaluationReport
 from .results import Results
 from .run import run_training
@@ -87,4 +87,5 @@ __all__ = [
     "train_steps",
     "training_loader",
     "warmup_cosine",
+    "with_names",
 ]

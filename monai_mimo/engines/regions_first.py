@@ -8,6 +8,7 @@ name is meant.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from ..data.regions import RegionBatch, RegionDataset, labelled_images
 from ..data.steps import StepLoader
 from ..errors import InputError
 from ..mimoseg.catalogue.vocabulary import vocabulary
-from ..models import Mimo
+from ..models import Mimo, MimoConfig
 from .checkpoints import Checkpoints
 from .handlers import Progress
 from .stage import descend, run_stage
@@ -43,6 +44,11 @@ def known_names(rows: Rows) -> dict[str, tuple[str, ...]]:
     synonyms = {name: vocabulary()[name].synonyms if name in vocabulary() else [] for name in names}
     words = Counter(tuple(plain_words(text)) for name in names for text in {name, *synonyms[name]})
     return {name: tuple(s for s in synonyms[name] if words[tuple(plain_words(s))] == 1) for name in names}
+
+
+def with_names(config: MimoConfig, rows: Rows) -> MimoConfig:
+    """A config whose model knows what it was trained on by name."""
+    return replace(config, names=known_names(rows))
 
 
 class RegionPart(nn.Module):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -23,7 +24,8 @@ def files(tmp_path: Path) -> Path:
     nib.save(nib.Nifti1Image(rng.random((8, 8, 8)).astype(np.float32), np.eye(4)), tmp_path / "good.nii")
     nib.save(nib.Nifti1Image(rng.random((8, 8, 8)).astype(np.float32), np.eye(4)), tmp_path / "good.nii.gz")
     write_series(tmp_path / "series", rng.integers(-900, 900, (16, 16, 4)), np.eye(4), "X", 0)
-    (tmp_path / "series" / "IM0000.dcm").rename(tmp_path / "good.dcm")
+    lowest = min((tmp_path / "series").iterdir(), key=lambda f: float(pydicom.dcmread(f).ImagePositionPatient[2]))
+    lowest.rename(tmp_path / "good.dcm")
     return tmp_path
 
 
