@@ -29,10 +29,15 @@ LARGE = 2048  # bytes
 
 @dataclass
 class DicomFile:
-    """A file and what it holds. Whoever has taken the pixels may put an empty data set in its place."""
+    """A file and what it holds. Whoever has taken the pixels may put a data set without them in its place.
+
+    Attributes:
+        decoded: a NumPy file with its pixels, where they were compressed and are no longer.
+    """
 
     path: Path
     dataset: pydicom.Dataset
+    decoded: Path | None = None
 
     def whole(self, name: str, default: int | None = None) -> int:
         """An attribute that is one whole number.

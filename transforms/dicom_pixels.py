@@ -5,9 +5,15 @@ pydicom decodes and applies tables. Compressed pixels go through GDCM, the one p
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +30,8 @@ try:  # pydicom 3
 except ImportError:
     from pydicom.pixel_data_handlers import apply_color_lut, apply_modality_lut, apply_voi, convert_color_space
 
+MEMORY = 2 << 30  # bytes that a decoder may take, and more for large files
+SECONDS, SLOWEST = 20, 1 << 19  # of the processor that it may take, and bytes a second
 MANY_OFFSETS = 1 << 16  # bytes in which the first codestream begins, after the table of offsets
 GROUP_OF_PIXELS = 0x7FE00000
 INTEGERS, FLOAT, DOUBLE = "PixelData", "FloatPixelData", "DoubleFloatPixelData"
@@ -115,6 +123,12 @@ def values_of(frames: Sequence[Frame]) -> np.ndarray:
     Raises:
         InputError: pixels cannot be decoded or mean something unknown.
     """
+    with tempfile.TemporaryDirectory(prefix="mimo-dicom-") as folder:
+        decode([*{id(frame.file): frame.file for frame in frames}.values()], Path(folder))
+        return _values(frames)
+
+
+def _values(frames: Sequence[Frame]) -> np.ndarray:
     rows, columns = frames[0].size
     by_file: dict[int, list[int]] = {}
     for place, frame in enumerate(frames):
@@ -272,22 +286,69 @@ def decoded(file: DicomFile) -> np.ndarray:
     Raises:
         InputError: they are damaged, or there is no plug-in for their codec.
     """
-    dataset, syntax = file.dataset, file.syntax
-    if hasattr(dataset, "pixel_array_options"):  # pydicom 3
-        dataset.pixel_array_options(raw=True)
-    try:
-        pixels = dataset.pixel_array
-    except Exception as error:
-        if file.compressed and syntax != RLELossless and (syntax not in GDCM or find_spec("gdcm") is None):
-            package = "python-gdcm" if syntax in GDCM else ""
-            package = "pylibjpeg-openjpeg, with pydicom 3" if syntax.startswith(HIGH_THROUGHPUT) else package
-            expected = f"a decoder: pip install {package}" if package else "pictures, which video is not: convert it"
-            raise InputError(file.path, f"pixels compressed by {syntax.name} ({syntax})", expected) from error
-        found = f"pixels that cannot be decoded ({syntax.name}; {type(error).__name__}: {error})"
-        raise InputError(file.path, found[:300], "whole ones") from error
+    if file.decoded is not None:
+        pixels = np.load(file.decoded)
+    else:
+        if hasattr(file.dataset, "pixel_array_options"):  # pydicom 3
+            file.dataset.pixel_array_options(raw=True)
+        try:
+            pixels = file.dataset.pixel_array
+        except Exception as error:
+            raise _undecoded(file, f"{type(error).__name__}: {error}") from error
     samples, count = file.whole("SamplesPerPixel", 1), file.whole("NumberOfFrames", 1)
     shape = (file.whole("Rows"), file.whole("Columns"), *([samples] if samples > 1 else []))
-    return np.asarray(pixels).reshape(-1, *shape)[:count]  # pydicom 3 gives frames that the header does not count, too
+    return pixels.reshape(-1, *shape)[:count]  # pydicom 3 gives frames that the header does not count, too
+
+
+def decode(files: Sequence[DicomFile], folder: Path) -> None:
+    """Unpack those that are compressed by a codec of GDCM, by `dicom_decoder` in a process of its own, into a folder.
+
+    Raises:
+        InputError: one is damaged, takes too long or too much memory, or there is no plug-in for its codec.
+    """
+    packed = [file for file in files if file.compressed and file.syntax != RLELossless]
+    if not packed:
+        return
+    stored = sum(file.path.stat().st_size for file in packed)
+    seconds = int(SECONDS + stored / SLOWEST)
+    asked = {
+        "files": [str(file.path.resolve()) for file in packed],
+        "folder": str(folder),
+        "bytes": max(MEMORY, MEMORY // 2 + 4 * max(_unpacked_bytes(file) for file in packed)),
+        "seconds": seconds,
+    }
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("dicom_decoder.py"))],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        timeout=10 * seconds,
+    )
+    said = [json.loads(line) for line in done.stdout.splitlines() if line == "null" or line.startswith('"')]
+    for number, file in enumerate(packed):
+        if number >= len(said):
+            raise _undecoded(file, f"its decoder ended with {done.returncode}")
+        if said[number] is not None:
+            raise _undecoded(file, said[number])
+        file.decoded = folder / f"{number}.npy"
+
+
+def _unpacked_bytes(file: DicomFile) -> int:
+    frame = file.whole("Rows") * file.whole("Columns") * file.whole("SamplesPerPixel", 1)
+    return frame * file.whole("NumberOfFrames", 1) * file.whole("BitsAllocated") // 8
+
+
+def _undecoded(file: DicomFile, reason: str) -> InputError:
+    """The error of a file whose pixels cannot be decoded: by whose fault."""
+    syntax = file.syntax
+    missing = file.compressed and syntax != RLELossless and (syntax not in GDCM or find_spec("gdcm") is None)
+    if not missing:
+        return InputError(file.path, f"pixels that cannot be decoded ({syntax.name}; {reason})"[:300], "whole ones")
+    package = "python-gdcm" if syntax in GDCM else ""
+    package = "pylibjpeg-openjpeg, with pydicom 3" if syntax.startswith(HIGH_THROUGHPUT) else package
+    expected = f"a decoder: pip install {package}" if package else "pictures, which video is not: convert it"
+    return InputError(file.path, f"pixels compressed by {syntax.name} ({syntax})", expected)
 
 
 def _rgb(file: DicomFile) -> np.ndarray:
