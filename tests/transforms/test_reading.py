@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -23,7 +24,8 @@ def files(tmp_path: Path) -> Path:
     nib.save(nib.Nifti1Image(rng.random((8, 8, 8)).astype(np.float32), np.eye(4)), tmp_path / "good.nii")
     nib.save(nib.Nifti1Image(rng.random((8, 8, 8)).astype(np.float32), np.eye(4)), tmp_path / "good.nii.gz")
     write_series(tmp_path / "series", rng.integers(-900, 900, (16, 16, 4)), np.eye(4), "X", 0)
-    (tmp_path / "good.dcm").write_bytes((tmp_path / "series" / "IM0000.dcm").read_bytes())
+    lowest = min((tmp_path / "series").iterdir(), key=lambda f: float(pydicom.dcmread(f).ImagePositionPatient[2]))
+    lowest.rename(tmp_path / "good.dcm")
     return tmp_path
 
 
@@ -74,7 +76,7 @@ def test_four_dimensions(tmp_path: Path) -> None:
 
 
 def test_folders(files: Path) -> None:
-    assert read_grid(files / "series").values.shape == (16, 16, 4)
+    assert read_grid(files / "series").values.shape == (16, 16, 3)
     (files / "empty").mkdir()
     assert "no DICOM file" in fails(files / "empty")
     write_series(files / "other", np.zeros((16, 16, 2)), np.eye(4), "Y", 0)
