@@ -18,6 +18,7 @@ from .modality import modality_name
 from .plain_layouts import read_json
 
 FILE = "labelled.json"
+OVERLAP = " ∩ "  # between the names that a value of a label map stands for together, where segments overlap
 NO_NAMES = ("background", "unlabeled", "unlabelled", "foreground")
 
 
@@ -27,7 +28,8 @@ class LabelledImage:
 
     Attributes:
         image: a file, or the folder of a DICOM series; labels: a file.
-        names: what the values of the map stand for, name -> value; pixels of other values are not asked for.
+        names: what the values of the map stand for, name -> value; pixels of other values are not asked for. Where segments
+            overlap, a value of their names joined by `OVERLAP`.
         patient: images of one patient are never split; empty: each image is a patient of its own.
         modality: a name as of `modality_name`; none: what the image tells.
     """
@@ -52,7 +54,8 @@ def write_labelled(images: Sequence[LabelledImage], folder: Path) -> Path:
     pairs = []
     folder.mkdir(parents=True)
     for number, labelled in enumerate(images):
-        names = united((value, name) for text, value in labelled.names.items() if value and (name := plain_name(text)))
+        parts = ((value, part) for text, value in labelled.names.items() if value for part in text.split(OVERLAP))
+        names = united((value, name) for value, part in parts if (name := plain_name(part)))
         if not names:
             raise InputError(labelled.labels, "no name of a label", "what the values of a label map stand for")
         opened = MedicalImage.open(labelled.image, modality=labelled.modality)

@@ -29,8 +29,11 @@ from monai_mimo.errors import InputError
 from monai_mimo.mimoseg.cases import Reader
 from monai_mimo.mimoseg.catalogue.vocabulary import standard_name, vocabulary
 from monai_mimo.mimoseg.label_files.dicom import segment_masks
+from monai_mimo.mimoseg.labelled import OVERLAP
+from monai_mimo.transforms.dicom_series import find_stack
 from monai_mimo.visualize import phrase_colors
 
+from .result import unique_names
 from .study_image import StudyImage
 
 ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
@@ -76,7 +79,8 @@ def write_seg(
     Args:
         series: the folder with its files, or one file.
         labels: [i, j, k] on its voxels, of whole numbers.
-        names: of the values; one that is missing is called "segment n".
+        names: of the values; one that is missing is called "segment n". A value of several names, joined by `OVERLAP`, is
+            in the segment of each.
         model: name and hash of the weights, kept as the algorithm of the segments.
         reviewer: who accepted them.
         colors: (red, green, blue) of the values; those that are missing get one from the palette of our pictures.
@@ -84,17 +88,17 @@ def write_seg(
     Raises:
         InputError: no label, another shape than the series', or images without a place in space.
     """
-    sources = sorted_sources(series)
-    values = [int(v) for v in np.unique(labels) if v]
-    if not values:
+    sources, planes = sorted_sources(series)
+    segments = _segments([int(v) for v in np.unique(labels) if v], names)
+    if not segments:
         raise InputError("label", "no labelled voxel", "at least one")
-    frames = int(sources[0].get("NumberOfFrames", 1)) if len(sources) == 1 else len(sources)
-    expected = (int(sources[0].Columns), int(sources[0].Rows), frames)
+    expected = (int(sources[0].Columns), int(sources[0].Rows), len(planes))
     if labels.shape != expected:
         raise InputError("label", f"shape {list(labels.shape)}", f"{list(expected)}, as the series has")
     if "FrameOfReferenceUID" not in sources[0]:
         raise InputError("image", "no frame of reference", "images with a place in space, to refer to from a DICOM SEG")
-    pixels = np.stack([value == labels.T for value in values], axis=-1)  # [k, row, column, segment]
+    pixels = np.stack([np.isin(labels.T, values) for _, values in segments], axis=-1)  # [k, row, column, segment]
+    pixels = pixels[np.argsort(planes)]  # as the source counts its frames
     algorithm = hd.AlgorithmIdentificationSequence(
         name="MIMO", version=model or version("monai-mimo"), family=Code("123110", "DCM", "Artificial Intelligence")
     )
@@ -103,8 +107,7 @@ def write_seg(
         pixel_array=pixels,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[
-            _description(number, names.get(value, f"segment {value}"), algorithm)
-            for number, value in enumerate(values, start=1)
+            _description(number, name, algorithm) for number, (name, _) in enumerate(segments, start=1)
         ],
         series_instance_uid=generate_uid(None),
         series_number=300,
@@ -119,9 +122,23 @@ def write_seg(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         series_description="MIMO segmentation (research use only)",
     )
-    for segment, value, usual in zip(seg.SegmentSequence, values, phrase_colors(len(values))):
-        segment.RecommendedDisplayCIELabValue = cielab((colors or {}).get(value, usual))
+    for segment, (_, values), usual in zip(seg.SegmentSequence, segments, phrase_colors(len(segments))):
+        segment.RecommendedDisplayCIELabValue = cielab((colors or {}).get(values[0], usual))
     seg.save_as(out, write_like_original=False)
+
+
+def _segments(values: Sequence[int], names: Mapping[int, str]) -> list[tuple[str, list[int]]]:
+    """Names of segments with their values: one for each value, and those of several names in the segment of each."""
+    parts = {value: names.get(value, f"segment {value}").split(OVERLAP) for value in values}
+    segments = [(several[0], [value]) for value, several in parts.items() if len(several) == 1]
+    for value, several in parts.items():
+        for name in several if len(several) > 1 else []:
+            members = next((members for known, members in segments if known == name), None)
+            if members is None:
+                segments.append((name, [value]))
+            else:
+                members.append(value)
+    return segments
 
 
 def cielab(rgb: Sequence[int]) -> list[int]:
@@ -141,26 +158,33 @@ def colors_of(info: Mapping[str, Any]) -> dict[int, list[int]]:
     return out
 
 
-def sorted_sources(series: Path) -> list[pydicom.Dataset]:
-    """The images of a series in the order of k, which is that of ITK: along row x column; without their pixels."""
-    files = sorted(f for f in series.iterdir() if f.is_file()) if series.is_dir() else [series]
-    sources = [pydicom.dcmread(f, stop_before_pixels=True) for f in files]
-    for source in sources:
+def sorted_sources(series: Path) -> tuple[list[pydicom.Dataset], list[int]]:
+    """The images that the reader makes slices of, without their pixels, and for each slice k which plane of them it is: of a
+    series the images are sorted by k, of one file with several frames its planes are counted as there.
+
+    Raises:
+        InputError: they are not all frames of one file, nor each a file of one.
+    """
+    stack, _ = find_stack(series)
+    files = list({id(frame.file): frame.file for frame in stack.frames}.values())
+    for file in files:
+        file.dataset.pop(0x7FE00010, None)
         for name in MAY_BE_EMPTY:
-            if name not in source:
-                setattr(source, name, "")
-    if len(sources) == 1:
-        return sources
-
-    def place(source: pydicom.Dataset) -> float:
-        row, column = np.reshape(np.asarray(source.ImageOrientationPatient, dtype=float), (2, 3))
-        return float(np.cross(row, column) @ np.asarray(source.ImagePositionPatient, dtype=float))
-
-    return sorted(sources, key=place)
+            if name not in file.dataset:
+                setattr(file.dataset, name, "")
+    whole = int(files[0].dataset.get("NumberOfFrames") or 1) == len(stack.frames)
+    if len(files) == 1 and whole:
+        return [files[0].dataset], [frame.number for frame in stack.frames]
+    if len(files) != len(stack.frames):
+        raise InputError(series, "a part of the frames of a file", "all of one, or files of one frame each")
+    return [file.dataset for file in files], list(range(len(files)))
 
 
 def read_seg(path: Path, image: StudyImage) -> tuple[np.ndarray, dict[str, int]]:
-    """A SEG on the voxels of its image: uint8 [i, j, k], and the values of its segments' names.
+    """A SEG on the voxels of its image: a label map [i, j, k], uint8 or uint16, and the values of its segments' names.
+
+    Segment n has value n. Where some overlap, the voxel has a value of its own, called by their names joined by `OVERLAP`, so
+    that `write_seg` gives each its voxels back.
 
     Raises:
         InputError, DataError: it cannot be read, or does not lie on the image.
@@ -168,15 +192,29 @@ def read_seg(path: Path, image: StudyImage) -> tuple[np.ndarray, dict[str, int]]
     dataset = pydicom.dcmread(path, stop_before_pixels=True)
     segments = [(int(s.SegmentNumber), str(s.SegmentLabel)) for s in dataset.SegmentSequence]
     masks = segment_masks(path, Reader(), image.shown, [(number,) for number, _ in segments])
-    height, width = image.shown.size
+    called = unique_names([name for _, name in segments])
+    values = {name: value for value, name in enumerate(called, start=1)}
     slices: dict[int, np.ndarray] = {}
-    for value, mask in enumerate(masks, start=1):
-        for slice in range(image.shown.n_slices):
-            here = mask[slice]
-            if here.any():
-                slices.setdefault(slice, np.zeros((height, width), dtype=np.uint8))[here] = value
+    for slice in range(image.shown.n_slices):
+        here = [value for value, mask in enumerate(masks, start=1) if mask.areas[slice]]
+        if here:
+            slices[slice] = _united([(value, masks[value - 1][slice]) for value in here], called, values)
     labels = image.to_voxels(slices) if slices else np.zeros(image.shape, dtype=np.uint8)
-    return labels, {name: value for value, (_, name) in enumerate(segments, start=1)}
+    return labels, values
+
+
+def _united(masks: Sequence[tuple[int, np.ndarray]], called: Sequence[str], values: dict[str, int]) -> np.ndarray:
+    """One label map [h, w] of masks that may overlap; `values` gets one for each new set of segments."""
+    labels = np.zeros(masks[0][1].shape, dtype=np.uint16)
+    for value, mask in masks:
+        labels[mask] = value
+    several = np.sum([mask for _, mask in masks], axis=0) > 1
+    if several.any():
+        sets, which = np.unique(np.stack([mask[several] for _, mask in masks]), axis=1, return_inverse=True)
+        names = [OVERLAP.join(called[value - 1] for (value, _), there in zip(masks, part) if there) for part in sets.T]
+        numbers = [values.setdefault(name, len(values) + 1) for name in names]
+        labels[several] = np.array(numbers, dtype=np.uint16)[which.ravel()]
+    return labels if max(values.values()) > 255 else labels.astype(np.uint8)
 
 
 def names_of(info: Mapping[str, Any]) -> dict[int, str]:

@@ -57,7 +57,11 @@ def test_colours_are_rgb_however_they_are_stored(tmp_path: Path, kind: str, plan
 def test_monochrome1_is_turned_over(tmp_path: Path) -> None:
     dicom_file(tmp_path / "m.dcm", GREY, PhotometricInterpretation="MONOCHROME1", Modality="DX")
     values = read_grid(tmp_path / "m.dcm").values
-    np.testing.assert_array_equal(values, GREY.max() + GREY.min() - GREY)
+    np.testing.assert_array_equal(values, 65535 - GREY.astype(int))
+    dicom_file(
+        tmp_path / "m.dcm", GREY, PhotometricInterpretation="MONOCHROME1", Modality="CR", BitsStored=12, HighBit=11
+    )
+    np.testing.assert_array_equal(read_grid(tmp_path / "m.dcm").values, 4095 - GREY.astype(int))
 
 
 @pytest.mark.parametrize(("signed", "stored"), [(0, 12), (1, 12), (0, 16), (1, 16), (1, 10)])

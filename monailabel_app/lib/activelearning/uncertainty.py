@@ -18,6 +18,7 @@ from scipy.ndimage import distance_transform_edt
 from monai_mimo.errors import MimoError
 from monai_mimo.inference import Answer
 from monai_mimo.metrics.matching import overlaps
+from monai_mimo.mimoseg.labelled import OVERLAP
 
 from ..engine import Engine, Question
 from ..final_labels import label_names
@@ -96,7 +97,8 @@ def names_in_use(datastore: Datastore) -> list[str]:
     """The names of the final labels, the most frequent first."""
     counts: dict[str, int] = {}
     for image in datastore.get_labeled_images():
-        for name in label_names(datastore, image, DefaultLabelTag.FINAL):
+        named = label_names(datastore, image, DefaultLabelTag.FINAL)
+        for name in {part for text in named for part in text.split(OVERLAP)}:
             counts[name] = counts.get(name, 0) + 1
     return sorted(counts, key=lambda name: (-counts[name], name))
 

@@ -12,7 +12,7 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from monai_mimo.errors import MimoError
 from monai_mimo.metrics.matching import Grounded, match_pairs, overlaps
-from monai_mimo.mimoseg.labelled import plain_name
+from monai_mimo.mimoseg.labelled import OVERLAP, plain_name
 
 from ..final_labels import label_file, label_names
 from ..pacs import read_labels
@@ -56,11 +56,17 @@ class Agreement(ScoringMethod):
 
 
 def masks(datastore: Datastore, image_id: str, tag: str) -> dict[str, np.ndarray]:
-    """Name -> mask [i, j, k] of the label of an image; what has no name is called by its value."""
+    """Name -> mask [i, j, k] of the label of an image; what has no name is called by its value. Where segments overlap, a
+    voxel is of all their masks."""
     values = read_labels(label_file(datastore, image_id, tag))
-    names = {value: plain_name(name) or name for name, value in label_names(datastore, image_id, tag).items()}
-    found = (int(v) for v in np.unique(values) if v)
-    return {names.get(value, f"label {value}"): values == value for value in found}
+    names = {value: name.split(OVERLAP) for name, value in label_names(datastore, image_id, tag).items()}
+    found: dict[str, np.ndarray] = {}
+    for value in (int(v) for v in np.unique(values) if v):
+        for part in names.get(value, [f"label {value}"]):
+            name = plain_name(part) or part
+            here = values == value
+            found[name] = found[name] | here if name in found else here
+    return found
 
 
 def mean_dice(predicted: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> float:
