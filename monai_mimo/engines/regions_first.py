@@ -26,6 +26,8 @@ from ..data.steps import StepLoader
 from ..errors import InputError
 from ..mimoseg.catalogue.vocabulary import vocabulary
 from ..models import Mimo, MimoConfig
+from ..models.mimo import ImageFeatures
+from ..models.region_names import RegionNames
 from .checkpoints import Checkpoints
 from .handlers import Progress
 from .stage import descend, run_stage
@@ -33,7 +35,7 @@ from .time_budget import TimeBudget, timed
 
 BCE, DICE, SCORE, NAME = 2.0, 1.0, 1.0, 0.5
 REGION_WEIGHT = 0.4  # of a region without a name in the loss of names
-CORRECTED = 0.5  # the share of targets that get a second round
+ROUNDS = (1.0, 0.55, 0.6)  # the share of the targets of each round that get the next
 SMOOTH = 0.998  # of the averaged weights
 
 
@@ -72,40 +74,52 @@ def region_loss(model: Mimo, batch: RegionBatch, parts: dict[str, Tensor] | None
     assert names is not None
     features = model.encode(batch.images)
     condition = names.condition(batch.asked)
-    tokens = batch.coordinates, batch.labels
-    with torch.autocast(batch.images.device.type, torch.bfloat16):
-        logits, scores = model.decode(features, batch.image_index, condition, *tokens, batch.maps)
-    logits = logits.float()
-    losses = mask_losses(logits, batch.masks)
-    score = (scores.float() - overlap(logits.detach(), batch.masks)) ** 2
-    total = losses.mean() + SCORE * score.mean()
-
-    there = batch.called[batch.masks.flatten(1).any(1)]
-    shown = batch.masks.flatten(1).any(1)
     coarse = F.avg_pool2d(batch.masks[:, None].float(), 2)[:, 0]
-    seen = torch.where(torch.rand(len(coarse), 1, 1) < 0.5, coarse, logits.detach().sigmoid())[shown]
-    weights = torch.where(there == names.region_id, REGION_WEIGHT, 1.0)
-    told = F.cross_entropy(names.logits(names.embed(features, batch.image_index[shown], seen)), there, reduction="none")
-    naming = (told * weights).sum() / weights.sum().clamp(min=1e-6)
-    total = total + NAME * naming
-
-    chosen = torch.nonzero(torch.rand(len(logits)) < CORRECTED)[:, 0]
-    small = coarse[chosen] >= 0.5
-    maps, clicks, inside = correct(batch.maps[chosen], logits.detach()[chosen], small)
-    coordinates = torch.cat([batch.coordinates[chosen], clicks[:, None]], dim=1)
-    labels = torch.cat([batch.labels[chosen], inside.long()[:, None]], dim=1)
-    with torch.autocast(batch.images.device.type, torch.bfloat16):
-        again, scores_again = model.decode(
-            features, batch.image_index[chosen], condition[chosen], coordinates, labels, maps
-        )
-    again = again.float()
-    score_again = (scores_again.float() - overlap(again.detach(), batch.masks[chosen])) ** 2
-    corrected = mask_losses(again, batch.masks[chosen])
-    total = total + (len(chosen) / len(logits)) * (corrected.mean() + SCORE * score_again.mean())
-    if parts is not None:
-        parts.update(mask=losses.mean().detach(), score=score.mean().detach(), name=naming.detach())
-        parts.update(corrected=corrected.mean().detach())
+    coordinates, labels, maps = batch.coordinates, batch.labels, batch.maps
+    logits = coarse
+    chosen = torch.arange(len(batch.masks), device=batch.masks.device)
+    total = condition.new_zeros(())
+    for number, share in enumerate(ROUNDS):
+        if number:  # the next round: a click into the largest error, and the logits fed back
+            some = torch.rand(len(chosen), device=chosen.device) < share
+            if not some.any():
+                break
+            chosen = chosen[some]
+            maps, clicks, inside = correct(maps[some], logits.detach()[some], coarse[chosen] >= 0.5)
+            coordinates = torch.cat([coordinates[some], clicks[:, None]], dim=1)
+            labels = torch.cat([labels[some], inside.long()[:, None]], dim=1)
+        with torch.autocast(batch.images.device.type, torch.bfloat16):
+            logits, scores = model.decode(
+                features, batch.image_index[chosen], condition[chosen], coordinates, labels, maps
+            )
+        logits = logits.float()
+        masks = batch.masks[chosen]
+        losses = mask_losses(logits, masks).mean()
+        score = ((scores.float() - overlap(logits.detach(), masks)) ** 2).mean()
+        total = total + (len(chosen) / len(batch.masks)) * (losses + SCORE * score)
+        if number == 0:
+            naming = name_loss(names, features, batch, torch.where(half_of(coarse), coarse, logits.detach().sigmoid()))
+            total = total + NAME * naming
+        if parts is not None:
+            parts[f"mask after {number} clicks" if number else "mask"] = losses.detach()
+            if number == 0:
+                parts.update(score=score.detach(), name=naming.detach())
     return total
+
+
+def half_of(masks: Tensor) -> Tensor:
+    """Half of M masks, drawn at random: bool [M, 1, 1]."""
+    return torch.rand(len(masks), 1, 1, device=masks.device) < 0.5
+
+
+def name_loss(names: RegionNames, features: ImageFeatures, batch: RegionBatch, seen: Tensor) -> Tensor:
+    """Cross-entropy of the names of the regions that are there, told from masks [M, g, g] of how they are seen."""
+    shown = batch.masks.flatten(1).any(1)
+    called = batch.called[shown]
+    weights = torch.where(called == names.region_id, REGION_WEIGHT, 1.0)
+    logits = names.logits(names.embed(features, batch.image_index[shown], seen[shown]))
+    losses = F.cross_entropy(logits, called, reduction="none")
+    return (losses * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
 def mask_losses(logits: Tensor, masks: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from monai_mimo.data.prompt_maps import (
     NEGATIVE_MAP,
     POSITIVE_MAP,
     RegionPrompts,
+    centerline,
     click_inside,
     correct,
     draw,
@@ -56,13 +57,24 @@ def test_a_box_covers_what_it_touches_and_a_line_is_not_lost() -> None:
     line[10, 5:30] = True
     logits = np.full((SIDE, SIDE), 25.0)
     maps = draw(RegionPrompts(boxes=[(3.5, 4, 20.2, 8)], scribbles=(line, None), logits=logits), SIDE)
-    expected = np.zeros((SIDE, SIDE))
-    expected[4:8, 3:21] = 1
-    np.testing.assert_array_equal(maps[BOX_MAP], expected)
+    inside = np.zeros((SIDE, SIDE), dtype=bool)
+    inside[4:8, 3:21] = True
+    np.testing.assert_array_equal(maps[BOX_MAP] > 0.19, inside)
+    assert not maps[BOX_MAP][~inside].any()
     assert maps[POSITIVE_MAP][10, 6:29].min() > 0.9
     assert maps[POSITIVE_MAP][20:].max() == 0
     assert (maps[LOGITS_MAP] == 1).all()
     assert (maps[HAS_LOGITS_MAP] == 1).all()
+
+
+@given(st.tuples(*[st.floats(2, 30)] * 2), st.tuples(*[st.floats(4, 30)] * 2))
+def test_a_threshold_on_a_box_gives_the_ellipse_that_fills_it(corner: tuple[float, float], size: tuple[float, float]) -> None:
+    (x, y), (width, height) = corner, size
+    plane = draw(RegionPrompts(boxes=[(x, y, x + width, y + height)]), SIDE)[BOX_MAP]
+    rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
+    radius = ((columns - x - width / 2) / (width / 2)) ** 2 + ((rows - y - height / 2) / (height / 2)) ** 2
+    clear = abs(radius - 1) > 1e-4
+    np.testing.assert_array_equal((plane > 0.6)[clear], (radius < 1)[clear])
 
 
 def test_half_is_the_mean_of_four() -> None:
@@ -94,9 +106,9 @@ def test_a_scribble_and_a_click_stay_inside_of_thin_things() -> None:
     mask[30, 3:60] = True
     rng = np.random.default_rng(0)
     for _ in range(20):
-        line = scribble(mask, rng)
-        assert line.any()
-        assert not (line & ~mask).any()
+        for line in (scribble(mask, rng), centerline(mask, rng)):
+            assert line.any()
+            assert not (line & ~mask).any()
         x, y = click_inside(mask, rng)
         assert mask[int(y), int(x)]
 
