@@ -28,6 +28,7 @@ from .collate import QuestionBatch, collate_questions
 from .conversation import Conversation, EncodedQuestion
 from .feature_cache import EncoderMaps, FeatureCache, image_key
 from .order import SET, Draw
+from .other_questions import OtherQuestions
 from .prompts import BOX_TOP_LEFT
 from .tokenizer import SEG
 
@@ -231,6 +232,7 @@ class MimoSegDataset(CacheDataset):
         with_answers: false for generation, where a question may then fill more of the context.
         cache: how many decoded images are kept in memory.
         augment: what `drawn` gives; see `Augment`.
+        others: exchanges some questions that are drawn for others, of images that are not read from `features`.
         features: read what the encoders made of the images from here, instead of the images.
     """
 
@@ -244,6 +246,7 @@ class MimoSegDataset(CacheDataset):
         with_answers: bool = True,
         cache: int = 0,
         augment: Augment | None = None,
+        others: OtherQuestions | None = None,
         features: FeatureCache | None = None,
     ) -> None:
         load = LoadItem(
@@ -258,7 +261,7 @@ class MimoSegDataset(CacheDataset):
             copy_cache=False,
             runtime_cache=True,  # an image is decoded when it is first wanted
         )
-        self.rows, self.augment = rows, augment
+        self.rows, self.augment, self.others = rows, augment, others
 
     def drawn(self, draw: Draw) -> Item:
         """An image with the questions that a `TrainingOrder` drew, changed at random."""
@@ -270,7 +273,17 @@ class MimoSegDataset(CacheDataset):
             rows=[item.rows[i] for i in draw.questions],
             moves=[item.moves[i] for i in draw.questions],
         )
-        if self.augment is None:
-            return item
-        self.augment.set_random_state(draw.seed)
-        return self.augment(item)
+        if self.augment is not None:
+            self.augment.set_random_state(draw.seed)
+            item = self.augment(item)
+        return item if self.others is None else self._exchange(item, np.random.default_rng(draw.seed))
+
+    def _exchange(self, item: Item, rng: np.random.Generator) -> Item:
+        assert self.others is not None
+        assert isinstance(item.image, Tensor)
+        questions, entities, masks = [], [], item.masks
+        for row, question, wanted in zip(item.rows, item.questions, item.entities):
+            question, wanted, masks = self.others.exchange(row, question, wanted, item.image, masks, rng)
+            questions.append(question)
+            entities.append(wanted)
+        return replace(item, questions=questions, entities=entities, masks=masks)

@@ -199,14 +199,10 @@ class RegionDataset(Dataset):
         """A random view [3, S, S] of an image, and targets in it."""
         image = self.images[number]
         planes = [image.mask(n) for n in range(len(image.names))]
-        superpixels = self._superpixel_map(number, int(rng.integers(2)))
+        alike = self._superpixel_map(number, int(rng.integers(2)))
         focus = None
         if rng.random() < self.zoom:
-            focus = (
-                planes[rng.integers(len(planes))]
-                if planes and rng.random() < 0.75
-                else superpixels == _pick(superpixels, rng)
-            )
+            focus = planes[rng.integers(len(planes))] if planes and rng.random() < 0.75 else alike == pick(alike, rng)
         grid, mirrored = view_grid(image.inner, self.side, rng, focus)
         pixels = torch.from_numpy(image.pixels).float().div_(255)
         pixels = pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels[None]
@@ -218,7 +214,7 @@ class RegionDataset(Dataset):
         if planes:
             stack = torch.from_numpy(np.stack(planes)).float()[None]
             masks = (F.grid_sample(stack, grid, align_corners=False)[0] >= 0.5).numpy()
-        pixels_of = torch.from_numpy(superpixels.astype(np.float32))[None, None] + 1
+        pixels_of = torch.from_numpy(alike.astype(np.float32))[None, None] + 1
         regions = F.grid_sample(pixels_of, grid, mode="nearest", align_corners=False)[0, 0].numpy().astype(int) - 1
         absent = [swap_sides(name, self.ids) if mirrored else name for name in image.absent]
         return shown, self._targets(names, masks, regions, absent, focus is not None, rng)
@@ -227,20 +223,10 @@ class RegionDataset(Dataset):
         """Superpixels of an image, int16 [S0, S0]; two variants of each image are kept."""
         key = number, variant
         if key not in self._superpixels:
-            rng = default_rng((self.seed, number, variant))
             pixels = self.images[number].pixels
             grey = (pixels if pixels.ndim == 2 else pixels.mean(-1))[::2, ::2] / 255.0
-            grey = ndimage.gaussian_filter(grey, rng.uniform(0.5, 2))
-            if rng.random() < 0.5:
-                small = felzenszwalb(grey, scale=rng.uniform(50, 400), sigma=0, min_size=int(rng.choice([20, 40, 80])))
-            else:
-                small = slic(
-                    grey,
-                    n_segments=int(rng.choice([8, 16, 32, 64])),
-                    compactness=rng.uniform(0.02, 0.15),
-                    channel_axis=None,
-                )
-            self._superpixels[key] = small.repeat(2, 0).repeat(2, 1).astype(np.int16)
+            small = superpixels(grey, default_rng((self.seed, number, variant)))
+            self._superpixels[key] = small.repeat(2, 0).repeat(2, 1)
         return self._superpixels[key]
 
     def _targets(
@@ -299,9 +285,9 @@ class RegionDataset(Dataset):
     ) -> tuple[np.ndarray, str] | None:
         """A region without a name, and what it is called after all where it meets a structure."""
         for _ in range(4):
-            mask = regions == _pick(regions, rng)
+            mask = regions == pick(regions, rng)
             if rng.random() < 0.3:
-                mask |= regions == _pick(regions, rng)
+                mask |= regions == pick(regions, rng)
             if len(masks) > 1 and rng.random() < 0.15:  # several structures together
                 some = rng.random(len(masks)) < 0.6
                 mask = masks[some].any(0) if some.any() else mask
@@ -349,7 +335,19 @@ def prompt_tokens(prompts: RegionPrompts) -> tuple[np.ndarray, np.ndarray]:
     return np.array(places, dtype=np.float32).reshape(-1, 2), np.array(kinds, dtype=np.int64)
 
 
-def _pick(regions: np.ndarray, rng: Generator) -> int:
+def superpixels(grey: np.ndarray, rng: Generator) -> np.ndarray:
+    """Regions of an image [h, w] in 0..1 that look alike, of a random size: int16 [h, w]."""
+    grey = ndimage.gaussian_filter(grey, rng.uniform(0.5, 2))
+    if rng.random() < 0.5:
+        found = felzenszwalb(grey, scale=rng.uniform(50, 400), sigma=0, min_size=int(rng.choice([20, 40, 80])))
+    else:
+        found = slic(
+            grey, n_segments=int(rng.choice([8, 16, 32, 64])), compactness=rng.uniform(0.02, 0.15), channel_axis=None
+        )
+    return found.astype(np.int16)
+
+
+def pick(regions: np.ndarray, rng: Generator) -> int:
     """A superpixel, the larger the likelier: that of a random pixel."""
     place = rng.integers(regions.size)
     return int(regions.flat[place])

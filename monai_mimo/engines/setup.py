@@ -19,7 +19,9 @@ from transformers import PreTrainedTokenizerBase, get_cosine_schedule_with_warmu
 
 from ..data.dataset import Augment, Batch, MimoSegDataset, rows_by_image
 from ..data.feature_cache import FeatureCache
+from ..data.names import KnownNames
 from ..data.order import SET, TrainingOrder
+from ..data.other_questions import OtherQuestions
 from ..data.steps import StepLoader, Steps
 from ..data.tokenizer import train_tokenizer
 from ..errors import InputError
@@ -53,6 +55,13 @@ def load_sets(folders: Mapping[str, str], split: str, perspective: int | None = 
     if len(parts) == 1:
         return next(iter(parts.values()))
     return concatenate_datasets([rows.add_column(SET, [name] * len(rows)) for name, rows in parts.items()])
+
+
+def other_questions(model: Mimo, rows: Rows) -> OtherQuestions | None:
+    """What a model that knows names and regions without a name is also asked; none for others."""
+    if model.region_names is None:
+        return None
+    return OtherQuestions(rows, model.conversation(), KnownNames(model.config.names), model.config.image_size)
 
 
 def training_loader(
@@ -98,6 +107,7 @@ def training_loader(
         cache=int(memory_gb * 1e9) // max(workers, 1) // (4 * 3 * side**2 + 4 * side**2),  # an image, and four masks
         augment=Augment(image=augment_images, strong=model.config.training.strong_augmentation),
         sentences=model.config.training.answer_sentences,
+        others=other_questions(model, rows) if features is None else None,
         features=features,
     )
     order = TrainingOrder(

@@ -68,7 +68,9 @@ def test_a_box_covers_what_it_touches_and_a_line_is_not_lost() -> None:
 
 
 @given(st.tuples(*[st.floats(2, 30)] * 2), st.tuples(*[st.floats(4, 30)] * 2))
-def test_a_threshold_on_a_box_gives_the_ellipse_that_fills_it(corner: tuple[float, float], size: tuple[float, float]) -> None:
+def test_a_threshold_on_a_box_gives_the_ellipse_that_fills_it(
+    corner: tuple[float, float], size: tuple[float, float]
+) -> None:
     (x, y), (width, height) = corner, size
     plane = draw(RegionPrompts(boxes=[(x, y, x + width, y + height)]), SIDE)[BOX_MAP]
     rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
