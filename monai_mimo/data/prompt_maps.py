@@ -202,8 +202,8 @@ def scribble(mask: np.ndarray, rng: Generator, steps: int = 0) -> np.ndarray:
 
 
 def centerline(mask: np.ndarray, rng: Generator) -> np.ndarray:
-    """Lines along the middle of a mask with gaps, bool [S, S], as ScribblePrompt (Wong et al. 2024) draws them: its skeleton, bent a
-    little, without what lies in the dark parts of a random pattern."""
+    """Lines along the middle of a mask with gaps, bool [S, S], as ScribblePrompt (Wong et al. 2024) draws them: its
+    skeleton, bent a little, without what lies in the dark parts of a random pattern."""
     x0, y0, x1, y1 = tight_box(mask)
     part = np.pad(mask[y0:y1, x0:x1], 1)
     middle = skeletonize(part)
