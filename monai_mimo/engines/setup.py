@@ -193,7 +193,7 @@ def prepare_model(
 
     Args:
         start_from: weights folders, and the parts to be taken over from each (`take_over`).
-        frozen: parts that get no gradient besides those that are frozen already, e.g. "mask_decoder".
+        frozen: parts that get no gradient besides those that are frozen already, e.g. "mask_decoder" or "mask_decoder.fine".
         activation_checkpointing: the language model forgets the activations of its layers and computes them again in the
             backward pass.
         four_bit: see `four_bit.in_four_bits`, also for the errors.
@@ -204,10 +204,11 @@ def prepare_model(
     for folder, parts in (start_from or {}).items():
         take_over(model, folder, parts)
     for part in frozen:
-        module = getattr(model, part, None)
-        if not isinstance(module, nn.Module):
-            raise InputError("frozen", repr(part), f"of {', '.join(name for name, _ in model.named_children())}")
-        module.requires_grad_(False)
+        try:
+            model.get_submodule(part).requires_grad_(False)
+        except AttributeError:
+            parts = ", ".join(name for name, _ in model.named_children())
+            raise InputError("frozen", repr(part), f"of {parts}, or a part of these") from None
     if activation_checkpointing:
         model.language_model.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
     return (in_four_bits(model) if four_bit else model).to(device)

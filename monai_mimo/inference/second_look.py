@@ -1,0 +1,125 @@
+"""A second look: where what is meant is small, the part of the image around it is encoded again, larger, and decoded there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..data.prompt_maps import RegionPrompts, draw, half
+from ..data.regions import prompt_tokens
+from ..models import Mimo
+from ..transforms.resize import SquareResize
+
+AROUND = 2.0  # the side of a window is this many times the longer side of what is in it
+SMALLEST = 0.12  # part of the image's longer side that a window has at least, as in training (`data.regions.view_grid`)
+GAIN = 1.5  # a window must show things so many times larger to be worth it
+
+
+class Window(NamedTuple):
+    """A square part of an image, in its pixels; it may reach beyond the right and the lower edge of a narrow image."""
+
+    left: int
+    top: int
+    side: int
+
+
+@dataclass
+class Sought:
+    """What is looked for in a window.
+
+    Attributes:
+        condition: [D], of the mask decoder.
+        prompts: in pixels of the image, scribbles bool [h, w].
+        logits: of the first look [g, g], over the image's square; only read where there are no prompts, which tell better.
+    """
+
+    condition: Tensor
+    prompts: RegionPrompts
+    logits: Tensor
+
+
+def window_around(box: tuple[float, float, float, float], height: int, width: int) -> Window | None:
+    """The window to look at what lies in a box (x0, y0, x1, y1), moved into the image as far as it fits; none where that would
+    show it hardly larger."""
+    x0, y0, x1, y1 = box
+    longest = max(height, width)
+    side = round(max(AROUND * max(x1 - x0, y1 - y0), SMALLEST * longest))
+    if side < 8 or side * GAIN > longest:
+        return None
+    left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+    return Window(max(min(left, width - side), 0), max(min(top, height - side), 0), side)
+
+
+@torch.no_grad()
+def look_again(
+    model: Mimo, pixels: np.ndarray, windows: Sequence[Window], sought: Sequence[Sought]
+) -> list[np.ndarray]:
+    """Decode M things again, each in a window of its own.
+
+    Args:
+        pixels: uint8 [h, w, 3], of the whole image.
+
+    Returns:
+        logits of each on the pixels of its window that lie in the image, float32 [h_m, w_m]; and the predicted IoU of each.
+    """
+    size, side = pixels.shape[:2], model.config.image_size
+    device = sought[0].condition.device
+    resize = [SquareResize(w.side, w.side, side) for w in windows]
+    features = model.encode(torch.stack([r.image(_cut(pixels, w)) for r, w in zip(resize, windows)]).to(device))
+    moved = [_moved(s, w, size, side) for s, w in zip(sought, windows)]
+    tokens = [prompt_tokens(p) for p in moved]
+    longest = max(len(kinds) for _, kinds in tokens)
+    coordinates = np.zeros((len(tokens), longest, 2), dtype=np.float32)
+    labels = np.full((len(tokens), longest), -1)
+    for row, (places, kinds) in enumerate(tokens):
+        coordinates[row, : len(kinds)], labels[row, : len(kinds)] = places, kinds
+    maps = np.stack([half(draw(p, side)) for p in moved])
+    logits, scores = model.decode(
+        features,
+        torch.arange(len(windows), device=device),
+        torch.stack([s.condition for s in sought]),
+        torch.from_numpy(coordinates).to(device),
+        torch.from_numpy(labels).to(device),
+        torch.from_numpy(maps).to(device),
+    )
+    found = []
+    for r, w, grid in zip(resize, windows, logits.float().cpu()):
+        shown = r.logits_to_image(grid[None])[0].numpy()
+        found.append(shown[: size[0] - w.top, : size[1] - w.left])
+    return found, scores.float().cpu().tolist()
+
+
+def _cut(pixels: np.ndarray, window: Window) -> np.ndarray:
+    part = pixels[window.top : window.top + window.side, window.left : window.left + window.side]
+    below, right = window.side - part.shape[0], window.side - part.shape[1]
+    return np.pad(part, ((0, below), (0, right), (0, 0))) if below or right else part
+
+
+def _moved(sought: Sought, window: Window, size: tuple[int, int], side: int) -> RegionPrompts:
+    """Prompts of an image as prompts of a window, in the model's square; the first look's mask becomes the mask before."""
+    left, top, width = window
+    scale = side / width
+    given = sought.prompts
+    points = [((x - left) * scale, (y - top) * scale, label) for x, y, label in given.points]
+    points = [p for p in points if 0 <= p[0] < side and 0 <= p[1] < side]
+    boxes = [tuple(np.clip((np.array(box) - (left, top, left, top)) * scale, 0, side).tolist()) for box in given.boxes]
+    boxes = [box for box in boxes if box[0] < box[2] and box[1] < box[3]]
+    resize = SquareResize(width, width, side)
+    lines = tuple(
+        None if line is None else resize.line(_cut(line[..., None], window)[..., 0]) for line in given.scribbles
+    )
+    if points or boxes or any(line is not None for line in lines):
+        return RegionPrompts(points, boxes, (lines[0], lines[1]))
+    # The logits of the first look, sampled at the pixels of the window's square.
+    longest = max(size)
+    at = (torch.arange(side) + 0.5) / side * width
+    x, y = 2 * (at + left) / longest - 1, 2 * (at + top) / longest - 1
+    grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[None]
+    before = F.grid_sample(sought.logits[None, None].float().cpu(), grid, padding_mode="border", align_corners=False)
+    return RegionPrompts(logits=before[0, 0].numpy())
