@@ -68,7 +68,7 @@ def look_again(
     Returns:
         logits of each on the pixels of its window that lie in the image, float32 [h_m, w_m]; and the predicted IoU of each.
     """
-    size, side = pixels.shape[:2], model.config.image_size
+    size, side = (pixels.shape[0], pixels.shape[1]), model.config.image_size
     device = sought[0].condition.device
     resize = [SquareResize(w.side, w.side, side) for w in windows]
     features = model.encode(torch.stack([r.image(_cut(pixels, w)) for r, w in zip(resize, windows)]).to(device))
