@@ -59,7 +59,7 @@ def window_around(box: tuple[float, float, float, float], height: int, width: in
 @torch.no_grad()
 def look_again(
     model: Mimo, pixels: np.ndarray, windows: Sequence[Window], sought: Sequence[Sought]
-) -> list[np.ndarray]:
+) -> tuple[list[np.ndarray], list[float]]:
     """Decode M things again, each in a window of its own.
 
     Args:
