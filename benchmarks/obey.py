@@ -3,10 +3,10 @@
     mimo build --data DATA --split 80:10:10 --out runs/obey/set
     python benchmarks/obey.py --dataset runs/obey/set --weights WEIGHTS --out runs/obey/result
 
-Images of the validation and test patients are asked; with --left-out SET,SET,... those of these sets, which the weights must
-not have seen. Everything goes through `MimoPredictor.ask`, as a person would. Dice is the mean over structures of a set, then over
-sets; what is not outlined counts 0. Corrective clicks go to the middle of the largest error, five in a row. Of each set at most
---per-set images are asked, evenly spread.
+Images of the validation and test patients are asked; with --left-out SET,SET,... also the images of these sets, which the
+weights have not seen. Everything goes through `MimoPredictor.ask`, as a person would. Dice is the mean over structures of a set,
+then over sets; what is not outlined counts 0. Corrective clicks go to the middle of the largest error, five in a row. Of each set
+at most --per-set images are asked, evenly spread.
 """
 
 from __future__ import annotations

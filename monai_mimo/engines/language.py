@@ -122,9 +122,10 @@ def exchange_names(text: Text, names: Sequence[str], rng: np.random.Generator) -
     old = [*phrases, *absent]
     new = dict(zip(old, rng.choice(names, size=len(old), replace=False).tolist()))
     longest_first = "|".join(re.escape(name) for name in sorted(old, key=len, reverse=True))
+    by_lower = {name.lower(): other for name, other in new.items()}
     if old:
         question, answer = (
-            re.sub(longest_first, lambda match: new[match[0].lower()], part, flags=re.IGNORECASE)
+            re.sub(longest_first, lambda match: by_lower[match[0].lower()], part, flags=re.IGNORECASE)
             for part in (question, answer)
         )
     return question, answer, tuple(new[p] for p in phrases), tuple(new[p] for p in absent)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from monai_mimo.data.collate import collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.engines import read_texts
-from monai_mimo.engines.language import ANYWHERE, tell_phrases, text_loss
+from monai_mimo.engines.language import ANYWHERE, exchange_names, tell_phrases, text_loss
 from monai_mimo.losses import MimoLoss
 from monai_mimo.models import Mimo, load_preset
 
@@ -77,6 +78,19 @@ def test_what_the_aligner_shall_tell_is_told_truly() -> None:
         torch.testing.assert_close(told[1, place], expected)
     rest = ~at_box & ~batch.is_instruction
     assert not told[rest].any()
+
+
+def test_names_are_exchanged_whatever_their_case() -> None:
+    text = (
+        "Where is the L2 vertebra?",
+        "L2 vertebra: <p> L2 vertebra </p> <SEG>. No liver.",
+        ("L2 vertebra",),
+        ("liver",),
+    )
+    question, answer, phrases, absent = exchange_names(text, ["aorta", "L3 vertebra"], np.random.default_rng(0))
+    assert {*phrases, *absent} == {"aorta", "L3 vertebra"}
+    assert question == f"Where is the {phrases[0]}?"
+    assert answer == f"{phrases[0]}: <p> {phrases[0]} </p> <SEG>. No {absent[0]}."
 
 
 def test_no_steps_change_nothing() -> None:
