@@ -15,6 +15,7 @@ from transformers import CompileConfig
 
 from ..data.collate import collate_questions
 from ..data.conversation import Point, Scribbles
+from ..data.prompt_maps import RegionPrompts
 from ..data.tokenizer import BOX, POINT
 from ..errors import InputError, WeightsError
 from ..metrics.calibration import apply_temperature
@@ -31,6 +32,7 @@ from .domain import Domain
 from .grounding import ground
 from .name_guard import NameGuard
 from .safeguards import uncertain_line
+from .second_look import Sought, look_closer
 from .streaming import TextStream
 
 NAMED = 0.5  # what the prompts show is named where its name is likelier than this
@@ -63,6 +65,7 @@ class EncodedImage:
     slice: int | None = None
     modality: str | None = None
     spacing_mm: tuple[float, float] | None = None
+    pixels: np.ndarray | None = None  # uint8 [h, w, 3], for a second look
     unlike: float | None = None  # distance from the images of training, of which 1 is the limit (see `Domain`)
 
     @property
@@ -70,7 +73,7 @@ class EncodedImage:
         """Memory of the features; one tensor under two names counts once."""
         context, tokens, high_resolution, fine = self.features
         maps = {id(m): m.nbytes for m in (context, tokens, *high_resolution, *fine)}
-        return sum(maps.values())
+        return sum(maps.values()) + (0 if self.pixels is None else self.pixels.nbytes)
 
 
 class MimoPredictor:
@@ -152,7 +155,8 @@ class MimoPredictor:
             maps = self.model.encoder_maps(resize.image(pixels)[None].to(self.device))
             features = self.model.features(maps)
         unlike = None if self.domain is None else self.domain.of(maps, features).item()
-        return EncodedImage(features, resize, slice, modality, spacing, unlike)
+        kept = None if self.model.region_names is None else pixels
+        return EncodedImage(features, resize, slice, modality, spacing, kept, unlike)
 
     def ask(
         self,
@@ -235,9 +239,13 @@ class MimoPredictor:
         generated = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
         if stream is not None:
             stream.finish()
-        grounded = ground(self.model, generated, [image.resize] * len(encoded), self.temperature)
+        small = None if image.pixels is None else [(image.pixels, shown_by(question)) for question in written]
+        grounded = ground(self.model, generated, [image.resize] * len(encoded), self.temperature, small)
         in_words = iter(
-            self._answer(image, *self._as_asked(question, *answer)) for question, answer in zip(written, grounded)
+            self._answer(image, *self._as_asked(question, *answer))
+            if self.model.region_names is None or obeys(question, answer[1])
+            else self._outlined(image, question, None)
+            for question, answer in zip(written, grounded)
         )
         return [next(in_words) if answer is None else answer for answer in answers]
 
@@ -298,16 +306,26 @@ class MimoPredictor:
         seen = self.model.point_out(image.features, batch.to(self.device))
         inside = [(int(x), int(y)) for x, y, label in points if label]
         phrase, entities = REGION, []
-        for name, (logits, iou), sure in ((seen.name, seen.named, seen.probability), (REGION, seen.unnamed, 1.0)):
+        for name, (logits, iou, condition), sure in (
+            (seen.name, seen.named, seen.probability),
+            (REGION, seen.unnamed, 1.0),
+        ):
+            if name != REGION and sure < NAMED:
+                continue
             grid = logits.float().cpu()
             mask = (image.resize.logits_to_image(grid[None])[0] > 0).numpy()
-            holds = mask.any() and all(mask[y, x] for x, y in inside)
-            if holds and (name == REGION or seen.probability >= NAMED):
-                score = min(max(iou, 0.0), 1.0) * (sure if name != REGION else 1.0)
+            given = grid.numpy()
+            if image.pixels is not None:
+                [closer] = look_closer(
+                    self.model, image.pixels, [mask], [Sought(condition, shown_by(question), logits)]
+                )
+                mask, given, iou = closer or (mask, given, iou)
+            if mask.any() and all(mask[y, x] for x, y in inside):
+                score = min(max(iou, 0.0), 1.0) * (1.0 if name == REGION else sure)
                 if self.temperature is not None:
                     score = apply_temperature([score], self.temperature).item()
                 phrase = name
-                entities = [Entity(name, (0, 0), mask, score, grid.numpy())]
+                entities = [Entity(name, (0, 0), mask, score, given)]
                 break
         start, end = ("This is a ", " that I have no name for.") if phrase == REGION else ("This is the ", ".")
         text = start + phrase + end if entities else "I see nothing at this place that I could outline."
@@ -368,6 +386,25 @@ class MimoPredictor:
         finally:
             closed.set()
             writer.join()
+
+
+def shown_by(question: Question) -> RegionPrompts:
+    """The prompts of a question in pixels of its image, a click at the middle of its pixel."""
+    points = [(x + 0.5, y + 0.5, int(label)) for x, y, label in question.points]
+    return RegionPrompts(points, [(b[0], b[1], b[2], b[3]) for b in question.boxes], question.scribbles)
+
+
+def obeys(question: Question, entities: Sequence[Entity]) -> bool:
+    """Whether what is grounded lies where the question points: each click in a mask, and no mask mostly outside of the boxes."""
+    for x, y, label in question.points:
+        if label and entities and not any(e.mask[int(y), int(x)] for e in entities):
+            return False
+    if not question.boxes or question.points:
+        return True
+    within = np.zeros(entities[0].mask.shape, dtype=bool) if entities else np.zeros((1, 1), dtype=bool)
+    for x0, y0, x1, y1 in question.boxes:
+        within[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = True
+    return all((e.mask & within).sum() * 2 >= e.mask.sum() for e in entities)
 
 
 def _is_small(model: Mimo) -> bool:

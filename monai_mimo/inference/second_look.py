@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.prompt_maps import RegionPrompts, draw, half
+from ..data.prompt_maps import LOGIT_LIMIT, RegionPrompts, draw, half
 from ..data.regions import prompt_tokens
 from ..models import Mimo
+from ..transforms.prompts import tight_box
 from ..transforms.resize import SquareResize
 
 AROUND = 2.0  # the side of a window is this many times the longer side of what is in it
@@ -42,6 +43,55 @@ class Sought:
     condition: Tensor
     prompts: RegionPrompts
     logits: Tensor
+
+
+class Seen(NamedTuple):
+    """What a second look found: the mask bool [h, w] on the image's pixels, its logits [g, g] over the image's square, as of a
+    first look, and its predicted IoU."""
+
+    mask: np.ndarray
+    logits: np.ndarray
+    iou: float
+
+
+def look_closer(
+    model: Mimo, pixels: np.ndarray, firsts: Sequence[np.ndarray], sought: Sequence[Sought]
+) -> list[Seen | None]:
+    """Look again at all of M things that are small.
+
+    Args:
+        pixels: uint8 [h, w, 3], of the whole image.
+        firsts: what the first look found of each, bool [h, w].
+
+    Returns:
+        what was found of each; none for what was seen large enough, or not at all.
+    """
+    windows = [_window_of(s.prompts, first) for s, first in zip(sought, firsts)]
+    small = [n for n, window in enumerate(windows) if window is not None]
+    seen: list[Seen | None] = [None] * len(sought)
+    if small:
+        own = [window for window in windows if window is not None]
+        found = look_again(model, pixels, own, [sought[n] for n in small])
+        for n, window, logits, iou in zip(small, own, *found):
+            whole = np.full(pixels.shape[:2], -LOGIT_LIMIT, dtype=np.float32)
+            whole[window.top :, window.left :][: logits.shape[0], : logits.shape[1]] = logits
+            seen[n] = Seen(whole > 0, _on_grid(whole, len(sought[n].logits)), iou)
+    return seen
+
+
+def _window_of(prompts: RegionPrompts, first: np.ndarray) -> Window | None:
+    """Around a box, or else around what the first look found."""
+    if len(prompts.boxes) == 1:
+        return window_around(prompts.boxes[0], *first.shape)
+    return window_around(tight_box(first), *first.shape) if first.any() else None
+
+
+def _on_grid(whole: np.ndarray, grid: int) -> np.ndarray:
+    """Logits on an image's pixels [h, w] as the means over the cells of a grid [g, g] over its square."""
+    h, w = SquareResize(*whole.shape, grid).inner
+    cells = np.full((grid, grid), -LOGIT_LIMIT, dtype=np.float32)
+    cells[:h, :w] = F.interpolate(torch.from_numpy(whole)[None, None], (h, w), mode="area")[0, 0].numpy()
+    return cells
 
 
 def window_around(box: tuple[float, float, float, float], height: int, width: int) -> Window | None:

@@ -65,6 +65,7 @@ class Answers:
     Attributes:
         ids, probabilities: [Q, L], tokens and the probability of each.
         mask_logits: [M, g, g], scores: [M], one for each `<SEG>` at `places` [M, 2] (question, position in `ids`).
+        conditions: [M, D], what each mask was decoded by, as `Mimo.decode` takes it.
     """
 
     ids: Tensor
@@ -72,6 +73,7 @@ class Answers:
     mask_logits: Tensor
     scores: Tensor
     places: Tensor
+    conditions: Tensor
 
 
 class Pointed(NamedTuple):
@@ -79,13 +81,14 @@ class Pointed(NamedTuple):
 
     Attributes:
         name: the likeliest, or `region_names.REGION`, and its probability.
-        named, unnamed: mask logits [g, g] and predicted IoU, decoded by that name, and by the prompts alone.
+        named, unnamed: mask logits [g, g] and predicted IoU, decoded by that name, and by the prompts alone; and the condition
+            [D] that they were decoded by.
     """
 
     name: str
     probability: float
-    named: tuple[Tensor, float]
-    unnamed: tuple[Tensor, float]
+    named: tuple[Tensor, float, Tensor]
+    unnamed: tuple[Tensor, float, Tensor]
 
 
 class Prompted(NamedTuple):
@@ -269,7 +272,8 @@ class Mimo(nn.Module):
             mask_logits, scores = states.new_zeros(0, 4 * height, 4 * width), states.new_zeros(0)
         else:
             mask_logits, scores = self._decode(features, prompted, questions, question, states)
-        return Answers(written.ids, written.probabilities, mask_logits, scores, places)
+        conditions = self.mask_decoder.text_projection(states)
+        return Answers(written.ids, written.probabilities, mask_logits, scores, places, conditions)
 
     def _prompt(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
         """Encode the prompts: as tokens, as what lies under them, and as a map that is added to the features."""
@@ -312,12 +316,13 @@ class Mimo(nn.Module):
         image = questions.image_index[:1]
         chances = names.logits(names.embed(features, image, logits.float().sigmoid()))[0].softmax(0)
         best = chances.argmax()
-        found = [(logits[0], float(scores[0]))]
+        region = names.condition(torch.tensor([names.region_id], device=logits.device))[0]
+        found = [(logits[0], float(scores[0]), region)]
         if best != names.region_id:
             labels = torch.where(questions.prompt_object == 0, questions.prompt_labels, PADDING)
-            given = names.condition(best[None]), questions.coordinates, labels, first.prompt_maps
-            logits, scores = self.decode(features, image, *given)
-            found.append((logits[0], float(scores[0])))
+            condition = names.condition(best[None])
+            logits, scores = self.decode(features, image, condition, questions.coordinates, labels, first.prompt_maps)
+            found.append((logits[0], float(scores[0]), condition[0]))
         return Pointed(names.names[int(best)], float(chances[best]), found[-1], found[0])
 
     def describe(self, features: ImageFeatures, questions: QuestionBatch) -> Tensor:

@@ -13,7 +13,8 @@ from PIL import Image
 from monai_mimo.cli import main
 from monai_mimo.data.prompt_maps import BOX_MAP, HAS_LOGITS_MAP, NEGATIVE_MAP, POSITIVE_MAP
 from monai_mimo.errors import InputError
-from monai_mimo.inference import MimoPredictor
+from monai_mimo.inference import Entity, MimoPredictor
+from monai_mimo.inference.predictor import Question, obeys
 from monai_mimo.inference.prompt_files import read_logits, read_scribbles, save_logits
 from monai_mimo.models import Mimo
 from monai_mimo.models.mimo import Pointed
@@ -66,7 +67,8 @@ def test_a_mask_holds_the_click_that_it_answers(
     area: float,
     score: float,
 ) -> None:
-    seen = Pointed(name, probability, (named, 0.8), (unnamed, 0.7))
+    condition = torch.zeros(32)
+    seen = Pointed(name, probability, (named, 0.8, condition), (unnamed, 0.7, condition))
     monkeypatch.setattr(predictor.model, "point_out", lambda *_: seen)
     answer = predictor.ask(points=[(3, 20)])
     assert [e.phrase for e in answer.entities] == ([] if phrase is None else [phrase])
@@ -75,6 +77,48 @@ def test_a_mask_holds_the_click_that_it_answers(
         assert entity.mask[20, 3]
         assert entity.mask.mean() == pytest.approx(area, abs=0.05)
         assert entity.score == pytest.approx(score)
+
+
+def test_what_is_small_is_looked_at_again(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = torch.full((32, 32), -5.0)
+    small[4:8, 6:10] = 5
+    condition, windows = torch.randn(32), []
+
+    def closer(model, pixels, given, sought):
+        windows.append(given[0])
+        assert torch.equal(sought[0].condition, condition)
+        logits = np.full((given[0].side, given[0].side), -3.0, dtype=np.float32)
+        logits[2:6, 3:9] = 3
+        return [logits], [0.9]
+
+    monkeypatch.setattr(predictor.model, "point_out", lambda *_: Pointed("spleen", 0.9, *[(small, 0.8, condition)] * 2))
+    monkeypatch.setattr("monai_mimo.inference.second_look.look_again", closer)
+    answer = predictor.ask(points=[(13, 9)])
+    [window] = windows
+    [entity] = answer.entities
+    expected = np.zeros((H, W), dtype=bool)
+    expected[window.top + 2 : window.top + 6, window.left + 3 : window.left + 9] = True
+    np.testing.assert_array_equal(entity.mask, expected)
+    assert entity.score == pytest.approx(0.9 * 0.9)
+    assert entity.logits is not None
+    assert (entity.logits > 0).sum() == pytest.approx(expected.sum() * (32 / 56) ** 2, abs=6)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "lies"),
+    [
+        ({"points": [(3, 4, 1)]}, True),
+        ({"points": [(30, 4, 1)]}, False),
+        ({"points": [(30, 4, 0)]}, True),
+        ({"boxes": [(0, 0, 20, 40)]}, True),
+        ({"boxes": [(30, 0, 50, 40)]}, False),
+    ],
+)
+def test_what_is_grounded_lies_where_it_was_pointed(prompts: dict, lies: bool) -> None:
+    mask = np.zeros((H, W), dtype=bool)
+    mask[:, :20] = True
+    assert obeys(Question("What is it?", **prompts), [Entity("liver", (0, 5), mask, 0.9)]) == lies
+    assert obeys(Question("What is it?", **prompts), [])
 
 
 def test_every_kind_of_prompt_reaches_the_model(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
