@@ -25,6 +25,14 @@ NO_IMAGES = frozenset(
 )
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"  # a DICOMDIR
 LARGE = 2048  # bytes
+# What pydicom 2 does not know: how transfer syntaxes of a codec begin, its name, and what it takes to read them.
+HIGH_THROUGHPUT = "1.2.840.10008.1.2.4.20"
+OTHER_CODEC = "JPEG, JPEG-LS, JPEG 2000 or RLE: convert it"
+NEWER = {
+    HIGH_THROUGHPUT: ("High-Throughput JPEG 2000", "a decoder: pip install 'pydicom>=3' pylibjpeg-openjpeg"),
+    "1.2.840.10008.1.2.4.11": ("JPEG XL", OTHER_CODEC),
+    "1.2.840.10008.1.2.8.": ("deflated frames", OTHER_CODEC),
+}
 
 
 @dataclass
@@ -67,6 +75,9 @@ class DicomFile:
         """
         syntax = self.dataset.file_meta.TransferSyntaxUID
         if not syntax.is_transfer_syntax:
+            for start, (codec, decoder) in NEWER.items():
+                if syntax.startswith(start):
+                    raise InputError(self.path, f"pixels compressed by {codec} ({syntax})"[:300], decoder)
             raise InputError(self.path, f"transfer syntax {str(syntax)[:80]!r}", "one of the DICOM standard")
         return syntax
 
