@@ -18,7 +18,8 @@ from pydicom.uid import (
 
 from ..errors import InputError
 
-NAMES = (".dcm", ".ima", ".dicom")  # a file that is called so and is no DICOM is a fault
+NAMES = (".dcm", ".ima", ".dicom")  # a file that is called so, or packed, and is no DICOM is a fault
+PACKED = (".gz", ".bz2", ".xz", ".zip")
 # Objects of these modalities are about images, or about none.
 NO_IMAGES = frozenset(
     ("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "REG", "DOC", "ECG", "AU", "FID", "PLAN")
@@ -150,6 +151,8 @@ def images_in(folder: Path) -> list[DicomFile]:
         except InvalidDicomError as error:
             empty = path.stat().st_size == 0
             suffix = path.suffix.lower()
+            if suffix in PACKED and Path(path.stem).suffix.lower() in NAMES:
+                raise InputError(path, f"a packed file ({suffix})", "DICOM files that are unpacked") from error
             if suffix in NAMES or (empty and not suffix.strip(".0123456789")):  # names may be UIDs, or have no suffix
                 found = "an empty file" if empty else "a file of another kind"
                 raise InputError(path, found, "a DICOM file, as its name says or its neighbours are") from error
@@ -161,6 +164,9 @@ def images_in(folder: Path) -> list[DicomFile]:
             images.append(file)
     if not images:
         found = f"no DICOM image, only {', '.join(sorted(others))}" if others else "no DICOM file"
+        inner = sorted(f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+        if inner:
+            found += f", but {len(inner)} folder{'s' * (len(inner) > 1)} ({', '.join(inner)[:80]})"
         raise InputError(folder, found, "the files of one DICOM series")
     return images
 

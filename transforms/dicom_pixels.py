@@ -1,6 +1,7 @@
 """The values of DICOM frames: decoded, by each frame's own slope and intercept or tables, padding apart; colours as RGB.
 
-pydicom decodes and applies tables. Compressed pixels go through GDCM, the one plug-in with all kinds of JPEG for pydicom 2 and 3.
+pydicom decodes and applies palettes. Compressed pixels go through GDCM, the one plug-in with all kinds of JPEG for pydicom 2 and
+3.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from pydicom.uid import RLELossless
 from ..errors import InputError
 from .dicom_files import HIGH_THROUGHPUT, NEWER, OTHER_CODEC, DicomFile, attribute, numbers
 from .dicom_frames import PALETTE, Frame
+from .dicom_tables import by_table, read_table
 from .jpeg_colours import jpeg_colours
 
 try:  # pydicom 3
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, convert_color_space
+    from pydicom.pixels import apply_color_lut, convert_color_space
 except ImportError:
-    from pydicom.pixel_data_handlers import apply_color_lut, apply_modality_lut, apply_voi, convert_color_space
+    from pydicom.pixel_data_handlers import apply_color_lut, convert_color_space
 
 MEMORY = 2 << 30  # bytes that a decoder may take, and more for large files
 SECONDS, SLOWEST = 20, 1 << 19  # of the processor that it may take, and bytes a second
@@ -188,10 +190,7 @@ def _scale(frame: Frame) -> Scale:
         found = f"a table for display (VOI LUT Sequence) in a file of modality {modality}"
         raise InputError(file.path, found, "values in their unit, with a window at most")
     if tables:
-        descriptor = numbers(tables[-1], "LUTDescriptor", 3)
-        if descriptor is None or not 1 <= descriptor[2] <= 16:
-            raise InputError(file.path, "a table without LUTDescriptor", "three numbers, the last from 1 to 16")
-        bits = int(descriptor[2])
+        *_, bits = read_table(file, tables[-1])
         return Scale(slope, intercept, True, 0, 2**bits - 1, turned, True, bits)
     if INTEGERS not in file.dataset:
         return Scale(slope, intercept, False, 0, 0, turned, False, 32)
@@ -225,10 +224,13 @@ def _stored_bits(file: DicomFile) -> tuple[int, int]:
 def _fill(out: np.ndarray, stored: np.ndarray, scale: Scale, file: DicomFile) -> None:
     """The values of one frame, into `out`."""
     if scale.tables:
-        values = apply_modality_lut(stored, file.dataset)
-        if file.dataset.get("VOILUTSequence"):
-            values = apply_voi(np.rint(values).astype(np.int64), file.dataset)
-        out[...] = values
+        signed = stored.dtype.kind == "i"
+        if file.dataset.get("ModalityLUTSequence"):
+            values, signed = by_table(file, "ModalityLUTSequence", stored, signed), False
+        else:
+            signed |= scale.intercept < 0
+            values = np.rint(stored * np.float64(scale.slope) + scale.intercept).astype(np.int64)
+        out[...] = by_table(file, "VOILUTSequence", values, signed) if file.dataset.get("VOILUTSequence") else values
     elif scale.exact and out.dtype.kind in "iu":
         np.add(stored, int(scale.intercept), out=out, dtype=out.dtype, casting="unsafe")
     else:
