@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -19,6 +20,22 @@ class MimoError(Exception):
 
 class InputError(MimoError):
     """An image, prompt, question or option that cannot be used."""
+
+
+class SeveralError(InputError):
+    """A file or folder that holds several images, of which none was chosen.
+
+    Attributes:
+        argument: what takes one, by its number: "series" or "channel".
+        choices: what there is, in the order of their numbers.
+    """
+
+    def __init__(self, where: str | Path, found: str, expected: str, argument: str, choices: Sequence[str]) -> None:
+        super().__init__(where, found, expected)
+        self.argument, self.choices = argument, tuple(choices)
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.where, self.found, self.expected, self.argument, self.choices)
 
 
 class DataError(MimoError):

@@ -102,6 +102,16 @@ def test_a_process_says_the_same_in_one_line(folder: Path, nano_weights: Path) -
     assert line == mimo("ask", "text.png", *Q, "--weights", nano_weights, "--json", cwd=folder).stderr.strip()
 
 
+def test_notes_on_the_file_are_told(folder: Path, nano_weights: Path) -> None:
+    values = nib.load(folder / "good.nii.gz").get_fdata(dtype=np.float32)
+    values[0, 0, 0] = np.nan
+    nib.save(nib.Nifti1Image(values, np.eye(4)), folder / "nan.nii.gz")
+    result = mimo("ask", "nan.nii.gz", "--slice", 1, *Q, "--weights", nano_weights, "--json", cwd=folder)
+    [note] = json.loads(result.stdout)["notes"]
+    assert note.startswith("1 of 960 values are NaN")
+    assert f"note: nan.nii.gz: {note}" in result.stderr
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input(folder: Path, nano_weights: Path, name: str) -> None:
     arguments, found = BAD[name]

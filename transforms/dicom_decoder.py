@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import pydicom.encaps
 
 
 def main() -> None:
@@ -27,6 +28,9 @@ def main() -> None:
             dataset = pydicom.dcmread(file, force=True)
             if hasattr(dataset, "pixel_array_options"):  # pydicom 3
                 dataset.pixel_array_options(raw=True)
+            elif (count := int(dataset.get("NumberOfFrames") or 1)) > 1:  # pydicom 2 takes each fragment for a frame
+                frames = list(pydicom.encaps.generate_pixel_data_frame(dataset.PixelData, count))
+                dataset.PixelData = pydicom.encaps.encapsulate(frames, has_bot=False)
             np.save(Path(asked["folder"]) / f"{number}.npy", dataset.pixel_array)
             said = None
         except Exception as error:

@@ -18,13 +18,22 @@ from pydicom.uid import (
 
 from ..errors import InputError
 
-NAMES = (".dcm", ".ima", ".dicom")  # a file that is called so and is no DICOM is a fault
+NAMES = (".dcm", ".ima", ".dicom")  # a file that is called so, or packed, and is no DICOM is a fault
+PACKED = (".gz", ".bz2", ".xz", ".zip")
 # Objects of these modalities are about images, or about none.
 NO_IMAGES = frozenset(
     ("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "REG", "DOC", "ECG", "AU", "FID", "PLAN")
 )
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"  # a DICOMDIR
 LARGE = 2048  # bytes
+# What pydicom 2 does not know: how transfer syntaxes of a codec begin, its name, and what it takes to read them.
+HIGH_THROUGHPUT = "1.2.840.10008.1.2.4.20"
+OTHER_CODEC = "JPEG, JPEG-LS, JPEG 2000 or RLE: convert it"
+NEWER = {
+    HIGH_THROUGHPUT: ("High-Throughput JPEG 2000", "a decoder: pip install 'pydicom>=3' pylibjpeg-openjpeg"),
+    "1.2.840.10008.1.2.4.11": ("JPEG XL", OTHER_CODEC),
+    "1.2.840.10008.1.2.8.": ("deflated frames", OTHER_CODEC),
+}
 
 
 @dataclass
@@ -67,6 +76,9 @@ class DicomFile:
         """
         syntax = self.dataset.file_meta.TransferSyntaxUID
         if not syntax.is_transfer_syntax:
+            for start, (codec, decoder) in NEWER.items():
+                if syntax.startswith(start):
+                    raise InputError(self.path, f"pixels compressed by {codec} ({syntax})"[:300], decoder)
             raise InputError(self.path, f"transfer syntax {str(syntax)[:80]!r}", "one of the DICOM standard")
         return syntax
 
@@ -139,6 +151,8 @@ def images_in(folder: Path) -> list[DicomFile]:
         except InvalidDicomError as error:
             empty = path.stat().st_size == 0
             suffix = path.suffix.lower()
+            if suffix in PACKED and Path(path.stem).suffix.lower() in NAMES:
+                raise InputError(path, f"a packed file ({suffix})", "DICOM files that are unpacked") from error
             if suffix in NAMES or (empty and not suffix.strip(".0123456789")):  # names may be UIDs, or have no suffix
                 found = "an empty file" if empty else "a file of another kind"
                 raise InputError(path, found, "a DICOM file, as its name says or its neighbours are") from error
@@ -150,6 +164,9 @@ def images_in(folder: Path) -> list[DicomFile]:
             images.append(file)
     if not images:
         found = f"no DICOM image, only {', '.join(sorted(others))}" if others else "no DICOM file"
+        inner = sorted(f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+        if inner:
+            found += f", but {len(inner)} folder{'s' * (len(inner) > 1)} ({', '.join(inner)[:80]})"
         raise InputError(folder, found, "the files of one DICOM series")
     return images
 

@@ -1,6 +1,7 @@
 """The values of DICOM frames: decoded, by each frame's own slope and intercept or tables, padding apart; colours as RGB.
 
-pydicom decodes and applies tables. Compressed pixels go through GDCM, the one plug-in with all kinds of JPEG for pydicom 2 and 3.
+pydicom decodes and applies palettes. Compressed pixels go through GDCM, the one plug-in with all kinds of JPEG for pydicom 2 and
+3.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.uid import RLELossless
 
 from ..errors import InputError
-from .dicom_files import DicomFile, attribute, numbers
+from .dicom_files import HIGH_THROUGHPUT, NEWER, OTHER_CODEC, DicomFile, attribute, numbers
 from .dicom_frames import PALETTE, Frame
+from .dicom_tables import by_table, read_table
+from .jpeg_colours import jpeg_colours
 
 try:  # pydicom 3
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, convert_color_space
+    from pydicom.pixels import apply_color_lut, convert_color_space
 except ImportError:
-    from pydicom.pixel_data_handlers import apply_color_lut, apply_modality_lut, apply_voi, convert_color_space
+    from pydicom.pixel_data_handlers import apply_color_lut, convert_color_space
 
 MEMORY = 2 << 30  # bytes that a decoder may take, and more for large files
 SECONDS, SLOWEST = 20, 1 << 19  # of the processor that it may take, and bytes a second
@@ -42,7 +45,8 @@ GDCM = (
     *("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"),  # JPEG-LS
     *("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),  # JPEG 2000
 )
-HIGH_THROUGHPUT = "1.2.840.10008.1.2.4.20"  # and a digit: JPEG 2000 of that kind
+BY_DCT = GDCM[:2]
+VIDEO = "1.2.840.10008.1.2.4.10"  # and a digit: MPEG, H.264, H.265
 TABLES = ("ModalityLUTSequence", "VOILUTSequence")  # in the order in which they are applied
 COLOURS = (PALETTE, "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 QUANTITIES = ("CT", "PT")  # values with a unit, which no table for display may change
@@ -186,10 +190,7 @@ def _scale(frame: Frame) -> Scale:
         found = f"a table for display (VOI LUT Sequence) in a file of modality {modality}"
         raise InputError(file.path, found, "values in their unit, with a window at most")
     if tables:
-        descriptor = numbers(tables[-1], "LUTDescriptor", 3)
-        if descriptor is None or not 1 <= descriptor[2] <= 16:
-            raise InputError(file.path, "a table without LUTDescriptor", "three numbers, the last from 1 to 16")
-        bits = int(descriptor[2])
+        *_, bits = read_table(file, tables[-1])
         return Scale(slope, intercept, True, 0, 2**bits - 1, turned, True, bits)
     if INTEGERS not in file.dataset:
         return Scale(slope, intercept, False, 0, 0, turned, False, 32)
@@ -223,10 +224,13 @@ def _stored_bits(file: DicomFile) -> tuple[int, int]:
 def _fill(out: np.ndarray, stored: np.ndarray, scale: Scale, file: DicomFile) -> None:
     """The values of one frame, into `out`."""
     if scale.tables:
-        values = apply_modality_lut(stored, file.dataset)
-        if file.dataset.get("VOILUTSequence"):
-            values = apply_voi(np.rint(values).astype(np.int64), file.dataset)
-        out[...] = values
+        signed = stored.dtype.kind == "i"
+        if file.dataset.get("ModalityLUTSequence"):
+            values, signed = by_table(file, "ModalityLUTSequence", stored, signed), False
+        else:
+            signed |= scale.intercept < 0
+            values = np.rint(stored * np.float64(scale.slope) + scale.intercept).astype(np.int64)
+        out[...] = by_table(file, "VOILUTSequence", values, signed) if file.dataset.get("VOILUTSequence") else values
     elif scale.exact and out.dtype.kind in "iu":
         np.add(stored, int(scale.intercept), out=out, dtype=out.dtype, casting="unsafe")
     else:
@@ -345,9 +349,11 @@ def _undecoded(file: DicomFile, reason: str) -> InputError:
     missing = file.compressed and syntax != RLELossless and (syntax not in GDCM or find_spec("gdcm") is None)
     if not missing:
         return InputError(file.path, f"pixels that cannot be decoded ({syntax.name}; {reason})"[:300], "whole ones")
-    package = "python-gdcm" if syntax in GDCM else ""
-    package = "pylibjpeg-openjpeg, with pydicom 3" if syntax.startswith(HIGH_THROUGHPUT) else package
-    expected = f"a decoder: pip install {package}" if package else "pictures, which video is not: convert it"
+    expected = "pictures, which video is not: convert it" if syntax.startswith(VIDEO) else OTHER_CODEC
+    if syntax in GDCM:
+        expected = "a decoder: pip install python-gdcm"
+    elif syntax.startswith(HIGH_THROUGHPUT):
+        expected = NEWER[HIGH_THROUGHPUT][1]
     return InputError(file.path, f"pixels compressed by {syntax.name} ({syntax})", expected)
 
 
@@ -361,19 +367,13 @@ def _rgb(file: DicomFile) -> np.ndarray:
     ):
         found = f"{samples} samples for each pixel with PhotometricInterpretation {interpretation!r}"
         raise InputError(file.path, found, f"three with {', '.join(COLOURS[1:])}, or one with {PALETTE}")
-    jfif = file.compressed and _is_jfif(bytes(file.dataset.PixelData[:MANY_OFFSETS]))
+    coded = jpeg_colours(bytes(file.dataset.PixelData[:MANY_OFFSETS])) if file.syntax in BY_DCT else None
     bits, pixels = _stored_bits(file)[0], _stored(file)
     if interpretation == PALETTE:
         pixels = apply_color_lut(pixels, file.dataset)[..., :3]
         return pixels.astype(np.uint8) if pixels.max() < 256 else (pixels >> 8).astype(np.uint8)
     if bits > 8:
         pixels = (pixels >> (bits - 8)).astype(np.uint8)
-    if interpretation.startswith("YBR_FULL") or (interpretation == "RGB" and jfif):
+    if (coded or interpretation).startswith("YBR_FULL"):
         return np.asarray(convert_color_space(pixels, "YBR_FULL", "RGB", per_frame=True))
     return pixels
-
-
-def _is_jfif(start: bytes) -> bool:
-    """Whether the first codestream is a JFIF picture: its colours are YCbCr, also where the DICOM header says RGB."""
-    place = start.find(b"\xff\xd8\xff\xe0")
-    return place >= 0 and start[place + 6 : place + 10] == b"JFIF"

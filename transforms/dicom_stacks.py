@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, SeveralError
 from .dicom_frames import Frame
 
 OFF_LINE_MM, OFF_LINE_STEP = (
@@ -92,7 +92,8 @@ def choose(where: Path, stacks: Sequence[Stack], series: str | int | None) -> tu
     else:
         found = [stack for stack in stacks if not stack.localizer] if len(stacks) > 1 else list(stacks)
         if len(found) != 1:
-            raise InputError(where, _listed(stacks), "one stack of slices, or a choice by its number (--series)")
+            expected = "one stack of slices, or a choice by its number (--series)"
+            raise SeveralError(where, _listed(stacks), expected, "series", [stack.describe() for stack in stacks])
         count = sum(len(stack.frames) for stack in stacks) - len(found[0].frames)
         if count:
             notes = (f"{count} localizer image{'s' * (count > 1)} left out",)

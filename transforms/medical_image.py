@@ -59,7 +59,7 @@ class MedicalImage:
         if grid.affine is None:
             self.spacing_mm = grid.spacing_mm
         else:
-            order, _ = PLANES[plane]
+            order, _ = PLANES[self.plane]
             spacing = voxel_sizes(grid.affine)[np.argsort(self._orientation()[:, 0])]
             self.spacing_mm = (float(spacing[order[1]]), float(spacing[order[2]]))
 

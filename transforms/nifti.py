@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from isal import isal_zlib
 
-from ..errors import InputError
+from ..errors import InputError, SeveralError
 from .grid import Grid, check_size
 from .nifti_header import affine_mm, mask_image, parse_header
 
@@ -82,9 +82,8 @@ def chosen(path: Path, values: np.ndarray, channel: int | None) -> np.ndarray:
     if values.ndim != 4:
         raise InputError(path, f"a file of shape {shape}", "a 3-D volume" if channel is None else "four dimensions")
     if channel is None:
-        raise InputError(
-            path, f"a file of shape {shape}", f"a 3-D volume, or the channel to take, 0 to {longer[0] - 1}"
-        )
+        expected = f"a 3-D volume, or the channel to take, 0 to {longer[0] - 1}"
+        raise SeveralError(path, f"a file of shape {shape}", expected, "channel", [str(n) for n in range(longer[0])])
     if not 0 <= channel < values.shape[3]:
         raise InputError(path, f"{values.shape[3]} channels", f"a channel {channel}")
     return values[..., channel]

@@ -92,7 +92,7 @@ def ask(options: argparse.Namespace) -> None:
             save_picture(overlay(image.slice(options.slice), masks, colors, points, boxes), options.overlay)
         except OSError as error:
             raise OutputError(options.overlay, f"{error.strerror or error}", "a place that can be written") from error
-    for note in image.notes:
+    for note in answer.notes:
         print(f"note: {image.path.name}: {note}", file=sys.stderr)
     if options.json:
         print(json.dumps(guarded.to_json()))

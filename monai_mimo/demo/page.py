@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import MimoError
+from ..errors import MimoError, SeveralError
 from ..inference import MimoPredictor
 from ..inference.safeguards import Thresholds
 from ..local_page import gr, launch
 from ..mimoseg.modality import MODALITIES
 from ..transforms.medical_image import PLANES
 from .examples import Example
-from .render import CSS, render, render_problem
+from .render import CSS, render, render_notes, render_problem
 from .session import LONGEST_QUESTION, TOOLS, Session
 
 LARGEST_FILE = "1gb"
@@ -30,10 +30,16 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
     def shown(session: Session, message: str = "") -> dict[Any, Any]:
         """Everything that an action may have changed."""
         image = session.image
+        listed = {one: gr.update(choices=[], value=None, visible=False), problem: render_problem(message)}
+        if session.several is not None:
+            choices = [(text, number) for number, text in enumerate(session.several.choices)]
+            label = session.several.argument.capitalize()
+            listed[one] = gr.update(choices=choices, value=session.chosen, label=label, visible=True)
         if image is None:
-            return {problem: render_problem(message)}
+            return listed
         several = image.n_slices > 1
         return {
+            **listed,
             picture: session.picture(),
             slice_: gr.update(
                 value=session.number, maximum=max(1, image.n_slices - 1), visible=several, interactive=several
@@ -41,12 +47,14 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
             plane: gr.update(visible=image.is_volume),
             answer: render(session.guarded),
             downloads: gr.update(value=[str(f) for f in session.files()] or None, visible=session.guarded is not None),
-            problem: render_problem(message),
+            notes: render_notes(image.notes),
         }
 
     def act(session: Session, action: Callable[[], object]) -> dict[Any, Any]:
         try:
             action()
+        except SeveralError as error:
+            return shown(session, f"{len(error.choices)} images in {Path(error.where).name}: choose one of them.")
         except MimoError as error:
             return shown(session, f"{Path(error.where).name}: found {error.found}; expected {error.expected}.")
         return shown(session)
@@ -61,6 +69,9 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
         chosen = by_name[name]
         out = act(session, lambda: session.open(chosen.files, plane_, chosen.modality))
         return {**out, upload: None, question: chosen.question, modality: chosen.modality or UNKNOWN}
+
+    def choose(session: Session, number: int, plane_: str, modality_: str) -> dict[Any, Any]:
+        return act(session, lambda: session.choose(number, plane_, modality_of(modality_)))
 
     def reopen(session: Session, plane_: str, modality_: str) -> dict[Any, Any]:
         return act(session, lambda: session.reopen(plane_, modality_of(modality_)))
@@ -86,6 +97,7 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
                     height=560,
                     buttons=["fullscreen"],
                 )
+                notes = gr.HTML(elem_id="notes")
                 slice_ = gr.Slider(0, 1, step=1, label="Slice", elem_id="slice", visible=False)
                 with gr.Row():
                     tool = gr.Radio(list(TOOLS), value=TOOLS[0], label="A click sets", elem_id="tool", scale=4)
@@ -100,6 +112,7 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
                     elem_id="upload",
                     height=130,
                 )
+                one = gr.Dropdown([], label="Series", elem_id="one", visible=False)
                 with gr.Row():
                     modality = gr.Dropdown(
                         [UNKNOWN, *MODALITIES], value=UNKNOWN, label="Modality", elem_id="modality", min_width=140
@@ -123,16 +136,17 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
                     elem_id="downloads",
                 )
 
-        views = [picture, slice_, plane, answer, downloads, problem]
+        views = [picture, notes, slice_, one, plane, answer, downloads, problem]
         page.load(lambda: Session(predictor, thresholds), None, visitor, show_progress="hidden")
         upload.upload(open_files, [visitor, upload, plane, modality], views)
         example.input(open_example, [visitor, example, plane], [*views, upload, question, modality])
+        one.input(choose, [visitor, one, plane, modality], views, show_progress="hidden")
         for choice in (plane, modality):
             choice.input(reopen, [visitor, plane, modality], views, show_progress="hidden")
         slice_.input(
             scroll,
             [visitor, slice_],
-            [picture, plane, answer, downloads, problem],
+            [view for view in views if view is not slice_],
             trigger_mode="always_last",
             show_progress="hidden",
         )

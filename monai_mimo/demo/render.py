@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from ..inference.safeguards import NOTICE, Guarded
@@ -21,6 +22,7 @@ CSS = """
 #answer .notice { opacity: .75; font-size: .9em; margin: .4em 0 0; }
 #answer .advice { border-left: 4px solid #d55e00; padding: .3em .7em; margin: .6em 0; }
 #answer .empty { opacity: .65; }
+#notes ul { margin: .2em 0; padding-left: 1.2em; overflow-wrap: anywhere; }
 #problem [role=alert] { border-left: 4px solid #d55e00; padding: .4em .8em; margin: .4em 0; overflow-wrap: anywhere; }
 """
 
@@ -53,3 +55,9 @@ def render(guarded: Guarded | None) -> str:
 def render_problem(message: str) -> str:
     """A plain sentence about what went wrong; empty: nothing."""
     return f'<div role="alert">{escape(message)}</div>' if message else ""
+
+
+def render_notes(notes: Sequence[str]) -> str:
+    """What was odd about the file of an image and what was made of it; empty: nothing."""
+    lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<ul aria-label="notes on the file">{lines}</ul>' if lines else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from threading import RLock
@@ -12,15 +12,18 @@ from threading import RLock
 import numpy as np
 from PIL import Image
 
-from ..errors import InputError
+from ..errors import InputError, SeveralError
 from ..inference import MimoPredictor
 from ..inference.safeguards import Guarded, Thresholds, guard
 from ..transforms import MedicalImage
+from ..transforms.reading import has_suffix
 from ..visualize import overlay, phrase_colors, save_picture
 
 INSIDE, OUTSIDE, BOX = TOOLS = ("point inside", "point outside", "box (two clicks)")
 LONGEST_QUESTION = 500  # letters
 MOST_PROMPTS = 20
+HEADERS = (".mhd", ".nhdr", ".hdr")  # of volumes whose voxels are in a file of their own
+NOTHING: Mapping[str, int] = {}
 SHOWN = 640, 540  # (width, height) that a smaller picture is enlarged to, since Gradio shows it no larger than it is
 
 
@@ -32,6 +35,7 @@ class Session:
         points: (x, y, label) and boxes: (x0, y0, x1, y1), in pixels of the slice.
         corner: the first corner of a box whose second is not yet clicked.
         guarded: the answer to the last question about this slice.
+        several: the error of files that hold several images, from when they are opened until others are.
 
     Args:
         predictor: whose model all visitors share.
@@ -44,7 +48,10 @@ class Session:
         self._folder = tempfile.TemporaryDirectory(prefix="mimo-demo-")
         self._lock = RLock()
         self._encoded: int | None = None
-        self._files: list[str | Path] = []
+        self._files: Sequence[str | Path] = ()
+        self._pending: Sequence[str | Path] = ()
+        self._chosen: Mapping[str, int] = NOTHING
+        self.several: SeveralError | None = None
         self.image: MedicalImage | None = None
         self.number = 0
         self.points: list[tuple[int, int, int]] = []
@@ -61,25 +68,58 @@ class Session:
 
         Raises:
             InputError: none was given, or it cannot be read; what was open stays open.
+            SeveralError: they hold several images, of which `choose` opens one.
         """
         with self._lock:
-            if not files:
-                raise InputError("image", "no file", "a PNG, JPEG, NIfTI or DICOM file, or all files of one series")
-            if len(files) == 1:
-                image = MedicalImage.open(files[0], plane=plane, modality=modality)
-            else:
-                with tempfile.TemporaryDirectory(dir=self._folder.name) as series:
-                    for number, file in enumerate(files):
-                        (Path(series) / f"{number:05d}.dcm").symlink_to(Path(file).resolve())
-                    image = MedicalImage.open(series, plane=plane, modality=modality)
-            self.image, self._files = image, list(files)
-            self._move(image.n_slices // 2)
+            self.several = None
+            self._open(list(files), plane, modality)
+
+    @property
+    def chosen(self) -> int | None:
+        """Which of several images is open; none if they are not."""
+        if self.several is None or self._files is not self._pending:
+            return None
+        return self._chosen.get(self.several.argument)
+
+    def choose(self, number: int, plane: str = "axial", modality: str | None = None) -> None:
+        """Open the one with a number of the several images that `open` found.
+
+        Raises:
+            InputError: there are none, or it cannot be read; what was open stays open.
+        """
+        with self._lock:
+            if self.several is None:
+                raise InputError("image", "no files with several images", "them to be opened first")
+            self._open(self._pending, plane, modality, {self.several.argument: number})
 
     def reopen(self, plane: str, modality: str | None) -> None:
         """Show what is open in another plane, or windowed as another modality; nothing if nothing is open."""
         with self._lock:
             if self.image is not None:
-                self.open(self._files, plane, modality)
+                self._open(self._files, plane, modality, self._chosen)
+
+    def _open(
+        self, files: Sequence[str | Path], plane: str, modality: str | None, chosen: Mapping[str, int] = NOTHING
+    ) -> None:
+        if not files:
+            raise InputError("image", "no file", "a PNG, JPEG, NIfTI or DICOM file, or all files of one series")
+        path = Path(files[0]) if len(files) == 1 else self._together(files)
+        try:
+            image = MedicalImage.open(path, plane=plane, modality=modality, **chosen)
+        except SeveralError as error:
+            self.several, self._pending = error, files
+            raise
+        self.image, self._files, self._chosen = image, files, chosen
+        self._move(image.n_slices // 2)
+
+    def _together(self, files: Sequence[str | Path]) -> Path:
+        """A folder with links to all files; where one of them is the header of a volume, that one in it."""
+        folder = Path(tempfile.mkdtemp(dir=self._folder.name))
+        for number, file in enumerate(files):
+            link = folder / Path(file).name
+            link = link.with_name(f"{number:05d}-{link.name}") if link.exists() else link
+            link.symlink_to(Path(file).resolve())
+        return next((path for path in folder.iterdir() if has_suffix(path, HEADERS)), folder)
 
     def go(self, number: int) -> None:
         """Show another slice; prompts and answer belong to the one before, and go."""

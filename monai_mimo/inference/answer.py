@@ -41,6 +41,7 @@ class Answer:
         text: without special tokens; each entity's span points into it.
         image: size [h, w], slice and modality of the image, and `spacing_mm` (row, column) when known.
         model: preset and weights.
+        notes: what was odd about the image's file and what was made of it, a line for each.
     """
 
     text: str
@@ -51,6 +52,7 @@ class Answer:
     spacing_mm: tuple[float, float] | None = None
     warnings: list[str] = field(default_factory=list)
     model: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The answer as `mimo ask --json` prints it."""
@@ -71,6 +73,7 @@ class Answer:
             "answer": self.text,
             "entities": entities,
             "image": {"size": list(self.size), "slice": self.slice, "modality": self.modality},
+            "notes": self.notes,
             "warnings": self.warnings,
             "model": self.model,
         }

@@ -65,6 +65,7 @@ class EncodedImage:
     slice: int | None = None
     modality: str | None = None
     spacing_mm: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()  # what was odd about its file, see `MedicalImage`
     pixels: np.ndarray | None = None  # uint8 [h, w, 3], for a second look
     unlike: float | None = None  # distance from the images of training, of which 1 is the limit (see `Domain`)
 
@@ -124,29 +125,46 @@ class MimoPredictor:
         return predictor
 
     def set_image(
-        self, image: str | Path | np.ndarray | MedicalImage, slice: int | None = None, modality: str | None = None
+        self,
+        image: str | Path | np.ndarray | MedicalImage,
+        slice: int | None = None,
+        modality: str | None = None,
+        *,
+        plane: str = "axial",
+        channel: int | None = None,
+        series: str | int | None = None,
     ) -> None:
         """Read and encode an image: a file or DICOM folder, an opened `MedicalImage`, or uint8 pixels [h, w] or [h, w, 3].
 
         Args:
             slice: which slice of a volume, counted from 0.
             modality: of a file that does not tell; it decides how intensities are windowed.
+            plane, channel, series: of a volume, a 4-D file, and a DICOM folder with several series; as of `MedicalImage.open`.
 
         Raises:
-            InputError: it cannot be read, or `slice` is not one of it.
+            InputError: it cannot be read, or `slice` is not one of it; plane, channel or series of an image that is open.
         """
-        self._image = self.encode(image, slice, modality)
+        self._image = self.encode(image, slice, modality, plane=plane, channel=channel, series=series)
 
     def encode(
-        self, image: str | Path | np.ndarray | MedicalImage, slice: int | None = None, modality: str | None = None
+        self,
+        image: str | Path | np.ndarray | MedicalImage,
+        slice: int | None = None,
+        modality: str | None = None,
+        *,
+        plane: str = "axial",
+        channel: int | None = None,
+        series: str | int | None = None,
     ) -> EncodedImage:
         """What `set_image` keeps; same arguments and errors."""
-        spacing = None
+        spacing, notes = None, ()
         if isinstance(image, str | Path):
-            image = MedicalImage.open(image, modality=modality)
+            image = MedicalImage.open(image, plane=plane, modality=modality, channel=channel, series=series)
+        elif (plane, channel, series) != ("axial", None, None):
+            raise InputError("image", "a plane, channel or series of an image that is open", "them where it is opened")
         if isinstance(image, MedicalImage):
             pixels = image.slice(slice)
-            modality, spacing = image.modality, image.spacing_mm
+            modality, spacing, notes = image.modality, image.spacing_mm, tuple(image.notes)
             slice = slice if image.is_volume else None
         else:
             pixels, slice = _check_pixels(image), None
@@ -156,7 +174,7 @@ class MimoPredictor:
             features = self.model.features(maps)
         unlike = None if self.domain is None else self.domain.of(maps, features).item()
         kept = None if self.model.region_names is None else pixels
-        return EncodedImage(features, resize, slice, modality, spacing, kept, unlike)
+        return EncodedImage(features, resize, slice, modality, spacing, notes, kept, unlike)
 
     def ask(
         self,
@@ -342,7 +360,7 @@ class MimoPredictor:
             warnings.append(f"this image is unlike those of training ({image.unlike:.1f} times the limit)")
         size = image.resize.height, image.resize.width
         about = image.slice, image.modality, image.spacing_mm
-        return Answer(text, entities, size, *about, warnings, dict(self.model_info))
+        return Answer(text, entities, size, *about, warnings, dict(self.model_info), list(image.notes))
 
     def stream(
         self,

@@ -15,14 +15,16 @@ from PIL import Image
 
 from monai_mimo.cli import main
 from monai_mimo.demo.examples import Example, folder_examples, phantom_examples
-from monai_mimo.demo.render import render, render_problem
+from monai_mimo.demo.render import render, render_notes, render_problem
 from monai_mimo.demo.session import BOX, INSIDE, MOST_PROMPTS, OUTSIDE, Session
-from monai_mimo.errors import InputError
+from monai_mimo.errors import InputError, SeveralError
 from monai_mimo.inference import Answer, Entity, MimoPredictor
 from monai_mimo.inference.safeguards import ADVICE, NOTICE, WITHHELD, Thresholds, guard
 from monai_mimo.models.weights import load_weights
 from monai_mimo.phantom.dicom import write_series
 from monai_mimo.visualize import PALETTE
+
+from ..transforms.dicom_files import dicom_file, series
 
 EVIL = "<script>window.pwned = true</script><img src=x onerror='window.pwned = true'>${window.pwned = true}{{7*7}}"
 
@@ -127,6 +129,53 @@ def test_a_series_may_come_in_any_order(session: Session, tmp_path: Path) -> Non
     assert first.shape == (5, 8, 8)
 
 
+def test_one_of_several_series_is_chosen(session: Session, volume: Path, tmp_path: Path) -> None:
+    folder = series(tmp_path / "s", [0, 1, 2, 0, 1, 2], EchoTime=[10, 10, 10, 80, 80, 80])
+    session.open([volume])
+    with pytest.raises(SeveralError):
+        session.open(sorted(folder.iterdir()))
+    assert session.image is not None
+    assert session.image.path == volume  # what was open stays open
+    session.reopen("coronal", None)
+    assert (session.image.path, session.image.plane, session.chosen) == (volume, "coronal", None)
+    assert session.several is not None
+    assert session.several.choices == ("3 x 6 x 8 CT, EchoTime 10", "3 x 6 x 8 CT, EchoTime 80")
+    for number in (1, 0):
+        session.choose(number)
+        assert session.image.frames[:, 0, 0].tolist() == [3 * number + k for k in range(3)]
+        assert session.chosen == number
+    session.choose(1)
+    session.reopen("sagittal", None)
+    assert session.image.frames[0, 0].tolist() == [5, 5, 5, 5, 5, 5, 5, 5]
+    with pytest.raises(InputError):
+        session.choose(2)
+    session.open([volume])
+    assert (session.several, session.chosen) == (None, None)
+    with pytest.raises(InputError):
+        session.choose(0)
+
+
+def test_one_of_several_volumes_is_chosen(session: Session, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 9, (5, 4, 3, 2)).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, np.diag([-1, -1, 1, 1])), tmp_path / "four.nii")
+    with pytest.raises(SeveralError) as error:
+        session.open([tmp_path / "four.nii"])
+    assert (error.value.argument, error.value.choices) == ("channel", ("0", "1"))
+    session.choose(1)
+    assert session.image is not None
+    np.testing.assert_array_equal(session.image.frames, values[..., 1].T)
+
+
+def test_the_two_files_of_a_volume_are_opened_together(session: Session, tmp_path: Path) -> None:
+    import SimpleITK as sitk
+
+    values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "a.mhd"))
+    session.open([tmp_path / "a.raw", tmp_path / "a.mhd"])
+    assert session.image is not None
+    np.testing.assert_array_equal(session.image.frames, values)
+
+
 def test_what_cannot_be_used(session: Session, volume: Path, tmp_path: Path) -> None:
     for use in (
         lambda: session.open([]),
@@ -167,7 +216,7 @@ def test_all_text_is_escaped() -> None:
         Entity("weak", (1 + len(EVIL) + 1, 1 + len(EVIL) + 5), np.ones((2, 2), bool), 0.01),
     ]
     answer = Answer(f" {EVIL} weak {EVIL}", entities, (2, 2), warnings=[EVIL], model={"preset": EVIL, "weights": EVIL})
-    html = render(guard(answer, f"Diagnose {EVIL}")) + render_problem(EVIL)
+    html = render(guard(answer, f"Diagnose {EVIL}")) + render_problem(EVIL) + render_notes([EVIL])
     assert "<script" not in html
     assert "<img" not in html
     assert "weak" not in html
@@ -243,6 +292,15 @@ def test_page_in_a_browser(tmp_path: Path, nano_weights: Path, volume: Path, mon
             page.set_default_timeout(90_000)
             page.on("request", lambda request: requests.append(request.url))
             page.goto(address)
+            folder = series(tmp_path / "series", [0, 1, 2, 0, 1, 2], EchoTime=[10, 10, 10, 80, 80, 80])
+            dicom_file(folder / "scout.dcm", np.zeros((9, 9), np.uint16), ImageType="ORIGINAL\\PRIMARY\\LOCALIZER")
+            page.locator("#upload input[type=file]").set_input_files([str(f) for f in folder.iterdir()])
+            page.wait_for_selector("#problem [role=alert]")
+            assert "3 images in" in page.inner_text("#problem")
+            page.click("#one input")
+            page.click("[role=option]:has-text('EchoTime 80')")
+            page.wait_for_selector("#picture img")
+            page.wait_for_function("!document.querySelector('#problem [role=alert]')")
             page.click("#example input")
             page.click("[role=option]")
             page.wait_for_selector("#picture img")

@@ -55,4 +55,4 @@ def test_json_schema() -> None:
     assert entity["score"] == 0.8765
     np.testing.assert_array_equal(decode_rle(entity["mask"]), mask)
     assert out["image"] == {"size": [6, 8], "slice": 3, "modality": "CT"}
-    assert set(out) == {"answer", "entities", "image", "warnings", "model"}
+    assert set(out) == {"answer", "entities", "image", "notes", "warnings", "model"}

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from monai_mimo.errors import InputError, WeightsError
+from monai_mimo.errors import InputError, SeveralError, WeightsError
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.models.weights import load_weights, save_weights
+from monai_mimo.transforms import MedicalImage
 
 from ..conftest import make_nano
+from ..transforms.dicom_files import dicom_file, series
 
 
 @pytest.fixture
@@ -36,6 +39,33 @@ def test_file_and_array_give_the_same(predictor: MimoPredictor, pixels: np.ndarr
     assert answers[0] == answers[1] == answers[2]
     assert answers[0]["image"] == {"size": [40, 56], "slice": None, "modality": None}
     assert answers[0]["model"]["preset"] == "nano"
+
+
+def test_one_of_several_series_in_another_plane(predictor: MimoPredictor, tmp_path: Path) -> None:
+    folder = series(tmp_path / "s", [0, 1, 2, 3] * 2, EchoTime=[10] * 4 + [80] * 4)
+    with pytest.raises(SeveralError):
+        predictor.set_image(folder, 0)
+    scout = np.zeros((20, 20), np.uint16)
+    dicom_file(folder / "scout.dcm", scout, orientation=(0, 1, 0, 0, 0, -1), ImageType="A\\B\\LOCALIZER", series="9")
+    for number in (0, "1"):
+        chosen = {"plane": "sagittal", "series": number}
+        encoded = predictor.encode(folder, 5, "MR", **chosen)
+        opened = MedicalImage.open(folder, modality="MR", **chosen)
+        assert (encoded.resize.height, encoded.resize.width) == (4, 8)
+        assert encoded.features.context.equal(predictor.encode(opened, 5).features.context)
+        with pytest.raises(InputError, match="where it is opened"):
+            predictor.encode(opened, 5, **chosen)
+
+
+def test_a_channel_and_notes_on_the_file(predictor: MimoPredictor, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((5, 6, 3, 2)).astype(np.float32)
+    values[0, 0, 0] = np.nan
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "four.nii.gz")
+    with pytest.raises(SeveralError, match="channel"):
+        predictor.set_image(tmp_path / "four.nii.gz", 1)
+    predictor.set_image(tmp_path / "four.nii.gz", 1, channel=1)
+    [note] = predictor.ask("What?").to_json()["notes"]
+    assert "1 of 90 values are NaN" in note
 
 
 def test_the_image_is_encoded_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 from pathlib import Path
 
@@ -46,6 +47,32 @@ def test_a_cut_file_is_no_missing_slice(tmp_path: Path, kept: int, name: str) ->
     (folder / name).write_bytes(data)
     with pytest.raises(InputError, match=name):
         read_grid(folder)
+
+
+@pytest.mark.parametrize("name", ["a.dcm.gz", "A.IMA.ZIP"])
+def test_a_packed_file_is_no_missing_slice(tmp_path: Path, name: str) -> None:
+    folder = series(tmp_path / "s", [0, 1, 2, 3])
+    last = last_file(folder)
+    (folder / name).write_bytes(gzip.compress(last.read_bytes()))
+    last.unlink()
+    with pytest.raises(InputError, match=name):
+        read_grid(folder)
+
+
+def test_stray_files_and_folders_in_a_series(tmp_path: Path) -> None:
+    folder = series(tmp_path / "s", [0, 1, 2, 3])
+    for name, data in (
+        ("README", b"text"),
+        ("Thumbs.db", b""),
+        (".DS_Store", b"\0"),
+        ("a.png", b"\x89PNG"),
+        ("x.json", b"{}"),
+    ):
+        (folder / name).write_bytes(data)
+    series(folder / "inner", [0, 1])
+    assert shown(folder) == [0, 1, 2, 3]
+    with pytest.raises(InputError, match=r"no DICOM file, but 1 folder \(s\)"):
+        read_grid(tmp_path)
 
 
 @pytest.mark.parametrize("lost", [["PixelData"], ["PixelData", "Rows"], ["Rows"], ["Columns"]])

@@ -10,7 +10,15 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from monai_mimo.errors import InputError
 from monai_mimo.transforms.reading import read_grid
@@ -102,6 +110,99 @@ def test_a_voi_lut_of_a_picture_is_applied(tmp_path: Path) -> None:
     lut = sequence(LUTDescriptor=[4096, 0, 16], LUTData=table.tobytes())
     dicom_file(tmp_path / "l.dcm", GREY, VOILUTSequence=lut, Modality="DX")
     np.testing.assert_array_equal(read_grid(tmp_path / "l.dcm").values, table[GREY])
+
+
+def table(entries: np.ndarray, first: int, bits: int = 16, name: str = "SS") -> pydicom.Sequence:
+    """A lookup table whose first entry is for the value `first`."""
+    out = sequence(LUTData=entries.tobytes(), ModalityLUTType="US")
+    out[0].add_new("LUTDescriptor", name, [len(entries), first, bits])
+    return out
+
+
+@pytest.mark.parametrize(("first", "name"), [(-1000, "SS"), (64536, "US")])
+@pytest.mark.parametrize("kind", ["ModalityLUTSequence", "VOILUTSequence"])
+def test_a_table_for_values_below_zero(tmp_path: Path, kind: str, first: int, name: str) -> None:
+    """What is below and above the table gets its ends; the first value is often written as if it were unsigned."""
+    pixels = RNG.integers(-1100, 1100, (8, 6)).astype(np.int16)
+    entries = RNG.permutation(60000)[:2000].astype("<u2")
+    dicom_file(tmp_path / "l.dcm", pixels, Modality="MR", **{kind: table(entries, first, name=name)})
+    expected = entries[np.clip(pixels.astype(int) + 1000, 0, 1999)]
+    np.testing.assert_array_equal(read_grid(tmp_path / "l.dcm").values, expected)
+
+
+@pytest.mark.parametrize("first", [-1000, 64536])
+def test_a_table_for_rescaled_values(tmp_path: Path, first: int) -> None:
+    entries = RNG.permutation(60000)[:6000].astype("<u2")
+    header = {"RescaleSlope": 1, "RescaleIntercept": -900, "Modality": "MR"}
+    lut = table(entries, first, name="SS" if first < 0 else "US")
+    dicom_file(tmp_path / "l.dcm", GREY, VOILUTSequence=lut, **header)
+    np.testing.assert_array_equal(read_grid(tmp_path / "l.dcm").values, entries[GREY.astype(int) + 100])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2"])
+@pytest.mark.parametrize("count", [256, 255])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_a_table_of_bytes(tmp_path: Path, dtype: str, count: int, inverse: bool) -> None:
+    pixels = RNG.integers(0, count, (8, 6)).astype(np.uint8)
+    entries = RNG.permutation(256)[:count].astype(dtype)
+    lut = table(entries, 0, bits=8)
+    if len(lut[0].LUTData) % 2:
+        lut[0].LUTData += b"\0"
+    kind = "MONOCHROME1" if inverse else "MONOCHROME2"
+    dicom_file(tmp_path / "l.dcm", pixels, VOILUTSequence=lut, Modality="DX", PhotometricInterpretation=kind)
+    expected = entries[pixels].astype(int)
+    np.testing.assert_array_equal(read_grid(tmp_path / "l.dcm").values, 255 - expected if inverse else expected)
+
+
+def test_a_table_that_is_too_short(tmp_path: Path) -> None:
+    lut = table(np.arange(10, dtype="<u2"), 0)
+    lut[0].LUTDescriptor = [300, 0, 16]
+    dicom_file(tmp_path / "l.dcm", GREY, ModalityLUTSequence=lut)
+    with pytest.raises(InputError, match="a table of 10 entries; expected 300"):
+        read_grid(tmp_path / "l.dcm")
+
+
+@pytest.mark.parametrize(
+    ("bits", "count", "first"), [(8, 256, 0), (16, 4096, 0), (16, 65536, 0), (16, 100, 50), (16, 256, -10)]
+)
+def test_palettes_of_any_size(tmp_path: Path, bits: int, count: int, first: int) -> None:
+    colours = RNG.integers(0, 2**bits, (count, 3))
+    low, high, dtype = (-20, 100, np.int8) if first < 0 else (0, 200, np.uint8) if count < 300 else (0, 4000, np.uint16)
+    pixels = RNG.integers(low, high, (8, 6)).astype(dtype)
+    ds = dicom_file(tmp_path / "p.dcm", pixels, PhotometricInterpretation="PALETTE COLOR")
+    for channel in range(3):
+        ds.add_new(0x00281101 + channel, "SS" if first < 0 else "US", [count % 65536, first, bits])
+        ds.add_new(0x00281201 + channel, "OW", colours[:, channel].astype("u1" if bits == 8 else "<u2").tobytes())
+    save(ds, tmp_path / "p.dcm")
+    expected = colours[np.clip(pixels.astype(int) - first, 0, count - 1)] >> (bits - 8)
+    np.testing.assert_array_equal(read_grid(tmp_path / "p.dcm").values, expected)
+
+
+def test_a_palette_in_segments(tmp_path: Path) -> None:
+    """PS3.3 C.7.9.2: one entry of 0, and then a line up to the last."""
+    pixels, lookup = RNG.integers(0, 256, (8, 6)).astype(np.uint8), {}
+    for name, top in (("Red", 65535), ("Green", 30000), ("Blue", 0)):
+        lookup[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        lookup[f"Segmented{name}PaletteColorLookupTableData"] = np.array([0, 1, 0, 1, 255, top], "<u2").tobytes()
+    dicom_file(tmp_path / "p.dcm", pixels, PhotometricInterpretation="PALETTE COLOR", **lookup)
+    expected = pixels[..., None] / 255 * [255.99, 30000 / 256, 0]
+    assert abs(read_grid(tmp_path / "p.dcm").values - expected).max() < 1.01
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
+def test_transfer_syntaxes_without_a_codec(tmp_path: Path, syntax: str, dtype: type) -> None:
+    pixels = RNG.integers(0, 200, (7, 5)).astype(dtype)
+    ds = dicom_file(tmp_path / "a.dcm", pixels, RescaleIntercept=-3)
+    ds.file_meta.TransferSyntaxUID = syntax
+    big = syntax == ExplicitVRBigEndian
+    data = pixels.astype(pixels.dtype.newbyteorder(">" if big else "<")).tobytes()
+    ds.PixelData = data + b"\0" * (len(data) % 2)
+    ds["PixelData"].VR = "OB" if pixels.itemsize == 1 and syntax != ImplicitVRLittleEndian else "OW"
+    if int(pydicom.__version__.split(".")[0]) < 3:
+        ds.is_little_endian, ds.is_implicit_VR = not big, syntax == ImplicitVRLittleEndian
+    save(ds, tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_grid(tmp_path / "a.dcm").values, pixels.astype(int) - 3)
 
 
 def coded(picture: Image.Image, kind: str, **options: object) -> bytes:

@@ -70,6 +70,14 @@ def test_coronal_and_sagittal(tmp_path: Path, codes: str) -> None:
     )  # most right, head up, front at the left
 
 
+@pytest.mark.parametrize(("axis", "spacing"), [(0, (4, 3)), (1, (4, 2)), (2, (3, 2))])
+def test_one_slice_has_the_spacing_of_the_plane_that_it_lies_in(tmp_path: Path, axis: int, spacing: tuple) -> None:
+    shape = [6, 5, 7]
+    shape[axis] = 1
+    nib.save(nib.Nifti1Image(np.zeros(shape, np.int16), np.diag([2, 3, 4, 1])), tmp_path / "a.nii")
+    assert MedicalImage.open(tmp_path / "a.nii").spacing_mm == pytest.approx(spacing)
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(CODES), st.sampled_from(["axial", "coronal", "sagittal"]), st.data())
 def test_one_marked_pixel_comes_back_to_its_voxel(
