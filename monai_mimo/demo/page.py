@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -21,6 +22,44 @@ from .session import LONGEST_QUESTION, TOOLS, Session
 LARGEST_FILE = "1gb"
 FORGET_AFTER = 2 * 3600  # seconds after which a visitor's image is dropped
 UNKNOWN = "as the file says"
+
+
+# Where a brush is chosen, what is drawn on the picture goes to the server as JSON, in pixels of the picture.
+BRUSH = """() => {
+  let places = null, line = null;
+  const picture = e => e.target.closest('#picture')?.querySelector('img');
+  const chosen = () => document.querySelector('#tool input:checked')?.value.startsWith('brush');
+  const at = (e, img) => {
+    const r = img.getBoundingClientRect(), scale = Math.min(r.width / img.naturalWidth, r.height / img.naturalHeight);
+    const left = r.left + (r.width - img.naturalWidth * scale) / 2, top = r.top + (r.height - img.naturalHeight * scale) / 2;
+    return [(e.clientX - left) / scale, (e.clientY - top) / scale];
+  };
+  document.addEventListener('pointerdown', e => {
+    const img = picture(e);
+    if (!img || !chosen() || e.target.closest('button:not(:has(img))')) return;
+    e.preventDefault();
+    places = [at(e, img)];
+    line = document.body.appendChild(document.createElementNS('http://www.w3.org/2000/svg', 'svg'));
+    line.style = 'position:fixed;inset:0;width:100vw;height:100vh;pointer-events:none;z-index:99';
+    line.innerHTML = `<polyline points="${e.clientX},${e.clientY}" fill="none" stroke="lime" stroke-width="3"/>`;
+  }, true);
+  document.addEventListener('pointermove', e => {
+    const img = document.querySelector('#picture img');
+    if (!places || !img) return;
+    places.push(at(e, img));
+    const drawn = line.firstChild;
+    drawn.setAttribute('points', drawn.getAttribute('points') + ` ${e.clientX},${e.clientY}`);
+  }, true);
+  document.addEventListener('dragstart', e => { if (places) e.preventDefault(); }, true);
+  document.addEventListener('pointerup', () => {
+    if (!places) return;
+    const box = document.querySelector('#stroke textarea, #stroke input');
+    box.value = JSON.stringify({places, when: Date.now()});
+    box.dispatchEvent(new Event('input', {bubbles: true}));
+    line.remove();
+    places = line = null;
+  }, true);
+}"""
 
 
 def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequence[Example]) -> gr.Blocks:
@@ -80,6 +119,9 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
         x, y = event.index
         return act(session, lambda: session.click(x, y, tool_))
 
+    def brush(session: Session, tool_: str, drawn: str) -> dict[Any, Any]:
+        return act(session, lambda: session.brush(json.loads(drawn)["places"], tool_)) if drawn else {}
+
     def scroll(session: Session, number: float) -> dict[Any, Any]:
         """The slider itself is left where the hand is."""
         out = act(session, lambda: session.go(int(number)))
@@ -90,7 +132,7 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
         with gr.Row():
             with gr.Column(scale=3, min_width=420):
                 picture = gr.Image(
-                    label="Image (click to point)",
+                    label="Image (click to point, or draw with a brush)",
                     elem_id="picture",
                     interactive=False,
                     format="png",
@@ -101,7 +143,10 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
                 slice_ = gr.Slider(0, 1, step=1, label="Slice", elem_id="slice", visible=False)
                 with gr.Row():
                     tool = gr.Radio(list(TOOLS), value=TOOLS[0], label="A click sets", elem_id="tool", scale=4)
-                    clear = gr.Button("Clear prompts", elem_id="clear", min_width=110, scale=1)
+                    with gr.Column(scale=1, min_width=110):
+                        undo = gr.Button("Undo", elem_id="undo", size="sm")
+                        clear = gr.Button("Clear prompts", elem_id="clear", size="sm")
+                stroke = gr.Textbox(elem_id="stroke", show_label=False)  # what `BRUSH` writes, not shown
             with gr.Column(scale=2, min_width=340):
                 example = gr.Dropdown(
                     list(by_name), value=None, label="Pick an example", elem_id="example", visible=bool(by_name)
@@ -125,7 +170,9 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
                     max_lines=3,
                     max_length=LONGEST_QUESTION,
                 )
-                ask = gr.Button("Ask", variant="primary", elem_id="ask")
+                with gr.Row():
+                    ask = gr.Button("Ask", variant="primary", elem_id="ask", scale=3)
+                    refine = gr.Button("Refine", elem_id="refine", scale=2)
                 problem = gr.HTML(elem_id="problem")
                 answer = gr.HTML(render(None))
                 downloads = gr.File(
@@ -151,7 +198,17 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
             show_progress="hidden",
         )
         picture.select(click, [visitor, tool], views, show_progress="hidden")
+        stroke.change(brush, [visitor, tool, stroke], views, show_progress="hidden")
+        page.load(None, None, None, js=BRUSH)
         clear.click(lambda session: act(session, session.clear), [visitor], views, show_progress="hidden")
+        undo.click(lambda session: act(session, session.undo), [visitor], views, show_progress="hidden")
+        refine.click(
+            lambda session: act(session, session.refine),
+            [visitor],
+            views,
+            concurrency_id="model",
+            show_progress_on=answer,
+        )
         for event in (ask.click, question.submit):
             event(
                 lambda session, text: act(session, lambda: session.ask(text)),

@@ -10,7 +10,8 @@ from ..visualize import html_answer, html_phrase, phrase_colors
 
 CSS = """
 .gradio-container { max-width: 1240px !important; }
-#picture img { cursor: crosshair; }
+#picture img { cursor: crosshair; touch-action: none; }
+.form:has(> #stroke), #stroke { display: none; }
 #answer p.text { font-size: 1.25em; line-height: 1.5; margin: .2em 0 .8em; overflow-wrap: anywhere; }
 #answer mark { color: inherit; padding: 0 .15em; border-radius: 3px; font-weight: 600; }
 #answer table { border-collapse: collapse; border: none !important; width: 100%; margin-bottom: .8em; }

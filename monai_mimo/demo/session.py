@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from ..data.conversation import Scribbles
 from ..errors import InputError, SeveralError
 from ..inference import MimoPredictor
 from ..inference.safeguards import Guarded, Thresholds, guard
@@ -19,9 +21,13 @@ from ..transforms import MedicalImage
 from ..transforms.reading import has_suffix
 from ..visualize import overlay, phrase_colors, save_picture
 
-INSIDE, OUTSIDE, BOX = TOOLS = ("point inside", "point outside", "box (two clicks)")
+INSIDE, OUTSIDE, BOX = "point inside", "point outside", "box (two clicks)"
+BRUSH_INSIDE, BRUSH_OUTSIDE = BRUSHES = ("brush inside", "brush outside")
+TOOLS = (INSIDE, OUTSIDE, BOX, *BRUSHES)
 LONGEST_QUESTION = 500  # letters
 MOST_PROMPTS = 20
+LONGEST_STROKE = 500  # places
+STROKES = (0, 255, 0), (255, 60, 60)  # colours of what is brushed inside and outside
 HEADERS = (".mhd", ".nhdr", ".hdr")  # of volumes whose voxels are in a file of their own
 NOTHING: Mapping[str, int] = {}
 SHOWN = 640, 540  # (width, height) that a smaller picture is enlarged to, since Gradio shows it no larger than it is
@@ -32,7 +38,8 @@ class Session:
 
     Attributes:
         image, number: what is open, and which slice of it is shown.
-        points: (x, y, label) and boxes: (x0, y0, x1, y1), in pixels of the slice.
+        given: the prompts in the order in which they were set, each with its tool: a point (x, y), a box (x0, y0, x1, y1), or the
+            places [(x, y), ...] that a brush went along, in pixels of the slice.
         corner: the first corner of a box whose second is not yet clicked.
         guarded: the answer to the last question about this slice.
         several: the error of files that hold several images, from when they are opened until others are.
@@ -54,8 +61,8 @@ class Session:
         self.several: SeveralError | None = None
         self.image: MedicalImage | None = None
         self.number = 0
-        self.points: list[tuple[int, int, int]] = []
-        self.boxes: list[tuple[int, int, int, int]] = []
+        self.given: list[tuple[str, Any]] = []
+        self._before: np.ndarray | None = None  # logits of the last answer's mask, to be refined
         self.corner: tuple[int, int] | None = None
         self.guarded: Guarded | None = None
 
@@ -138,6 +145,29 @@ class Session:
             raise InputError("image", "none", "an image to be opened first")
         return self.image
 
+    @property
+    def points(self) -> list[tuple[int, int, int]]:
+        """(x, y, label) in pixels of the slice."""
+        return [(*at, int(tool == INSIDE)) for tool, at in self.given if tool in (INSIDE, OUTSIDE)]
+
+    @property
+    def boxes(self) -> list[tuple[int, int, int, int]]:
+        """(x0, y0, x1, y1) in pixels of the slice."""
+        return [box for tool, box in self.given if tool == BOX]
+
+    @property
+    def scribbles(self) -> Scribbles:
+        """What was brushed inside and outside, bool [h, w]; none where nothing was."""
+        size = self._opened().size
+        lines = []
+        for brush in BRUSHES:
+            strokes = [stroke for tool, stroke in self.given if tool == brush]
+            drawn = Image.new("1", size[::-1])
+            for stroke in strokes:
+                ImageDraw.Draw(drawn).line(stroke if len(stroke) > 1 else stroke * 2, fill=1)
+            lines.append(np.asarray(drawn, dtype=bool) if strokes else None)
+        return lines[0], lines[1]
+
     def click(self, x: float, y: float, tool: str) -> None:
         """Set a prompt where the picture of `picture` was clicked.
 
@@ -145,26 +175,62 @@ class Session:
             InputError: nothing is open, there are too many prompts, or the box has no area.
         """
         with self._lock:
-            image = self._opened()
-            h, w = image.size
-            at = min(max(int(x / self._scale), 0), w - 1), min(max(int(y / self._scale), 0), h - 1)
-            if len(self.points) + len(self.boxes) >= MOST_PROMPTS:
-                raise InputError("prompts", f"more than {MOST_PROMPTS}", f"at most {MOST_PROMPTS} points and boxes")
+            at = self._pixel(x, y)
+            if tool in BRUSHES:
+                return  # `brush` is told of it
             if tool == BOX and self.corner is None:
                 self.corner = at
             elif tool == BOX and self.corner is not None:
                 (x0, x1), (y0, y1) = sorted((self.corner[0], at[0])), sorted((self.corner[1], at[1]))
-                self.corner = None
-                self.boxes.append((x0, y0, x1 + 1, y1 + 1))
+                self._give(BOX, (x0, y0, x1 + 1, y1 + 1))
             else:
-                self.corner = None
-                self.points.append((*at, int(tool != OUTSIDE)))
+                self._give(OUTSIDE if tool == OUTSIDE else INSIDE, at)
             self.guarded = None
+
+    def brush(self, places: Sequence[Sequence[float]], tool: str) -> None:
+        """Draw with a brush along places of the picture of `picture`; same errors as of `click`."""
+        with self._lock:
+            if tool in BRUSHES and places:
+                self._give(tool, [self._pixel(x, y) for x, y in places[:LONGEST_STROKE]])
+                self.guarded = None
+
+    def undo(self) -> None:
+        """Take the last prompt back, or the corner that was clicked for one; the answer to it goes."""
+        with self._lock:
+            if self.corner is not None:
+                self.corner = None
+            elif self.given:
+                self.given.pop()
+            self.guarded = None
+
+    def _pixel(self, x: float, y: float) -> tuple[int, int]:
+        """A place of the picture that is shown, in pixels of the slice."""
+        h, w = self._opened().size
+        return min(max(int(x / self._scale), 0), w - 1), min(max(int(y / self._scale), 0), h - 1)
+
+    def _give(self, tool: str, prompt: Any) -> None:
+        if len(self.given) >= MOST_PROMPTS:
+            raise InputError(
+                "prompts", f"more than {MOST_PROMPTS}", f"at most {MOST_PROMPTS} points, boxes and strokes"
+            )
+        self.corner = None
+        self.given.append((tool, prompt))
 
     def clear(self) -> None:
         """Forget prompts and answer."""
         with self._lock:
-            self.points, self.boxes, self.corner, self.guarded = [], [], None, None
+            self.given, self.corner, self.guarded, self._before = [], None, None, None
+
+    def refine(self) -> None:
+        """Outline again what the last answer did, with the prompts that are there now.
+
+        Raises:
+            InputError: there is no answer with a mask yet, or the weights read no mask.
+        """
+        with self._lock:
+            if self._before is None:
+                raise InputError("mask", "none to refine", "an answer with a mask first")
+            self._answer("", self._before)
 
     def ask(self, question: str) -> None:
         """Ask about the slice that is shown.
@@ -173,15 +239,20 @@ class Session:
             InputError: nothing is open, or the question is empty, too long, or refers to prompts that are not there.
         """
         with self._lock:
-            image = self._opened()
-            self.guarded = None
             if len(question) > LONGEST_QUESTION:
                 raise InputError("question", f"{len(question)} letters", f"at most {LONGEST_QUESTION}")
-            if self._encoded != self.number:
-                self._predictor.set_image(image, self.number if image.is_volume else None)
-                self._encoded = self.number
-            self.corner = None
-            self.guarded = guard(self._predictor.ask(question, self.points, self.boxes), question, self._thresholds)
+            self._answer(question)
+
+    def _answer(self, question: str, mask_input: np.ndarray | None = None) -> None:
+        image = self._opened()
+        self.guarded, self.corner = None, None
+        if self._encoded != self.number:
+            self._predictor.set_image(image, self.number if image.is_volume else None)
+            self._encoded = self.number
+        answer = self._predictor.ask(question, self.points, self.boxes, self.scribbles, mask_input)
+        best = max(answer.entities, key=lambda e: e.score, default=None)
+        self._before = None if best is None else best.logits
+        self.guarded = guard(answer, question, self._thresholds)
 
     def picture(self) -> np.ndarray:
         """The slice with prompts and masks, uint8 [H, W, 3], enlarged to `SHOWN` if it is smaller."""
@@ -193,7 +264,11 @@ class Session:
                 (x, y), r = self.corner, max(1, max(image.size) // 100)
                 pending.append((x - r, y - r, x + r + 1, y + r + 1))
             pixels = image.slice(self.number if image.is_volume else None)
-            drawn = overlay(pixels, masks, phrase_colors(len(masks)), self.points, [*self.boxes, *pending])
+            colors = phrase_colors(len(masks))
+            for line, color in zip(self.scribbles, STROKES):
+                if line is not None:
+                    masks, colors = [*masks, line], [*colors, color]
+            drawn = overlay(pixels, masks, colors, self.points, [*self.boxes, *pending])
             size = tuple(round(v * self._scale) for v in image.size[::-1])
             return np.asarray(Image.fromarray(drawn).resize(size))
 

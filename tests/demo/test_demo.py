@@ -16,7 +16,7 @@ from PIL import Image
 from monai_mimo.cli import main
 from monai_mimo.demo.examples import Example, folder_examples, phantom_examples
 from monai_mimo.demo.render import render, render_notes, render_problem
-from monai_mimo.demo.session import BOX, INSIDE, MOST_PROMPTS, OUTSIDE, Session
+from monai_mimo.demo.session import BOX, BRUSH_INSIDE, BRUSH_OUTSIDE, INSIDE, MOST_PROMPTS, OUTSIDE, Session
 from monai_mimo.errors import InputError, SeveralError
 from monai_mimo.inference import Answer, Entity, MimoPredictor
 from monai_mimo.inference.safeguards import ADVICE, NOTICE, WITHHELD, Thresholds, guard
@@ -45,8 +45,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, text: str = "The liver.", phrase:
     """An untrained model seldom grounds anything, so here it says one sentence with one mask; returns what was asked."""
     asked = []
 
-    def ask(self: MimoPredictor, question: str, points: list, boxes: list) -> Answer:
-        asked.append((question, list(points), list(boxes)))
+    def ask(self: MimoPredictor, question: str, points: list, boxes: list, scribbles, mask_input=None) -> Answer:
+        asked.append((question, list(points), list(boxes), scribbles))
         image = self._image
         assert image is not None
         h, w = image.resize.height, image.resize.width
@@ -84,13 +84,51 @@ def test_clicks(session: Session, volume: Path, monkeypatch: pytest.MonkeyPatch)
     session.click(0, 0, OUTSIDE)
     session.click(20 * 32, 16 * 32, INSIDE)  # at the rim of the picture
     session.ask("What?")
-    assert asked == [("What?", [(0, 0, 0), (19, 15, 1)], [(4, 2, 16, 10)])]
+    assert asked == [("What?", [(0, 0, 0), (19, 15, 1)], [(4, 2, 16, 10)], (None, None))]
     session.go(2)
     assert (session.points, session.boxes, session.guarded, session.files()) == ([], [], None, [])
     for _ in range(MOST_PROMPTS):
         session.click(3, 3, INSIDE)
     with pytest.raises(InputError, match="prompts"):
         session.click(3, 3, INSIDE)
+
+
+def test_brushes_undo_and_refining(session: Session, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    logits = np.full((4, 4), 2.0, dtype=np.float32)
+
+    def ask(self, question, points, boxes, scribbles, mask_input=None):
+        given.append((question, points, scribbles, mask_input))
+        mask = np.ones((16, 20), dtype=bool)
+        return Answer("This is a region.", [Entity("region", (10, 16), mask, 0.9, logits)], (16, 20))
+
+    monkeypatch.setattr(MimoPredictor, "ask", ask)
+    session.open([volume])
+    with pytest.raises(InputError, match="none to refine"):
+        session.refine()
+    session.brush([(2 * 32, 3 * 32), (7 * 32 + 9, 3 * 32)], BRUSH_INSIDE)
+    session.brush([(19.5 * 32, 15.5 * 32)], BRUSH_OUTSIDE)
+    session.click(3, 3, BRUSH_INSIDE)  # a brush is told by its stroke, and not by the click that ends it
+    session.click(5 * 32, 5 * 32, INSIDE)
+    inside, outside = session.scribbles
+    expected = np.zeros((16, 20), dtype=bool)
+    expected[3, 2:8] = True
+    np.testing.assert_array_equal(inside, expected)
+    assert np.argwhere(outside).tolist() == [[15, 19]]
+    shown = session.picture()
+    assert (shown[3 * 32 + 16, 4 * 32 + 16] != shown[12 * 32, 4 * 32 + 16]).any()
+    session.ask("")
+    session.undo()
+    assert session.points == []
+    assert session.guarded is None
+    session.refine()
+    assert given[0][0] == given[1][0] == ""
+    assert given[0][3] is None
+    assert given[1][3] is logits
+    for _ in range(3):
+        session.undo()
+    assert session.given == []
+    assert session.scribbles == (None, None)
 
 
 def test_files_lie_on_the_voxels_of_the_input(session: Session, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,6 +371,21 @@ def test_page_in_a_browser(tmp_path: Path, nano_weights: Path, volume: Path, mon
             page.wait_for_selector("#answer .advice")
             page.wait_for_selector("#answer mark")
             page.screenshot(path=str(tmp_path / "page.png"))
+
+            page.click("#undo")
+            page.wait_for_selector("#answer .empty")
+            page.wait_for_timeout(2000)
+            page.click("#tool label:has-text('brush inside')")
+            before = page.locator("#picture img").get_attribute("src")
+            page.mouse.move(left + 30.5 * scale, top + 200.5 * scale)
+            page.mouse.down()
+            page.mouse.move(left + 90.5 * scale, top + 200.5 * scale, steps=6)
+            page.mouse.up()
+            page.wait_for_function("src => document.querySelector('#picture img').src !== src", arg=before)
+            page.wait_for_timeout(2000)
+            page.click("#ask")
+            page.wait_for_selector("#answer mark")
+            page.screenshot(path=str(tmp_path / "brush.png"))
             page.locator("#upload button[aria-label*=lear], #upload button[title*=lear]").first.click()
             page.locator("#upload input[type=file]").set_input_files(str(broken))
             page.wait_for_selector("#problem [role=alert]")
@@ -343,8 +396,12 @@ def test_page_in_a_browser(tmp_path: Path, nano_weights: Path, volume: Path, mon
         gradio.close_all()
     outside = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
     assert not outside
-    [first, [question, points, boxes]] = asked
+    [first, [question, points, boxes, _], [_, _, _, (inside, nothing)]] = asked
     assert first[0] == EVIL
     assert question == "What is the diagnosis?"
     np.testing.assert_allclose(points, [(150, 100, 1)], atol=1)
     np.testing.assert_allclose(boxes, [(60, 40, 241, 301)], atol=1)
+    assert nothing is None
+    rows, columns = np.nonzero(inside)
+    np.testing.assert_allclose(rows, 200, atol=1)
+    np.testing.assert_allclose([columns.min(), columns.max()], [30, 90], atol=1)
