@@ -13,12 +13,16 @@ import numpy as np
 import pydicom
 from skimage.draw import polygon2mask
 
-from ...errors import DataError, InputError
+from ...errors import DataError
+from ...transforms.dicom_files import DicomFile, open_dicom
+from ...transforms.dicom_pixels import stored_frames
 from ...transforms.medical_image import MedicalImage
+from ...transforms.one_error import one_error
 from ..cases import Reader
 from .masks import BoxMasks, Masks
 
 SEGMENTATION, STRUCTURES = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
+LONGEST = 500  # letters of what was found in a file
 OFF_GRID = 0.1  # of a voxel; so far may planes lie beside those of the image
 
 
@@ -31,11 +35,21 @@ def segment_masks(
         InputError: it cannot be read.
         DataError: it is no SEG, a segment is missing, or its frames do not lie on the slices of the image.
     """
-    dataset = _open(path, SEGMENTATION, "a DICOM SEG file")
+    expected = "a DICOM SEG file"
+    with one_error(path, expected):
+        return _segments(path, _open(path, SEGMENTATION, expected), image, wanted)
+
+
+def _segments(path: Path, file: DicomFile, image: MedicalImage, wanted: Sequence[tuple[int | str, ...]]) -> list[Masks]:
+    if image.is_stack:
+        raise DataError(path, f"segments for {image.path.name}, whose frames have no place", "a volume or a picture")
+    dataset = file.dataset
     labels = {int(s.SegmentNumber): str(s.SegmentLabel) for s in dataset.SegmentSequence}
-    frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
+    frames = stored_frames(file)
     shared = dataset.SharedFunctionalGroupsSequence[0] if "SharedFunctionalGroupsSequence" in dataset else None
     groups = dataset.PerFrameFunctionalGroupsSequence
+    if len(groups) != len(frames):
+        raise DataError(path, f"{len(groups)} headers of frames for {len(frames)} frames", "one for each")
     label_map = dataset.get("SegmentationType") == "LABELMAP"
     if dataset.get("SegmentationType") == "FRACTIONAL":  # a pixel is of the segment from half of the greatest value on
         frames = 2 * frames.astype(np.int64) >= int(dataset.get("MaximumFractionalValue") or 255)
@@ -58,7 +72,7 @@ def segment_masks(
                     raise DataError(path, f"size {list(here.shape)}", f"{list(image.size)} as in {image.path.name}")
                 dense |= here
                 continue
-            voxels = _voxels(path, image, _points(group, shared, rows, columns))
+            voxels = _voxels(path, image, _points(path, group, shared, rows, columns))
             dense[tuple(voxels.T)] = True
         masks.append(BoxMasks(image.to_display(dense)))
     return masks
@@ -73,9 +87,16 @@ def rtstruct_masks(
         InputError: it cannot be read.
         DataError: it is no RTSTRUCT, a structure is missing, or its contours do not lie on the slices of the image.
     """
-    if not image.is_volume:
-        raise DataError(path, f"contours for the picture {image.path.name}", "a volume")
-    dataset = _open(path, STRUCTURES, "a DICOM RTSTRUCT file")
+    if image.affine is None:
+        raise DataError(path, f"contours for {image.path.name}, which has no place", "a volume")
+    expected = "a DICOM RTSTRUCT file"
+    with one_error(path, expected):
+        return _structures(path, _open(path, STRUCTURES, expected).dataset, image, wanted)
+
+
+def _structures(
+    path: Path, dataset: pydicom.Dataset, image: MedicalImage, wanted: Sequence[tuple[int | str, ...]]
+) -> list[Masks]:
     labels = {int(roi.ROINumber): str(roi.ROIName) for roi in dataset.StructureSetROISequence}
     contours: dict[int, list[np.ndarray]] = {}
     for roi in dataset.ROIContourSequence:
@@ -102,14 +123,11 @@ def rtstruct_masks(
     return masks
 
 
-def _open(path: Path, kind: str, expected: str) -> pydicom.Dataset:
-    try:
-        dataset = pydicom.dcmread(path)
-    except Exception as error:  # a damaged file can fail anywhere
-        raise InputError(path, f"a file that cannot be read ({type(error).__name__}: {error})", expected) from error
-    if not str(dataset.get("SOPClassUID", "")).startswith(kind):
-        raise DataError(path, f"DICOM of the class {dataset.get('SOPClassUID')}", expected)
-    return dataset
+def _open(path: Path, kind: str, expected: str) -> DicomFile:
+    file = open_dicom(path)
+    if not file.text("SOPClassUID").startswith(kind):
+        raise DataError(path, f"DICOM of the class {file.text('SOPClassUID')}"[:LONGEST], expected)
+    return file
 
 
 def _chosen(path: Path, labels: dict[int, str], names: tuple[int | str, ...]) -> list[int]:
@@ -118,17 +136,20 @@ def _chosen(path: Path, labels: dict[int, str], names: tuple[int | str, ...]) ->
         return list(labels)
     found = [n for n, label in labels.items() if n in names or label.strip().lower() in [str(x).lower() for x in names]]
     if not found:
-        raise DataError(path, f"only {sorted(labels.values())}", f"one of {list(names)}")
+        raise DataError(path, f"only {sorted(labels.values())}"[:LONGEST], f"one of {list(names)}")
     return found
 
 
 def _points(
-    group: pydicom.Dataset, shared: pydicom.Dataset | None, rows: np.ndarray, columns: np.ndarray
+    path: Path, group: pydicom.Dataset, shared: pydicom.Dataset | None, rows: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
     """Places [n, 3] of pixels in LPS millimetres."""
 
     def find(name: str) -> pydicom.Dataset:
-        return (group if name in group or shared is None else shared)[name][0]
+        found = group.get(name) or (shared.get(name) if shared is not None else None)
+        if not found:
+            raise DataError(path, f"a frame without {name}", "its place")
+        return found[0]
 
     position = np.asarray(find("PlanePositionSequence").ImagePositionPatient, dtype=float)
     orientation = np.asarray(find("PlaneOrientationSequence").ImageOrientationPatient, dtype=float)
