@@ -214,7 +214,8 @@ VQA = {"closed accuracy": "closed_accuracy", "open recall": "open_recall"}
 
 def write_overview(held_out: list[tuple[str, Any, dict[str, Any]]], out: Path) -> None:
     """OUT/zero_shot.md and .json: all held-out sets in one table, beside the published number of samples."""
-    from ..engines.report import without_nan, write_text
+    from ..engines.report import without_nan
+    from ..files import write_json, write_text
     from ..metrics.table import TextTable, shown
 
     lines, values = [], {}
@@ -237,4 +238,4 @@ def write_overview(held_out: list[tuple[str, Any, dict[str, Any]]], out: Path) -
     table = TextTable("Held-out sets", columns, [lines])
     print(table.plain())
     write_text(out / "zero_shot.md", table.markdown() + "\n")
-    write_text(out / "zero_shot.json", json.dumps(without_nan(values), indent=2) + "\n")
+    write_json(out / "zero_shot.json", without_nan(values), indent=2)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..errors import OutputError
+from ..files import output_errors
 from .build_case import SCHEMA
 
 IMAGE = SCHEMA.get_field_index("image")
@@ -74,7 +74,7 @@ def write_file(file: StoreFile) -> Written:
         OutputError: it cannot be written.
     """
     counts: Counter = Counter()
-    try:
+    with output_errors(file.path):
         file.path.parent.mkdir(parents=True, exist_ok=True)
         writer = RowWriter(file.path)
         for piece in file.pieces:
@@ -83,8 +83,6 @@ def write_file(file: StoreFile) -> Written:
                 counts.update({(*piece.cell, perspective): int(n) for perspective, n in enumerate(numbers) if n})
                 writer.add(batch)
         writer.close()
-    except OSError as error:
-        raise OutputError(file.path, f"{error.strerror or error}", "a place that can be written") from error
     return Written(counts, writer.bytes)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections import Counter, deque
@@ -104,7 +103,7 @@ def build(
                 run = runner(workers, ray, len(plan.cases))
                 receipts = build_cases(plan, partial, run, strict, progress)
                 report = assemble(plan, partial, receipts, run, progress)
-                os.rename(partial.new, out)
+                partial.new.rename(out)
             partial.remove()
     except OSError as error:
         found = error.strerror or str(error)

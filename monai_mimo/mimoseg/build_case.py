@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from ..errors import DataError, MimoError, OutputError
+from ..errors import DataError, MimoError
+from ..files import atomic_file, output_errors
 from .case_rows import slice_rows
 from .cases import Case
 from .questions.settings import RowSettings
 from .read_case import ShownSlice, read_case
 from .schema import FEATURES
-from .temporary import temporary
 from .vqa import read_picture, vqa_rows
 
 SCHEMA = FEATURES.arrow_schema
@@ -71,20 +71,18 @@ def build_case(task: Task) -> Receipt:
     """
     tally = Tally()
     shard, receipt_file = task.shard.with_suffix(".arrow"), task.shard.with_suffix(".json")
-    try:
+    with output_errors(shard):
         shard.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary(shard) as file:
+            with atomic_file(shard) as file:
                 with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
                     for batch in image_batches(task, tally):
                         writer.write_batch(batch)
                 receipt = tally.receipt(file.stat().st_size)
         except MimoError as error:
             receipt = Receipt(failure=(error.where, error.found, error.expected))
-        with temporary(receipt_file) as file:
+        with atomic_file(receipt_file) as file:
             file.write_bytes(RECEIPT.dump_json(receipt))
-    except OSError as error:
-        raise OutputError(shard, f"{error.strerror or error}", "a place that can be written") from error
     return receipt
 
 

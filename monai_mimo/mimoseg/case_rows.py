@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..files import digest
 from .cases import Case, patient_key
 from .catalogue.plausible import safely_absent, uncertain
 from .catalogue.vocabulary import vocabulary
@@ -25,7 +25,7 @@ from .rle import encode_rle
 
 def slice_rows(case: Case, shown: ShownSlice, settings: RowSettings) -> Iterator[dict[str, Any]]:
     """The rows of one slice; its questions depend on the settings and the slice alone, not on other cases' order."""
-    image_id = hashlib.sha256(f"{case.source}/{case.key}/{shown.number}".encode()).hexdigest()[:16]
+    image_id = digest(f"{case.source}/{case.key}/{shown.number}")[:16]
     rng = np.random.default_rng([settings.seed, int(image_id, 16)])
     codes: dict[str, dict[str, Any]] = {}
     for number, sample in enumerate(slice_samples(case, shown, settings, rng)):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..files import digest
 from .catalogue.record import OPTIONS, Record
 
 
@@ -167,4 +167,4 @@ def below(root: Path | None, path: Path) -> str:
 
 def patient_key(case: Case) -> str:
     """A name for the patient that does not tell who it is: 16 hex digits of sha256."""
-    return hashlib.sha256(f"{case.group}/{case.patient}".encode()).hexdigest()[:16]
+    return digest(f"{case.group}/{case.patient}")[:16]

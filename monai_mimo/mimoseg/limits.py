@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..files import digest
 from .cases import Case
 
 
@@ -44,7 +44,7 @@ def sample_cases(cases: Sequence[Case], use: SourceUse, seed: int) -> list[Case]
         raise InputError("fraction", str(use.fraction), "above 0 and up to 1")
 
     def place(number: int) -> str:
-        return hashlib.sha256(f"{seed}/sample/{cases[number].source}/{cases[number].key}".encode()).hexdigest()
+        return digest(f"{seed}/sample/{cases[number].source}/{cases[number].key}")
 
     count = len(cases)
     if use.fraction is not None:

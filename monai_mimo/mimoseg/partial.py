@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
+from ..files import remove_leftovers, write_json
 from .build_case import RECEIPT, Receipt
-from .temporary import SUFFIX, temporary
 
 PER_FOLDER = 1000  # shards
 WRITABLE = "a place that can be written"
@@ -49,11 +49,9 @@ class Partial:
                 raise OutputError(self.path, "another process that builds it", "one at a time") from error
             self._check(identity)
             try:
-                for left in self.path.rglob(f"*{SUFFIX}"):
-                    left.unlink()
+                remove_leftovers(self.path)
                 if not self._plan.exists():
-                    with temporary(self._plan) as file:
-                        file.write_text(json.dumps(identity, indent=1))
+                    write_json(self._plan, identity)
                 yield
             except BaseException as error:
                 if not any((self.path / "cases").glob("*/*.arrow")):

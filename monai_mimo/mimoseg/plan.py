@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import DataError, InputError
+from ..files import digest, file_digest
 from ..transforms.reading import NIFTI, has_suffix
 from .cases import Case, Source, SourceSpec, patient_key
 from .limits import SourceUse, sample_cases
@@ -50,14 +50,12 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """What makes two builds the same: version, arguments, and hashes of the list of cases and of the user's texts."""
-        cases = hashlib.sha256()
-        for case in self.cases:
-            cases.update(f"{case.source}/{case.key}/{patient_key(case)}/{case.modality}\n".encode())
+        cases = digest(*(f"{c.source}/{c.key}/{patient_key(c)}/{c.modality}\n" for c in self.cases))
         texts = [path for settings in self.settings.values() for path in (settings.drafts, *settings.knowledge) if path]
         return {
             "version": __version__,
             **self.arguments,
-            "source files": cases.hexdigest(),
+            "source files": cases,
             "texts": {str(path): hash_texts(path) for path in texts},
         }
 
@@ -192,10 +190,7 @@ def describe(spec: SourceSpec, use: SourceUse) -> dict[str, Any]:
 def hash_texts(path: Path) -> str:
     """Of a file, or of the files in a folder."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    return digest(*(bytes.fromhex(file_digest(file)) for file in files))
 
 
 def json_ready(values: Any) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 from ..errors import InputError
+from ..files import digest
 
 SPLITS = ("train", "validation", "test")
 PUBLISHED, SMALL = "99:0.5:0.5", "80:10:10"
@@ -34,7 +34,7 @@ def split_patients(patients: Iterable[str], ratio: tuple[float, float, float], s
     Patients are ordered by a hash, so other sets and the order of files change nothing. A split with a share above zero
     gets at least one patient once there are three.
     """
-    names = sorted(set(patients), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
+    names = sorted(set(patients), key=lambda name: digest(f"{seed}/{name}"))
     counts = [round(len(names) * share) for share in ratio[1:]]
     if len(names) >= 3:
         counts = [max(count, int(share > 0)) for count, share in zip(counts, ratio[1:])]

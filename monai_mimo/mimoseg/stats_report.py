@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OutputError
+from ..files import atomic_folder, output_errors
 from .numerals import NUMERALS
 from .splits import SPLITS
 from .stats import Statistics, count, open_splits, published_splits
@@ -148,23 +147,14 @@ def write_statistics(folder: str | Path, out: str | Path, *, force: bool = False
         raise OutputError(out, "a path without statistics.md", "a folder that `mimo stats` wrote, to replace it")
     splits = open_splits(folder)
     statistics = count(splits)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-            new = Path(temporary) / "new"
-            new.mkdir()
-            for table in tables(statistics):
-                table.write_csv(new)
-            draw_samples(statistics, new / "samples.png")
-            draw_modalities(statistics, new / "modalities.png")
-            draw_entities(statistics, new / "entities.png")
-            for perspective in statistics.samples:
-                draw_examples(splits, perspective, new / f"perspective-{NUMERALS[perspective]}.png")
-            pictures = sorted((p.name for p in new.glob("*.png")), key=lambda p: (len(p), p))
-            (new / "statistics.md").write_text(report(statistics, Path(folder).name, pictures), encoding="utf-8")
-            if out.exists():
-                os.rename(out, Path(temporary) / "old")
-            os.rename(new, out)
-    except OSError as error:
-        raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
+    with output_errors(out), atomic_folder(out, replace=force) as new:
+        for table in tables(statistics):
+            table.write_csv(new)
+        draw_samples(statistics, new / "samples.png")
+        draw_modalities(statistics, new / "modalities.png")
+        draw_entities(statistics, new / "entities.png")
+        for perspective in statistics.samples:
+            draw_examples(splits, perspective, new / f"perspective-{NUMERALS[perspective]}.png")
+        pictures = sorted((p.name for p in new.glob("*.png")), key=lambda p: (len(p), p))
+        (new / "statistics.md").write_text(report(statistics, Path(folder).name, pictures), encoding="utf-8")
     return statistics

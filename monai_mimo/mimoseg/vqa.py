@@ -13,7 +13,6 @@ as it was published, so that results can be compared.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import re
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..files import digest
 from ..transforms import pictures
 from ..transforms.medical_image import MedicalImage
 from ..transforms.one_error import one_error
@@ -137,7 +137,7 @@ def read_picture(case: Case) -> ShownSlice:
 
 def vqa_rows(case: Case, shown: ShownSlice) -> Iterator[dict[str, Any]]:
     """The rows about one image, in the columns of `schema`, without masks and prompts."""
-    image_id = hashlib.sha256(f"{case.source}/{case.file}".encode()).hexdigest()[:16]
+    image_id = digest(f"{case.source}/{case.file}")[:16]
     for pair in case.pairs:
         sample = Sample(0, pair.question, pair.answer, phrases=[], template=pair.template)
         yield row_of(case, shown, sample, {}, image_id, pair.number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,15 @@ from nibabel.affines import voxel_sizes
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from ..files import digest
+
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 INTERCEPT = -1024
 
 
 def uid(*parts: object) -> str:
     """A UID that depends on `parts` alone (the 2.25 form of a hash)."""
-    return f"2.25.{int(hashlib.sha256(repr(parts).encode()).hexdigest()[:30], 16)}"
+    return f"2.25.{int(digest(repr(parts))[:30], 16)}"
 
 
 def write_series(folder: Path, values: np.ndarray, affine: np.ndarray, name: str, seed: int) -> None:

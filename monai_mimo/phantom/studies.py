@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from ..errors import OutputError
+from ..files import atomic_folder, output_errors
 from .writer import write_phantom
 
 
@@ -24,18 +23,12 @@ def write_studies(out: str | Path, patients: int = 2, seed: int = 0) -> Path:
     out = Path(out)
     if out.exists():
         raise OutputError(out, "an existing path", "a new folder for the studies")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-            phantom = write_phantom(Path(folder) / "phantom", patients, seed, progress=False)
-            studies = Path(folder) / "studies"
-            studies.mkdir()
-            for patient in sorted(p for p in phantom.glob("*/*") if p.is_dir()):
-                for image in (patient / "image.nii.gz", patient / "dicom", *patient.glob("image_1.*")):
-                    if image.exists():
-                        ending = "" if image.is_dir() else "".join(image.suffixes)
-                        shutil.move(image, studies / f"{patient.name}{ending}")
-            os.rename(studies, out)
-    except OSError as error:
-        raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
+    with output_errors(out), atomic_folder(out) as studies:
+        phantom = write_phantom(studies / "phantom", patients, seed, progress=False)
+        for patient in sorted(p for p in phantom.glob("*/*") if p.is_dir()):
+            for image in (patient / "image.nii.gz", patient / "dicom", *patient.glob("image_1.*")):
+                if image.exists():
+                    ending = "" if image.is_dir() else "".join(image.suffixes)
+                    shutil.move(image, studies / f"{patient.name}{ending}")
+        shutil.rmtree(phantom)
     return out

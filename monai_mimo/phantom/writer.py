@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import InputError, OutputError
+from ..files import atomic_folder, output_errors, write_json
 from .dicom import write_series
 from .pictures import DRAW
 from .shapes import Rng
@@ -50,37 +48,29 @@ def write_phantom(out: str | Path, patients: int = 24, seed: int = 0, progress: 
         raise OutputError(out, "an existing path", "a new folder for the phantom")
     modalities: dict[str, Any] = {}
     cases: list[dict[str, Any]] = []
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-            new = Path(folder) / out.name
-            with tqdm(
-                total=(len(VOLUMES) + len(DRAW)) * patients, desc="phantom", unit="patient", disable=not progress
-            ) as bar:
-                for number, modality in enumerate([*VOLUMES, *DRAW]):
-                    layout = "volume" if modality in VOLUMES else "masks"
-                    modalities[modality] = {"folder": modality.lower(), "layout": layout}
-                    if modality in VOLUMES:
-                        modalities[modality]["labels"] = {str(v): name for v, name in VOLUMES[modality][1].items()}
-                    for patient in range(patients):
-                        rng = np.random.default_rng([seed, number, patient])
-                        write = write_volume if modality in VOLUMES else write_pictures
-                        cases += write(new, modality, patient, rng, seed)
-                        bar.update()
-            about = {
-                "name": "phantom",
-                "description": "Synthetic phantom images of eight modalities, drawn by monai-mimo; not of any person.",
-                "version": 1,
-                "seed": seed,
-                "modalities": modalities,
-                "cases": cases,
-            }
-            (new / "phantom.json").write_text(json.dumps(about, indent=1))
-            if out.exists():
-                out.rmdir()
-            os.rename(new, out)
-    except OSError as error:
-        raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
+    with output_errors(out), atomic_folder(out) as new:
+        with tqdm(
+            total=(len(VOLUMES) + len(DRAW)) * patients, desc="phantom", unit="patient", disable=not progress
+        ) as bar:
+            for number, modality in enumerate([*VOLUMES, *DRAW]):
+                layout = "volume" if modality in VOLUMES else "masks"
+                modalities[modality] = {"folder": modality.lower(), "layout": layout}
+                if modality in VOLUMES:
+                    modalities[modality]["labels"] = {str(v): name for v, name in VOLUMES[modality][1].items()}
+                for patient in range(patients):
+                    rng = np.random.default_rng([seed, number, patient])
+                    write = write_volume if modality in VOLUMES else write_pictures
+                    cases += write(new, modality, patient, rng, seed)
+                    bar.update()
+        about = {
+            "name": "phantom",
+            "description": "Synthetic phantom images of eight modalities, drawn by monai-mimo; not of any person.",
+            "version": 1,
+            "seed": seed,
+            "modalities": modalities,
+            "cases": cases,
+        }
+        write_json(new / "phantom.json", about)
     return out
 
 

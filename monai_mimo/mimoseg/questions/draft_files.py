@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, InputError, OutputError
+from ...errors import DataError, InputError
+from ...files import write_text
 from .draft import Draft
 
 TEXTS = ("clue", "question", "answer", "explanation", "writer")
@@ -60,25 +59,9 @@ def _draft(file: Path, number: int, line: str) -> Draft:
 
 
 def write_lines(file: Path, records: Iterable[Any]) -> None:
-    """Write one JSON value a line, whole or not at all.
+    """Write one JSON value a line, as an atomic file.
 
     Raises:
         OutputError: the file cannot be written; what was there stays.
     """
     write_text(file, "".join(json.dumps(record) + "\n" for record in records))
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it; folders that are missing are made.
-
-    Raises:
-        OutputError: the file cannot be written; what was there stays.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}-") as folder:
-            new = Path(folder) / file.name
-            new.write_text(text, encoding="utf-8", newline="\n")
-            os.replace(new, file)
-    except OSError as error:
-        raise OutputError(file, f"{error.strerror or error}", "a place that can be written") from error

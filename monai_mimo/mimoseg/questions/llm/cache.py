@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from ..draft_files import write_text
+from ....files import digest, write_json
 
 
 def request_key(body: dict[str, Any]) -> str:
     """32 hex digits for the body of a request: model, messages, schema and parameters, whatever their order."""
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return digest(text)[:32]
 
 
 class AnswerCache:
@@ -40,4 +39,4 @@ class AnswerCache:
         Raises:
             OutputError: it cannot be written.
         """
-        write_text(self.path(key), json.dumps({"request": body, "answer": answer}, ensure_ascii=False, indent=1) + "\n")
+        write_json(self.path(key), {"request": body, "answer": answer})
