@@ -86,7 +86,7 @@ class Checkpoints:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         whole = {"identity": self.identity, "stage": stage, "step": step, "parts": states, "random": random}
-        new = self.folder / ".new"
+        new = self.folder / "new.pt"
         with atomic_file(new, sync=True) as file:
             torch.save(whole, file)
         new.replace(self.folder / f"{stage}-{step:08d}-{_digest(new)}.pt")
