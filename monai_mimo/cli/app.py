@@ -39,7 +39,7 @@ def app(options: argparse.Namespace) -> None:
     with output_errors(options.out), atomic_folder(options.out) as new:
         shutil.copytree(source, new, ignore=unwanted, dirs_exist_ok=True)
     if options.example_studies is not None:
-        from ..phantom.studies import write_studies
+        from ..phantom.writer import write_studies
 
         write_studies(options.example_studies)
     studies = options.example_studies or "STUDIES"

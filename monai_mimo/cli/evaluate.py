@@ -138,7 +138,7 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     from ..engines import about_run, join_processes, leave_processes, some_images
     from ..engines import evaluate as evaluate_rows
     from ..mimoseg import load_mimoseg
-    from ..mimoseg.zero_shot import build_zero_shot, load_zero_shot, published_as
+    from ..mimoseg.builder.zero_shot import build_zero_shot, load_zero_shot, published_as
     from ..models.default_weights import default_weights_dir
     from ..models.temperature import load_temperature
     from ..models.weights import load_weights

@@ -23,7 +23,7 @@ from ..metrics.bootstrap import LEVEL
 from ..metrics.grounding import perspective_name
 from ..metrics.table import TextTable, escaped, grounding_text_table, measured_text_table, shown, vqa_text_table
 from ..metrics.text import EXTRA
-from ..mimoseg.numerals import MEASURED
+from ..mimoseg.categories import MEASURED
 from ..visualize import panel
 from .examples import best_median_worst, panel_rows, picture_example
 from .records import Record, records_of_batch

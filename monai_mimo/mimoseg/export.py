@@ -23,9 +23,8 @@ from pycocotools import mask as coco
 
 from ..errors import InputError, OutputError
 from ..files import atomic_folder, output_errors
-from .plain_text import plain_answer
-from .rle import decode_rle
-from .stats import open_splits
+from .describe.statistics import open_splits
+from .encoding import decode_rle, plain_answer
 
 SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
 

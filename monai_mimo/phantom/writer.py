@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from ..errors import InputError, OutputError
 from ..files import atomic_folder, output_errors, write_json
-from .dicom import write_series
+from .dicom_series import write_series
 from .pictures import DRAW
 from .shapes import Rng
 from .volumes import CT_LABELS, MR_LABELS, PET_LABELS, PhantomVolume, draw_ct, draw_mr, draw_pet
@@ -146,3 +147,27 @@ def save_nifti(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     with open(path, "wb") as raw, gzip.GzipFile("", "wb", compresslevel=3, fileobj=raw, mtime=0) as file:
         file.write(image.to_bytes())
+
+
+def write_studies(out: str | Path, patients: int = 2, seed: int = 0) -> Path:
+    """Write OUT/phantom-ct-001.nii.gz, OUT/phantom-ct-002 (a DICOM series), OUT/phantom-x-ray-001.png and so on, without labels.
+
+    Args:
+        out: a folder that does not exist yet.
+        patients: of each modality; the second CT is the DICOM series.
+
+    Raises:
+        OutputError: `out` exists, or cannot be written.
+    """
+    out = Path(out)
+    if out.exists():
+        raise OutputError(out, "an existing path", "a new folder for the studies")
+    with output_errors(out), atomic_folder(out) as studies:
+        phantom = write_phantom(studies / "phantom", patients, seed, progress=False)
+        for patient in sorted(p for p in phantom.glob("*/*") if p.is_dir()):
+            for image in (patient / "image.nii.gz", patient / "dicom", *patient.glob("image_1.*")):
+                if image.exists():
+                    ending = "" if image.is_dir() else "".join(image.suffixes)
+                    shutil.move(image, studies / f"{patient.name}{ending}")
+        shutil.rmtree(phantom)
+    return out

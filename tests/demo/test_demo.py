@@ -21,7 +21,7 @@ from monai_mimo.errors import InputError
 from monai_mimo.inference import Answer, Entity, MimoPredictor
 from monai_mimo.inference.safeguards import ADVICE, NOTICE, WITHHELD, Thresholds, guard
 from monai_mimo.models.weights import load_weights
-from monai_mimo.phantom.dicom import write_series
+from monai_mimo.phantom.dicom_series import write_series
 from monai_mimo.visualize import PALETTE
 
 EVIL = "<script>window.pwned = true</script><img src=x onerror='window.pwned = true'>${window.pwned = true}{{7*7}}"

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ....errors import DataError, InputError
 from ....files import write_json, write_text
-from .cache import AnswerCache
 from .client import describe, read_completion, redacted, refuse_if_hopeless
-from .progress import Request
+from .requests import AnswerCache, Request
 
 if TYPE_CHECKING:
     from openai import OpenAI
