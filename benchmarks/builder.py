@@ -36,10 +36,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
-from monai_mimo.mimoseg.assemble import RowWriter
-from monai_mimo.mimoseg.build_case import SCHEMA
-from monai_mimo.mimoseg.partial import Partial
-from monai_mimo.mimoseg.runners import on_processes
+from monai_mimo.mimoseg.builder.case import SCHEMA
+from monai_mimo.mimoseg.builder.runners import on_processes
+from monai_mimo.mimoseg.builder.shards import Partial, RowWriter
 
 PARTS = ("speed", "memory", "million", "resume")
 WORKERS = 2
@@ -230,7 +229,7 @@ def resume(folder: Path) -> list[str]:
     """Build whole, then killed at half of the cases and gone on with."""
     spec = write_volumes(folder / "resume", 40, (256, 256, 40))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["monai_mimo.mimoseg.build"])
+    context.set_forkserver_preload(["monai_mimo.mimoseg.builder.build"])
 
     def start(name: str) -> multiprocessing.process.BaseProcess:
         arguments = {"slices_per_volume": 20, "progress": False}

@@ -35,8 +35,8 @@ from unets import ENCODERS, labelled_images, train_unet
 from monai_mimo.data.dataset import rows_by_image
 from monai_mimo.engines import fine_tune
 from monai_mimo.engines.fine_tune import CHOICES
-from monai_mimo.engines.report import write_text
 from monai_mimo.errors import InputError
+from monai_mimo.files import write_json
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models.weights import fingerprint, load_weights
 
@@ -189,7 +189,7 @@ def main() -> None:
     def add(row: dict[str, Any]) -> dict[str, Any]:
         rows.append(row)
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(options.out, json.dumps(rows, indent=1))
+        write_json(options.out, rows)
         return row
 
     if "MIMO" in options.learners and not known({**ours, "images": 0}):

@@ -29,7 +29,7 @@ from short_run import Recipe, answers, read_result, reading, start_reading, trai
 from monai_mimo.engines.records import Record
 from monai_mimo.metrics.matching import overlaps
 from monai_mimo.mimoseg import load_mimoseg
-from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models import Mimo
 from monai_mimo.models.weights import load_weights
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from monai.data import ITKReader
 
-from monai_mimo.phantom.dicom import write_series
+from monai_mimo.phantom.dicom_series import write_series
 from monai_mimo.transforms.reading import read_grid
 
 RUNS = 5

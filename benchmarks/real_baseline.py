@@ -25,8 +25,8 @@ from rich.table import Table
 from torch import nn
 from unets import ENCODERS, LabelledPixels, labelled_images, train_unet, unet_masks
 
-from monai_mimo.engines.report import write_text
 from monai_mimo.errors import InputError
+from monai_mimo.files import write_json
 from monai_mimo.metrics import overlaps
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models.weights import parameter_counts
@@ -115,7 +115,7 @@ def main() -> None:
             {**key, "steps": steps, "parameters": parameter_counts(net)[0], "images": len(images), "dice": dice}
         )
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(options.out, json.dumps(rows, indent=1))
+        write_json(options.out, rows)
     print_table(rows, json.loads(options.mimo.read_text())["dice"] if options.mimo else {})
 
 

@@ -46,7 +46,7 @@ from monai_mimo.metrics import (
 )
 from monai_mimo.metrics.table import measured_text_table
 from monai_mimo.mimoseg import load_mimoseg
-from monai_mimo.mimoseg.numerals import MEASURED
+from monai_mimo.mimoseg.categories import MEASURED
 from monai_mimo.models import Mimo
 from monai_mimo.models.default_weights import default_weights_dir
 from monai_mimo.models.temperature import save_temperature

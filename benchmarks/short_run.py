@@ -21,7 +21,7 @@ from real_quality import answers_of
 
 from monai_mimo.engines import READ, Progress, loss_of, read_texts, some_images, take_over, tokenizer_for, train_steps
 from monai_mimo.engines.records import Record
-from monai_mimo.engines.report import write_text
+from monai_mimo.files import write_json
 from monai_mimo.models import Mimo, MimoConfig, load_preset
 from monai_mimo.models.weights import save_weights
 
@@ -174,6 +174,5 @@ def read_result(file: Path, recipe: Recipe) -> dict[str, Any] | None:
 
 
 def write_result(file: Path, recipe: Recipe, **values: Any) -> None:
-    """Keep a result, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps({"recipe": vars(recipe), **values}, indent=2))
+    """Keep a result, as an atomic file."""
+    write_json(file, {"recipe": vars(recipe), **values})

@@ -24,8 +24,8 @@ from monai_mimo.engines import TimeBudget, adam, timed
 from monai_mimo.engines.handlers import Progress
 from monai_mimo.engines.stage import run_stage
 from monai_mimo.losses import mask_loss
-from monai_mimo.mimoseg.numerals import MEASURED
-from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.mimoseg.categories import MEASURED
+from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models.config import ImageEncoderConfig
 from monai_mimo.models.image_encoder import EfficientNetLite0, see
 from monai_mimo.transforms import SquareResize

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
+
+from .files import atomic_file
 
 Color = tuple[int, int, int]
 
@@ -226,16 +226,13 @@ def curves(history: dict[str, list[tuple[int, float]]], path: str | Path) -> Non
 
 
 def save_picture(picture: np.ndarray, path: str | Path) -> None:
-    """Write uint8 [h, w, 3] as PNG, whole or not at all."""
-    path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        temporary = Path(folder) / "picture.png"
-        Image.fromarray(picture).save(temporary)
-        os.replace(temporary, path)
+    """Write uint8 [h, w, 3] as PNG, an atomic file."""
+    with atomic_file(path) as file:
+        Image.fromarray(picture).save(file, format="PNG")
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int) -> None:
-    """Render a figure and write it as PNG, whole or not at all."""
+    """Render a figure and write it as PNG, an atomic file."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

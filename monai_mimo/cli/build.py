@@ -52,7 +52,7 @@ def build(options: argparse.Namespace) -> None:
     """Build a data set and say what was made."""
     from ..mimoseg import build as build_set
     from ..mimoseg import discover, parse_source
-    from ..mimoseg.config import BuildConfig, load_config, spec_and_use
+    from ..mimoseg.builder.config import BuildConfig, load_config, spec_and_use
 
     begin = time.monotonic()
     config = load_config(options.config) if options.config is not None else BuildConfig()

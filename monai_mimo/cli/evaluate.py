@@ -138,7 +138,7 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     from ..engines import about_run, join_processes, leave_processes, some_images
     from ..engines import evaluate as evaluate_rows
     from ..mimoseg import load_mimoseg
-    from ..mimoseg.zero_shot import build_zero_shot, load_zero_shot, published_as
+    from ..mimoseg.builder.zero_shot import build_zero_shot, load_zero_shot, published_as
     from ..models.default_weights import default_weights_dir
     from ..models.temperature import load_temperature
     from ..models.weights import load_weights
@@ -214,7 +214,8 @@ VQA = {"closed accuracy": "closed_accuracy", "open recall": "open_recall"}
 
 def write_overview(held_out: list[tuple[str, Any, dict[str, Any]]], out: Path) -> None:
     """OUT/zero_shot.md and .json: all held-out sets in one table, beside the published number of samples."""
-    from ..engines.report import without_nan, write_text
+    from ..engines.report import without_nan
+    from ..files import write_json, write_text
     from ..metrics.table import TextTable, shown
 
     lines, values = [], {}
@@ -237,4 +238,4 @@ def write_overview(held_out: list[tuple[str, Any, dict[str, Any]]], out: Path) -
     table = TextTable("Held-out sets", columns, [lines])
     print(table.plain())
     write_text(out / "zero_shot.md", table.markdown() + "\n")
-    write_text(out / "zero_shot.json", json.dumps(without_nan(values), indent=2) + "\n")
+    write_json(out / "zero_shot.json", without_nan(values), indent=2)

@@ -75,7 +75,7 @@ def offline(options: argparse.Namespace, knowledge: dict[str, Any], groups: list
     """Write drafts from the knowledge records."""
     from collections import Counter
 
-    from ..mimoseg.questions.draft_files import write_drafts
+    from ..mimoseg.questions.drafts import write_drafts
     from ..mimoseg.questions.offline import OfflineWriter
     from ..mimoseg.questions.pool import keep_valid
 
@@ -97,9 +97,8 @@ def by_model(options: argparse.Namespace, writer: LlmWriter, groups: list[Group]
     from tqdm import tqdm
 
     from ..mimoseg.questions.llm.batch import Batches
-    from ..mimoseg.questions.llm.cost import load_prices
-    from ..mimoseg.questions.llm.progress import Request
-    from ..mimoseg.questions.llm.run import estimate_lines, finish
+    from ..mimoseg.questions.llm.requests import Request
+    from ..mimoseg.questions.llm.run import estimate_lines, finish, load_prices
 
     tasks = [task for group in groups for task in writer.tasks(group, options.count, options.seed)]
     price = numbers("--price", options.price, (2,)) if options.price else None

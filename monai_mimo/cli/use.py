@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from .common import add_bases, given_bases, weights_dir
 
@@ -19,18 +18,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def use(options: argparse.Namespace) -> None:
     """Copy a weights folder to where `mimo ask` looks for it."""
     import shutil
-    import tempfile
 
+    from ..files import atomic_folder
     from ..models.default_weights import chosen_weights_dir
-    from ..models.weights import load_weights, move_bases, replace_folder
+    from ..models.weights import load_weights, move_bases
 
     bases = given_bases(options)
     load_weights(options.weights, **bases)  # refuse a damaged one
     target = chosen_weights_dir()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        new = Path(folder) / target.name
-        shutil.copytree(options.weights, new)
+    with atomic_folder(target, replace=True) as new:
+        shutil.copytree(options.weights, new, dirs_exist_ok=True)
         move_bases(new, **bases)
-        replace_folder(new, target)
     print(f"default weights: {target} (from {options.weights})")

@@ -25,7 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from ..mimoseg.catalogue.plausible import safely_absent
-from ..mimoseg.rle import decode_rle
+from ..mimoseg.encoding import decode_rle
 from ..models.region_names import REGION
 from ..transforms.prompts import tight_box
 from .prompt_maps import RegionPrompts, draw, half, simulate

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..errors import OutputError
+from ..files import atomic_file, file_digest
 from .state import RandomState, gathered, place
 
 logger = logging.getLogger(__name__)
@@ -85,11 +86,9 @@ class Checkpoints:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         whole = {"identity": self.identity, "stage": stage, "step": step, "parts": states, "random": random}
-        new = self.folder / ".new"
-        with open(new, "wb") as file:
+        new = self.folder / "new.pt"
+        with atomic_file(new, sync=True) as file:
             torch.save(whole, file)
-            file.flush()
-            os.fsync(file.fileno())
         new.replace(self.folder / f"{stage}-{step:08d}-{_digest(new)}.pt")
         files = self._files()
         later = [file for file in files if _place(file) > (STAGES.index(stage), step)]  # damaged: this run did without
@@ -181,8 +180,4 @@ def _place(file: Path) -> tuple[int, int]:
 
 
 def _digest(file: Path) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    with open(file, "rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return file_digest(file, algorithm=partial(hashlib.blake2b, digest_size=8))

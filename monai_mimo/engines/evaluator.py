@@ -16,7 +16,7 @@ from ..data.dataset import Batch
 from ..inference.answer import Entity
 from ..inference.grounding import ground
 from ..metrics import Grounded, GroundingMetric, Reference
-from ..mimoseg.rle import decode_rle
+from ..mimoseg.encoding import decode_rle
 from ..models import Mimo
 from ..transforms.resize import SquareResize
 from .evaluation_data import EvaluationBatch, QuestionReader, describe

@@ -14,8 +14,7 @@ from PIL import Image
 
 from ..metrics import normalise_phrase
 from ..metrics.grounding import perspective_name
-from ..mimoseg.plain_text import plain_answer
-from ..mimoseg.rle import decode_rle
+from ..mimoseg.encoding import decode_rle, plain_answer
 from ..visualize import Color, PanelRow, overlay, phrase_colors
 from .records import Record
 

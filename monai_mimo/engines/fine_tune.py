@@ -17,8 +17,8 @@ from monai.handlers import LrScheduleHandler
 
 from ..errors import DataError, InputError
 from ..mimoseg import build, load_mimoseg
-from ..mimoseg.cases import SourceSpec
-from ..mimoseg.labelled import LabelledImage, write_labelled
+from ..mimoseg.sources.cases import SourceSpec
+from ..mimoseg.sources.labelled import LabelledImage, write_labelled
 from ..models import Mimo
 from ..models.config import LoraConfig
 from ..models.language_model import add_lora

@@ -7,9 +7,8 @@ from typing import Any
 from ..inference.answer import Entity
 from ..metrics import Grounded, Reference, closed_right, match_pairs, measured_answer, open_recall, predicted_ious
 from ..metrics.grounding import count_sample
-from ..mimoseg.numerals import MEASURED
-from ..mimoseg.plain_text import plain_answer
-from ..mimoseg.rle import encode_rle
+from ..mimoseg.categories import MEASURED
+from ..mimoseg.encoding import encode_rle, plain_answer
 
 Record = dict[str, Any]
 KEPT = (

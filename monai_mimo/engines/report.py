@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,13 @@ from datasets import Dataset as Rows
 from ignite.engine import Engine, Events
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..errors import DataError, OutputError
+from ..errors import DataError
+from ..files import output_errors, write_json, write_text
 from ..metrics.bootstrap import LEVEL
 from ..metrics.grounding import perspective_name
 from ..metrics.table import TextTable, escaped, grounding_text_table, measured_text_table, shown, vqa_text_table
 from ..metrics.text import EXTRA
-from ..mimoseg.numerals import MEASURED
+from ..mimoseg.categories import MEASURED
 from ..visualize import panel
 from .examples import best_median_worst, panel_rows, picture_example
 from .records import Record, records_of_batch
@@ -97,10 +97,8 @@ class EvaluationReport:
         records = self.results.all()
         if idist.get_rank() == 0:
             self.summary = summarise(records, resamples=self.resamples, seed=self.seed, temperature=self.temperature)
-            try:
+            with output_errors(self.output_dir):
                 self._write_files(records, engine.rows)
-            except OSError as error:
-                raise OutputError(self.output_dir, error.strerror or str(error), "a place to write to") from error
         self.results.finish()
         failures = [record["error"] for record in records if record["error"]]
         if len(failures) == len(records):
@@ -120,7 +118,7 @@ class EvaluationReport:
         for modality, drawn in panel_rows(records, rows, self.rows_per_panel).items():
             panel(drawn, panels / f"{modality}.png")
         # The last: where it is, all is.
-        write_text(out / METRICS, json.dumps(without_nan({"about": self.about, **self.summary}), indent=2) + "\n")
+        write_json(out / METRICS, without_nan({"about": self.about, **self.summary}), indent=2)
         for table in tables:
             logger.info("%s\n%s", table.title, table.plain())
         if self.summary["failed"]:
@@ -252,16 +250,6 @@ def phrases_csv(records: list[Record]) -> str:
     writer.writeheader()
     writer.writerows(scored_phrases(records))
     return file.getvalue()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        new.write_text(text, encoding="utf-8")
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def without_nan(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -13,7 +12,7 @@ import ignite.distributed as idist
 from datasets import Dataset as Rows
 
 from .. import __version__
-from ..errors import OutputError
+from ..files import digest, output_errors
 from ..metrics.gather import gather
 from .records import Record
 
@@ -64,7 +63,7 @@ class Results:
 
     def add(self, records: list[Record]) -> None:
         """Keep the records of one batch."""
-        try:
+        with output_errors(self.folder):
             if self._file is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 # A file of this process begins anew, with what was read from it, so that no half line is left in its middle.
@@ -72,8 +71,6 @@ class Results:
                 self._write([self.identity, *self.records.values()])
             self.records.update({record["row"]: record for record in records})
             self._write(records)
-        except OSError as error:
-            raise OutputError(self.folder, error.strerror or str(error), "a place that can be written") from error
 
     def _write(self, values: list[dict[str, Any]]) -> None:
         assert self._file is not None
@@ -97,7 +94,4 @@ class Results:
 
 def rows_identity(rows: Rows) -> str:
     """A hash of which questions these are, in which order."""
-    digest = hashlib.sha256()
-    for column in ("id", "question", "answer"):
-        digest.update("\n".join(rows[column]).encode())
-    return digest.hexdigest()[:16]
+    return digest(*("\n".join(rows[column]) for column in ("id", "question", "answer")))[:16]

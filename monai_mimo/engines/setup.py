@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -25,6 +24,7 @@ from ..data.other_questions import OtherQuestions
 from ..data.steps import StepLoader, Steps
 from ..data.tokenizer import train_tokenizer
 from ..errors import InputError
+from ..files import digest
 from ..losses import MimoLoss, Targets
 from ..mimoseg import load_mimoseg
 from ..models import Mimo, MimoConfig
@@ -175,10 +175,7 @@ def perspective_weights(config: MimoConfig) -> dict[int, float] | None:
 
 def rows_hash(rows: Rows) -> str:
     """Names what a run learns from: the questions and answers, and what they are about."""
-    digest = hashlib.sha256()
-    for values in zip(*(rows[name] for name in ("id", "question", "answer"))):
-        digest.update("\0".join(values).encode())
-    return digest.hexdigest()[:16]
+    return digest(*("\0".join(values) for values in zip(*(rows[name] for name in ("id", "question", "answer")))))[:16]
 
 
 def prepare_model(

@@ -23,7 +23,7 @@ from ..metrics import (
     text_metrics,
 )
 from ..metrics.grounding import Counts, cells_of, grounding_table, perspective_name
-from ..mimoseg.plain_text import plain_answer
+from ..mimoseg.encoding import plain_answer
 from .records import Record
 
 # Each figure with an interval is a ratio of two sums: weights of the counted fields in numerator and denominator.

@@ -10,7 +10,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from ..data.tokenizer import PHRASE_END, PHRASE_START, SEG
-from ..mimoseg.rle import encode_rle
+from ..mimoseg.encoding import encode_rle
 from ..transforms.prompts import tight_box
 
 

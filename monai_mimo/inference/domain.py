@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.feature_cache import EncoderMaps
 from ..errors import WeightsError
+from ..files import atomic_file
 from ..models.image_encoder import ImageFeatures
 
 DOMAIN = "domain.safetensors"  # in a weights folder
@@ -58,10 +59,8 @@ class Domain:
     def save(self, folder: Path) -> None:
         """Put it beside the weights in `folder`."""
         tensors = {"means": self.means, "whitening": self.whitening, "limit": torch.tensor(self.limit)}
-        new = folder / f".{DOMAIN}"
-        save_file(tensors, new, metadata={"maps": self.maps})
-        new.chmod(0o644)
-        new.replace(folder / DOMAIN)
+        with atomic_file(folder / DOMAIN) as file:
+            save_file(tensors, file, metadata={"maps": self.maps})
 
     @classmethod
     def load(cls, folder: Path) -> Domain | None:

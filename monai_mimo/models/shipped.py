@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from ..files import atomic_folder
 from .temperature import carry_temperature
-from .weights import ADAPTER_WEIGHTS, CONFIG, WEIGHTS, load_weights, replace_folder
+from .weights import ADAPTER_WEIGHTS, CONFIG, WEIGHTS, load_weights
 
 
 def ship(folder: Path, out: Path) -> Path:
@@ -20,10 +20,8 @@ def ship(folder: Path, out: Path) -> Path:
         WeightsError: it is no weights folder, or damaged.
     """
     load_weights(folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-        new = Path(temporary) / out.name
-        shutil.copytree(folder, new)
+    with atomic_folder(out, replace=True) as new:
+        shutil.copytree(folder, new, dirs_exist_ok=True)
         for name in (WEIGHTS, ADAPTER_WEIGHTS):
             if (new / name).exists():
                 tensors = load_file(new / name)
@@ -31,5 +29,4 @@ def ship(folder: Path, out: Path) -> Path:
                 save_file(half, new / name, metadata={"format": "pt"})
                 (new / name).chmod((new / CONFIG).stat().st_mode)  # for everyone who installs the package
         carry_temperature(folder, new)
-        replace_folder(new, out)
     return out

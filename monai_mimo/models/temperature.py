@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from ..errors import WeightsError
+from ..files import write_json
 from .weights import fingerprint
 
 CALIBRATION = "calibration.json"  # in a weights folder
@@ -20,9 +21,7 @@ def save_temperature(folder: Path, temperature: float, fitted_on: str) -> None:
         fitted_on: which answers it comes from, for whoever reads the file.
     """
     about = {"temperature": temperature, "fitted_on": fitted_on, "weights": fingerprint(folder)}
-    new = folder / f".{CALIBRATION}"
-    new.write_text(json.dumps(about, indent=2) + "\n")
-    new.replace(folder / CALIBRATION)
+    write_json(folder / CALIBRATION, about, indent=2)
 
 
 def load_temperature(folder: Path | str) -> float | None:

@@ -1,4 +1,4 @@
-"""A weights folder, written whole or not at all.
+"""A weights folder, written as an atomic folder.
 
 config.json          the model's configuration, the versions that wrote it, source and hash of the frozen models it stands on
 model.safetensors    all tensors but those of the frozen models and of the adapter
@@ -8,10 +8,7 @@ tokenizer/           with MIMO's tokens
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -26,6 +23,7 @@ from transformers import PreTrainedTokenizerFast
 
 from .. import __version__
 from ..errors import WeightsError
+from ..files import atomic_folder, file_digest, write_json
 from .bases import PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
 from .checkpoint import check_state, read_state
 from .config import MimoConfig
@@ -45,10 +43,7 @@ def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | 
     """
     folder = Path(folder)
     state = model.state_dict() if state is None else state
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        new = Path(temporary) / folder.name
-        new.mkdir()
+    with atomic_folder(folder, replace=True) as new:
         about = {
             "format": FORMAT,
             "version": __version__,
@@ -70,7 +65,6 @@ def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | 
         if model.config.lora is not None:
             save_adapter(model, state, new / ADAPTER)
         model.tokenizer.save_pretrained(new / TOKENIZER)
-        replace_folder(new, folder)
     return folder
 
 
@@ -93,17 +87,6 @@ def save_adapter(model: Mimo, state: Mapping[str, Tensor], folder: Path) -> None
     peft_model.save_pretrained(str(folder), state_dict=mine, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # an empty form
     (folder / "adapter_model.safetensors").chmod((folder / "adapter_config.json").stat().st_mode)
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Put the finished folder `new`, on the same file system, in the place of `folder`."""
-    if folder.exists():
-        old = new.with_name("old")
-        folder.rename(old)
-        new.rename(folder)
-        shutil.rmtree(old)
-    else:
-        new.rename(folder)
 
 
 def load_weights(
@@ -178,9 +161,7 @@ def move_bases(folder: Path, **places: str | Path | None) -> None:
     config = with_places(config, places)
     about["config"] = config.to_dict()
     about["bases"] = {name: {**bases[name], "source": source} for name, source in frozen_bases(config).items()}
-    new = folder / f".{CONFIG}"
-    new.write_text(json.dumps(about, indent=2))
-    new.replace(folder / CONFIG)
+    write_json(folder / CONFIG, about, indent=2)
 
 
 def without_pretrained(config: MimoConfig) -> MimoConfig:
@@ -212,13 +193,8 @@ def merge_adapter(model: Mimo) -> Mimo:
 
 def fingerprint(folder: Path | str) -> str:
     """The first 12 hex digits of the sha256 of the weights, to name them in results."""
-    digest = hashlib.sha256()
-    for name in (WEIGHTS, ADAPTER_WEIGHTS):
-        if (Path(folder) / name).exists():
-            with open(Path(folder) / name, "rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-    return digest.hexdigest()[:12]
+    files = [Path(folder) / name for name in (WEIGHTS, ADAPTER_WEIGHTS)]
+    return file_digest(*(file for file in files if file.exists()))[:12]
 
 
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from PIL import Image
 
-from monai_mimo.mimoseg.labelled import LabelledImage
+from monai_mimo.mimoseg.sources.labelled import LabelledImage
 from monai_mimo.transforms import MedicalImage
 from monai_mimo.transforms.dicom_series import DICOM_MODALITIES
 from monai_mimo.transforms.reading import PICTURES, has_suffix

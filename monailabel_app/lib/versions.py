@@ -15,9 +15,9 @@ from filelock import FileLock
 
 from monai_mimo.engines.fine_tune import FineTuned
 from monai_mimo.errors import InputError, MimoError, WeightsError
+from monai_mimo.files import write_json
 from monai_mimo.models.weights import fingerprint
 
-from .atomic import PART
 from .model import ModelStore
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Version:
 class Versions:
     """The versions of one server, in FOLDER/HASH for the weights with that hash, so that others have versions of their own.
 
-    The server and the process that trains share them by versions.json, which is replaced whole: the server takes up a
+    The server and the process that trains share them by versions.json, which is atomic: the server takes up a
     change with the next request (`sync`).
 
     Args:
@@ -181,10 +181,3 @@ class Versions:
             active, versions = change(*self._read())
             write_json(self.root / "versions.json", {"active": active, "versions": [asdict(v) for v in versions]})
         return active
-
-
-def write_json(file: Path, value: Any) -> None:
-    """Replace a file whole."""
-    part = file.with_name(f".{file.name}{PART}")
-    part.write_text(json.dumps(value, indent=1))
-    part.replace(file)

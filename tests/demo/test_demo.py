@@ -21,7 +21,7 @@ from monai_mimo.errors import InputError, SeveralError
 from monai_mimo.inference import Answer, Entity, MimoPredictor
 from monai_mimo.inference.safeguards import ADVICE, NOTICE, WITHHELD, Thresholds, guard
 from monai_mimo.models.weights import load_weights
-from monai_mimo.phantom.dicom import write_series
+from monai_mimo.phantom.dicom_series import write_series
 from monai_mimo.visualize import PALETTE
 
 from ..transforms.dicom_files import dicom_file, series

@@ -85,8 +85,8 @@ def test_what_was_half_written_is_not_one(tmp_path: Path, monkeypatch: pytest.Mo
     checkpoints = Checkpoints(tmp_path, {})
     checkpoints.save("training", 1, parts(1))
 
-    def fail(state: object, file) -> None:
-        file.write(b"half")
+    def fail(state: object, file: Path) -> None:
+        file.write_bytes(b"half")
         raise OSError("no space left")
 
     with monkeypatch.context() as patched:

@@ -14,8 +14,8 @@ from monai_mimo.engines import fine_tune, measure
 from monai_mimo.engines.fine_tune import CHOICES, FineTuned, Quality, adapted, build_labelled
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.mimoseg import load_mimoseg
-from monai_mimo.mimoseg.labelled import LabelledImage, plain_name
-from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.mimoseg.encoding import decode_rle
+from monai_mimo.mimoseg.sources.labelled import LabelledImage, plain_name
 from monai_mimo.models.weights import fingerprint, load_weights, save_weights
 
 from ..conftest import make_nano, training_batch

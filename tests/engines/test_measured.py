@@ -17,7 +17,7 @@ from monai_mimo.engines.records import Record, failed_record, record_of
 from monai_mimo.engines.report import all_tables
 from monai_mimo.engines.summary import summarise
 from monai_mimo.inference.answer import Entity
-from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models.weights import save_weights
 
 from .scripted import scripted_model, small_set

@@ -21,7 +21,7 @@ from monai_mimo.engines.evaluation import evaluate
 from monai_mimo.engines.examples import best_median_worst, quality, segments
 from monai_mimo.errors import DataError
 from monai_mimo.metrics import GroundingMetric, fit_temperature, reliability
-from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models import Mimo
 from monai_mimo.models.weights import save_weights
 

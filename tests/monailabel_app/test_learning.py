@@ -81,7 +81,7 @@ def test_training_by_http(
     save(started, "photo", picture, label_names={"polyp": 2})
     old = fingerprint(nano_weights)
     assert infer(started, "mimo_ask", "Doe_0", question="Where is it?", slice=2)["model"]["hash"] == old
-    for left in (".work-x", ".0001-x"):  # of a run that was killed
+    for left in (".work-x", ".tmp-x"):  # of a run that was killed
         (tmp_path / "versions" / old / left).mkdir(parents=True)
     response = train(started)
     assert response.status_code == 200, response.text

@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...errors import DataError
-from ..modality import Modality
+from ..categories import Modality
 from .patterns import Pattern
 
 Perspective = Annotated[int, Field(ge=1, le=4)]

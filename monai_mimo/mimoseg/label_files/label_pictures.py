@@ -12,8 +12,8 @@ from ...transforms.medical_image import MedicalImage
 from ...transforms.one_error import one_error
 from ...transforms.pictures import read_stored
 from ...transforms.stored_picture import TRANSPARENT, upright
-from ..cases import Reader
-from .turns import turn_of_labels, undecided
+from ..sources.cases import Reader
+from .exif import turn_of_labels, undecided
 
 NEAR = 12  # a colour may be so far from a listed one, in each channel, when every other is three times as far
 SOFT, SOFT_SHARE, SOFT_VALUES = 16, 0.2, 4  # see `_is_soft`

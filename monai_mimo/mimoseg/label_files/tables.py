@@ -13,10 +13,10 @@ import numpy as np
 from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
 from ...transforms.stored_picture import stored_size, upright
-from ..cases import Reader
+from ..sources.cases import Reader
+from .exif import turn_of_labels, undecided
 from .masks import BoxMasks, Masks
-from .outlines import check_names
-from .turns import turn_of_labels, undecided
+from .shapes import check_names
 
 
 def rle_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[tuple[int | str, ...]]) -> list[Masks]:

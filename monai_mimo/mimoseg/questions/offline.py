@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from .draft import Draft
+from .drafts import Draft
 from .knowledge import ASPECTS, Knowledge, relations
 from .templates import grounded, listed, sentence
 from .words import give_away, record_of

@@ -1,4 +1,4 @@
-"""The drafts that a build may use for given entities: valid, distinct, and made once in a process."""
+"""What decides the questions of a build, and the drafts that it may use: valid, distinct, and made once in a process."""
 
 from __future__ import annotations
 
@@ -8,16 +8,36 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-from .draft import Draft
-from .draft_files import read_drafts
+from ..categories import PERSPECTIVES
+from .drafts import Draft, read_drafts
 from .knowledge import Knowledge, load_knowledge
 from .offline import OfflineWriter
-from .settings import RowSettings
 from .validate import NEAR_DUPLICATE, check, near_duplicates
 from .words import record_of
 
 Key = tuple[tuple[str, ...], int, str]  # entities, perspective, clue
 ONE, SEVERAL = 60, 12  # drafts about one entity, and about each choice of several
+
+
+@dataclass(frozen=True)
+class RowSettings:
+    """What decides the questions, apart from the slice itself; it can be sent to other processes.
+
+    Attributes:
+        entities: by modality, every entity that some source labels.
+        questions_per_image: about how many rows of perspectives I to IV an image gives, the same number of each; V gives half
+            as many beside them, or as many alone.
+        perspectives: those that are made, of those that a case allows.
+        drafts: a JSONL file of drafts, or a folder of such files, which take the place of the offline writer's.
+        knowledge: the user's own knowledge records, which are added to the packaged ones or replace them.
+    """
+
+    entities: dict[str, tuple[str, ...]]
+    seed: int = 0
+    questions_per_image: int = 8
+    perspectives: tuple[int, ...] = PERSPECTIVES
+    drafts: Path | None = None
+    knowledge: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from datasketch import MinHash, MinHashLSH
 
-from .draft import Draft
+from .drafts import Draft
 from .knowledge import Knowledge, relations
 from .words import content_words, give_away, modality_pattern, names_of, record_of
 

@@ -18,7 +18,7 @@ from scipy.ndimage import distance_transform_edt
 from monai_mimo.errors import MimoError
 from monai_mimo.inference import Answer
 from monai_mimo.metrics.matching import overlaps
-from monai_mimo.mimoseg.labelled import OVERLAP
+from monai_mimo.mimoseg.sources.labelled import OVERLAP
 
 from ..engine import Engine, Question
 from ..final_labels import label_names

@@ -12,7 +12,7 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from monai_mimo.errors import MimoError
 from monai_mimo.metrics.matching import Grounded, match_pairs, overlaps
-from monai_mimo.mimoseg.labelled import OVERLAP, plain_name
+from monai_mimo.mimoseg.sources.labelled import OVERLAP, plain_name
 
 from ..final_labels import label_file, label_names
 from ..pacs import read_labels

@@ -23,9 +23,10 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monai_mimo.engines import build_labelled, fine_tune
 from monai_mimo.engines.fine_tune import CHOICES
 from monai_mimo.errors import InputError, MimoError
+from monai_mimo.files import remove_leftovers, write_json
 
 from ..final_labels import final_labels
-from ..versions import Versions, write_json
+from ..versions import Versions
 
 logger = logging.getLogger(__name__)
 WORK = ".work-"  # begins the names of folders that a run needs only while it lasts
@@ -177,8 +178,9 @@ def number(request: Mapping[str, Any], name: str, default: float) -> float:
 
 def _sweep(root: Path) -> None:
     """Remove what a run that was killed left behind."""
-    for left in (*root.glob(f"{WORK}*"), *root.glob(".[0-9]*-*")):
+    for left in root.glob(f"{WORK}*"):
         shutil.rmtree(left, ignore_errors=True)
+    remove_leftovers(root)
 
 
 def _duration(started: float) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monai_mimo.mimoseg.questions.knowledge import Knowledge, load_knowledge
-from monai_mimo.mimoseg.questions.settings import RowSettings
+from monai_mimo.mimoseg.questions.pool import RowSettings
 
 EXAMPLE = Path(__file__).with_name("example.yaml")
 

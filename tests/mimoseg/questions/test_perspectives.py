@@ -8,12 +8,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_mimo.mimoseg.questions.perspectives import Sample, instructions, visual_clues
-from monai_mimo.mimoseg.questions.pool import draft_pool
-from monai_mimo.mimoseg.questions.reasoning import MOST_ENTITIES, reasoning
-from monai_mimo.mimoseg.questions.settings import RowSettings
-from monai_mimo.mimoseg.questions.slice_masks import SliceMasks
+from monai_mimo.mimoseg.questions.perspectives import MOST_ENTITIES, Sample, instructions, reasoning, visual_clues
+from monai_mimo.mimoseg.questions.pool import RowSettings, draft_pool
 from monai_mimo.mimoseg.questions.words import give_away
+from monai_mimo.mimoseg.sources.read_case import SliceMasks
 from tests.mimoseg.questions.conftest import EXAMPLE
 
 KNOWN = ["liver", "spleen", "left kidney", "right kidney", "portal and splenic veins", "skin lesion"]

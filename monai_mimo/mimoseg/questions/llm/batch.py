@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ....errors import DataError, InputError
-from ..draft_files import write_text
-from .cache import AnswerCache
+from ....files import write_json, write_text
 from .client import describe, read_completion, redacted, refuse_if_hopeless
-from .progress import Request
+from .requests import AnswerCache, Request
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -218,7 +217,7 @@ def read_state(file: Path) -> BatchState:
 
 def write_state(file: Path, state: BatchState) -> None:
     """Note where a batch stands."""
-    write_text(file, json.dumps(asdict(state), indent=1) + "\n")
+    write_json(file, asdict(state))
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ....errors import InputError
-from .cache import AnswerCache
-from .progress import Plan, Request
-from .prompts import Task
+from .messages import Task
+from .requests import AnswerCache, Plan, Request
 
 if TYPE_CHECKING:
     from openai import APIError, AsyncOpenAI, OpenAI

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ....errors import DataError, InputError
-from ..draft import Draft
+from ..drafts import Draft
 from ..groups import Group, clues
 from ..validate import NEAR_DUPLICATE, near_duplicates
-from .cache import AnswerCache
 from .client import NOT_ASKED, Asking, Endpoint
-from .progress import GivenUp, Plan, Request, Written
-from .prompts import TRIPLES, Task
+from .messages import TRIPLES, Task
+from .requests import AnswerCache, GivenUp, Plan, Request, Written
 
 Stand = Request | Written | GivenUp
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from monai_mimo.mimoseg.questions.llm.cache import request_key
+from monai_mimo.mimoseg.questions.llm.requests import request_key
 
 
 @dataclass

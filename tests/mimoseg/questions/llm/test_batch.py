@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from monai_mimo.mimoseg.questions.draft_files import read_drafts
+from monai_mimo.mimoseg.questions.drafts import read_drafts
 from monai_mimo.mimoseg.questions.llm import batch as batch_module
 
 from .conftest import Folder

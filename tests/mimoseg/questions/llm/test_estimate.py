@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from monai_mimo.errors import DataError
-from monai_mimo.mimoseg.questions.llm import cost
-from monai_mimo.mimoseg.questions.llm.cost import Tokens, load_prices, used
+from monai_mimo.mimoseg.questions.llm import run as cost
+from monai_mimo.mimoseg.questions.llm.run import Tokens, load_prices, used
 
 from .conftest import ENTITIES, Folder
 from .server import FakeServer
