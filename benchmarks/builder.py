@@ -38,7 +38,7 @@ from scipy.ndimage import gaussian_filter
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
 from monai_mimo.mimoseg.builder.case import SCHEMA
 from monai_mimo.mimoseg.builder.runners import on_processes
-from monai_mimo.mimoseg.builder.shards import Partial, RowWriter
+from monai_mimo.mimoseg.builder.shards import PartialBuild, RowWriter
 
 PARTS = ("speed", "memory", "million", "resume")
 WORKERS = 2
@@ -240,7 +240,7 @@ def resume(folder: Path) -> list[str]:
     start("warm").join()
     whole = seconds(lambda: start("whole").join())
     process = start("half")
-    while len(list(Partial(folder / "half").path.glob("cases/*/*.json"))) < 20:
+    while len(list(PartialBuild(folder / "half").path.glob("cases/*/*.json"))) < 20:
         time.sleep(0.002)
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()

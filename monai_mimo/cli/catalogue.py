@@ -113,7 +113,7 @@ def show(options: argparse.Namespace) -> None:
             f"{series.modality}{sequences}: perspectives {perspectives}{entities}{where}"
             f"{'; published: ' + numbers if numbers else ''}"
         )
-    print(f"\nmimo catalogue check {record.name} PATH tells whether PATH is laid out so.")
+    print(f"\nmimo catalogue check {record.name} PATH checks whether PATH is laid out like this.")
 
 
 def check(options: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ def modality_name(text: str) -> str:
     if known:
         return known
     if not re.fullmatch(A_NAME, name):
-        raise ValueError(f"{text!r} is no name of a modality")
+        raise ValueError(f"{text!r} is not the name of a modality")
     return name
 
 

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from ..errors import InputError, OutputError
 from ..files import atomic_folder, output_errors, write_json
 from .dicom_series import write_series
-from .pictures import DRAW
-from .shapes import Rng
-from .volumes import CT_LABELS, MR_LABELS, PET_LABELS, PhantomVolume, draw_ct, draw_mr, draw_pet
+from .draw_pictures import DRAW
+from .draw_volumes import CT_LABELS, MR_LABELS, PET_LABELS, PhantomVolume, draw_ct, draw_mr, draw_pet
+from .drawing import Rng
 
 VOLUMES: dict[str, tuple[Callable[[Rng], PhantomVolume], dict[int, str]]] = {
     "CT": (draw_ct, CT_LABELS),

@@ -122,9 +122,9 @@ def test_llava_conversations(folder: Path, tmp_path: Path) -> None:
 
 
 def test_decisions_of_the_review_are_used(folder: Path, tmp_path: Path) -> None:
-    from monai_mimo.mimoseg.review.queue import Session
+    from monai_mimo.mimoseg.review.queue import ReviewQueue
 
-    Session(folder, ["train"], [3, 4], "Ada").act("drop", 0)
+    ReviewQueue(folder, ["train"], [3, 4], "Ada").act("drop", 0)
     export(folder, "llava", tmp_path / "out")
     assert [i["id"] for i in json.loads((tmp_path / "out" / "train.json").read_text())] == ["a-1", "b-0"]
 

@@ -17,14 +17,16 @@ from ...errors import DataError, InputError, OutputError
 from ..categories import PERSPECTIVES, SPLITS
 from ..describe.card import data_card, make_report
 from ..sources.cases import SourceSpec
-from .case import Receipt, Task, build_case
-from .plan import Budget, Plan, SourceUse, make_plan
-from .runners import Died, in_process, on_processes, on_ray
-from .shards import Partial, Piece, store_files, write_file
+from .case import CaseResult, Task, build_case
+from .plan import Budget, BuildPlan, SourceUse, make_plan
+from .runners import WorkerCrash, in_process, on_processes, on_ray
+from .shards import PartialBuild, Piece, store_files, write_file
 
 REPORT, CARD = "dataset.json", "README.md"
-WORTH = 4  # cases for each process, or starting it is not worth it
-Runner = Callable[[Callable, Iterable], Generator]  # a function and its tasks -> (task, result or `Died`), in any order
+CASES_PER_WORKER = 4  # cases for each process, or starting it is not worth it
+Runner = Callable[
+    [Callable, Iterable], Generator
+]  # a function and its tasks -> (task, result or `WorkerCrash`), in any order
 
 
 def build(
@@ -48,7 +50,7 @@ def build(
     """Build a data set and return its report, which is also written to OUT/dataset.json.
 
     Finished cases are kept in `.OUT.partial` beside OUT until the set is complete: after a crash, a kill or a full disk the
-    same call goes on from there and gives the same bytes.
+    same call resumes from there and gives the same bytes.
 
     Args:
         specs: the source sets.
@@ -61,21 +63,21 @@ def build(
         perspectives: which questions are made, where a source allows them (V everywhere). Sets that were published as
             questions without masks keep all of theirs, as perspective 0.
         drafts: questions of perspectives III and IV that were written before, e.g. by a language model.
-        knowledge: knowledge records of the user's own.
+        knowledge: knowledge entries of the user's own.
         uses: source name -> how much of it is used.
         workers: processes, where there are cases enough for them. More than 1 needs a main module that can be imported, as
             always with multiprocessing.
         ray: the address of a Ray cluster, which then does the work.
         strict: stop at the first case that fails.
-        allow_empty_splits: go on when there are too few patients for validation or test, though `ratio` gives them a share.
+        allow_empty_splits: continue when there are too few patients for validation or test, though `ratio` gives them a share.
 
     Raises:
         DataError, InputError: a source cannot be used, nobody is in validation or test, all cases of a source fail, or one fails
             and `strict`; nothing is written.
-        OutputError: `out` exists or cannot be written; the error names the partial folder if it is worth going on with.
+        OutputError: `out` exists or cannot be written; the error names the partial folder if it can be resumed.
     """
     out = Path(out)
-    partial = Partial(out)
+    partial = PartialBuild(out)
     if out.exists() and not partial.path.exists():
         raise OutputError(out, "an existing path", "a new folder for the data set")
     plan = make_plan(
@@ -97,8 +99,8 @@ def build(
                 report = finished_report(out, plan)
             else:
                 run = runner(workers, ray, len(plan.cases))
-                receipts = build_cases(plan, partial, run, strict, progress)
-                report = assemble(plan, partial, receipts, run, progress)
+                results = build_cases(plan, partial, run, strict, progress)
+                report = assemble(plan, partial, results, run, progress)
                 partial.new.rename(out)
             partial.remove()
     except OSError as error:
@@ -114,77 +116,81 @@ def runner(workers: int, ray: str | None, cases: int) -> Runner:
         return lambda function, tasks: on_ray(function, tasks, ray)
     if workers < 1:
         raise InputError("workers", str(workers), "1 or more")
-    if workers == 1 or cases < WORTH * workers:
+    if workers == 1 or cases < CASES_PER_WORKER * workers:
         return in_process
     return lambda function, tasks: on_processes(function, tasks, workers)
 
 
-def build_cases(plan: Plan, partial: Partial, run: Runner, strict: bool, progress: bool) -> dict[int, Receipt]:
-    """Build what is missing, and return the receipts of all cases, by number. A case that fails is named on stderr.
+def build_cases(
+    plan: BuildPlan, partial: PartialBuild, run: Runner, strict: bool, progress: bool
+) -> dict[int, CaseResult]:
+    """Build what is missing, and return the results of all cases, by number. A case that fails is named on stderr.
 
     Raises:
         DataError: all cases of a source fail, or one fails and `strict`.
     """
-    receipts = partial.finished(len(plan.cases))
+    results = partial.finished_cases(len(plan.cases))
     chosen = Counter(plan.origins)
     failed: Counter[str] = Counter()
     tasks = (
         Task(n, plan.cases[n], plan.settings[plan.origins[n]], plan.slices_per_volume, partial.shard(n))
-        for n in wanted(plan, receipts)
+        for n in missing_cases(plan, results)
     )
     limits = {name: min(use.images or len(plan.cases), use.rows or len(plan.cases)) for name, use in plan.uses.items()}
     total = sum(min(count, limits[name]) for name, count in chosen.items())  # a case gives at least one row, mostly
     with (
         tqdm(
-            total=total, initial=len(receipts), desc="building", unit="case", disable=not progress, smoothing=0.05
+            total=total, initial=len(results), desc="building", unit="case", disable=not progress, smoothing=0.05
         ) as bar,
-        closing(run(build_case, tasks)) as results,
+        closing(run(build_case, tasks)) as finished,
     ):
-        for task, receipt in results:
-            if isinstance(receipt, Died):
+        for task, result in finished:
+            if isinstance(result, WorkerCrash):
                 found = "a crash of the process that read it (was memory short?)"
-                receipt = Receipt(failure=(str(task.case.image), found, "a case that can be read"))
-            receipts[task.number] = receipt
+                result = CaseResult(failure=(str(task.case.image), found, "a case that can be read"))
+            results[task.number] = result
             bar.update()
-            if receipt.failure is None:
+            if result.failure is None:
                 continue
             source = plan.origins[task.number]
             failed[source] += 1
-            fault = DataError(*receipt.failure)
+            fault = DataError(*result.failure)
             if strict or failed[source] == chosen[source]:
-                refuse(fault, strict, source, chosen[source], partial, results)
+                stop_build(fault, strict, source, chosen[source], partial, finished)
             tqdm.write(f"left out: {fault}", file=sys.stderr)
-    return receipts
+    return results
 
 
-def refuse(fault: DataError, strict: bool, source: str, count: int, partial: Partial, results: Generator) -> NoReturn:
+def stop_build(
+    fault: DataError, strict: bool, source: str, count: int, partial: PartialBuild, finished: Generator
+) -> NoReturn:
     """End the build because of a case that failed; if `strict`, nothing of it stays."""
-    results.close()
+    finished.close()
     if strict:
-        partial.forget()
+        partial.remove_cases()
     elif count > 1:
         fault = DataError(fault.where, f"{fault.found}; all {count} cases of {source} fail", fault.expected)
     raise fault
 
 
-def wanted(plan: Plan, receipts: Mapping[int, Receipt]) -> Iterator[int]:
+def missing_cases(plan: BuildPlan, results: Mapping[int, CaseResult]) -> Iterator[int]:
     """Numbers of the cases that are still to be built. Of a limited source there are no more when those before, as far as
-    `receipts` knows by then, have used up its limits."""
+    `results` knows by then, have used up its limits."""
     budgets = {name: Budget(use) for name, use in plan.uses.items()}
     unpaid: dict[str, deque[int]] = {name: deque() for name in plan.uses}
     for number, origin in enumerate(plan.origins):
         budget, queue = budgets[origin], unpaid[origin]
-        if number not in receipts and budget.spent:
+        if number not in results and budget.spent:
             continue
         queue.append(number)
-        while queue and queue[0] in receipts:
-            budget.take(receipts[queue.popleft()].rows)
-        if number not in receipts and not budget.spent:
+        while queue and queue[0] in results:
+            budget.take(results[queue.popleft()].rows)
+        if number not in results and not budget.spent:
             yield number
 
 
 def assemble(
-    plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], run: Runner, progress: bool
+    plan: BuildPlan, partial: PartialBuild, results: Mapping[int, CaseResult], run: Runner, progress: bool
 ) -> dict[str, Any]:
     """Put the shards together in `partial.new`, with report and card, and return the report.
 
@@ -195,12 +201,12 @@ def assemble(
     kept: dict[int, tuple[int, ...]] = {}
     for number, origin in enumerate(plan.origins):
         if not budgets[origin].spent:
-            kept[number] = budgets[origin].take(receipts[number].rows)
+            kept[number] = budgets[origin].take(results[number].rows)
     shutil.rmtree(partial.new, ignore_errors=True)
     files = [
         file
         for split in SPLITS
-        for file in store_files(partial.new / split, pieces(plan, partial, receipts, kept, split))
+        for file in store_files(partial.new / split, pieces(plan, partial, results, kept, split))
     ]
     if len(files) == len(SPLITS):
         run = in_process  # one file each is too little for several
@@ -208,35 +214,39 @@ def assemble(
     split_bytes = dict.fromkeys(SPLITS, 0)
     with (
         tqdm(total=len(kept), desc="putting together", unit="case", disable=not progress) as bar,
-        closing(run(write_file, files)) as results,
+        closing(run(write_file, files)) as finished,
     ):
-        for file, written in results:
-            if isinstance(written, Died):
+        for file, written in finished:
+            if isinstance(written, WorkerCrash):
                 raise OutputError(file.path, "a crash of the process that wrote it", "memory and disk enough for it")
             counts.update(written.counts)
             split_bytes[file.path.parent.name] += written.bytes
             bar.update(len(file.pieces))
     if not counts:
-        partial.forget()
+        partial.remove_cases()
         raise DataError("sources", "no row of the chosen perspectives", "entities that can be asked about")
-    report = make_report(plan, {number: receipts[number] for number in kept}, kept, counts)
+    report = make_report(plan, {number: results[number] for number in kept}, kept, counts)
     (partial.new / REPORT).write_text(json.dumps(report, indent=2))
     (partial.new / CARD).write_text(data_card(report, split_bytes))
     return report
 
 
 def pieces(
-    plan: Plan, partial: Partial, receipts: Mapping[int, Receipt], kept: Mapping[int, tuple[int, ...]], split: str
+    plan: BuildPlan,
+    partial: PartialBuild,
+    results: Mapping[int, CaseResult],
+    kept: Mapping[int, tuple[int, ...]],
+    split: str,
 ) -> Iterator[tuple[Piece, int]]:
     """What a split is made of; see `store_files`."""
     for number, rows in kept.items():
         case = plan.cases[number]
         if plan.split(case) == split:
             cell = (split, plan.origins[number], case.source, case.modality)
-            yield Piece(partial.shard(number), rows, cell), receipts[number].size
+            yield Piece(partial.shard(number), rows, cell), results[number].size
 
 
-def finished_report(out: Path, plan: Plan) -> dict[str, Any]:
+def finished_report(out: Path, plan: BuildPlan) -> dict[str, Any]:
     """The report of a set that was finished by an earlier run of the same plan.
 
     Raises:

@@ -130,7 +130,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Receipt:
+class CaseResult:
     """What became of a case.
 
     Attributes:
@@ -151,19 +151,19 @@ class Receipt:
     failure: tuple[str, str, str] | None = None
 
 
-RECEIPT = TypeAdapter(Receipt)  # to and from JSON
+CASE_RESULT = TypeAdapter(CaseResult)  # to and from JSON
 
 
-def build_case(task: Task) -> Receipt:
-    """Write the rows of a case, then its receipt, which says that the rows are complete.
+def build_case(task: Task) -> CaseResult:
+    """Write the rows of a case, then its result, which says that the rows are complete.
 
-    A fault of the case's own files ends up in the receipt, and no rows of the case stay.
+    A fault of the case's own files ends up in the result, and no rows of the case stay.
 
     Raises:
         OutputError: the shard cannot be written.
     """
     tally = Tally()
-    shard, receipt_file = task.shard.with_suffix(".arrow"), task.shard.with_suffix(".json")
+    shard, result_file = task.shard.with_suffix(".arrow"), task.shard.with_suffix(".json")
     with output_errors(shard):
         shard.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -171,17 +171,17 @@ def build_case(task: Task) -> Receipt:
                 with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
                     for batch in image_batches(task, tally):
                         writer.write_batch(batch)
-                receipt = tally.receipt(file.stat().st_size)
+                result = tally.result(file.stat().st_size)
         except MimoError as error:
-            receipt = Receipt(failure=(error.where, error.found, error.expected))
-        with atomic_file(receipt_file) as file:
-            file.write_bytes(RECEIPT.dump_json(receipt))
-    return receipt
+            result = CaseResult(failure=(error.where, error.found, error.expected))
+        with atomic_file(result_file) as file:
+            file.write_bytes(CASE_RESULT.dump_json(result))
+    return result
 
 
 @dataclass
 class Tally:
-    """What is counted while a case is read; see `Receipt`."""
+    """What is counted while a case is read; see `CaseResult`."""
 
     rows: list[int] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -202,11 +202,11 @@ class Tally:
                 clue = "box" if row["boxes"] else "point" if row["points"] else ""
                 self.drafts.add((tuple(e["phrase"] for e in row["entities"]), row["perspective"], clue))
 
-    def receipt(self, size: int) -> Receipt:
+    def result(self, size: int) -> CaseResult:
         """Of a case whose shard has `size` bytes."""
         dropped = {reason: n for reason, n in sorted(self.dropped.items()) if n}
         notes = tuple(self.notes[:NOTES])
-        return Receipt(tuple(self.rows), size, dropped, notes, len(self.notes), tuple(sorted(self.drafts)))
+        return CaseResult(tuple(self.rows), size, dropped, notes, len(self.notes), tuple(sorted(self.drafts)))
 
 
 def image_batches(task: Task, tally: Tally) -> Iterator[pa.RecordBatch]:

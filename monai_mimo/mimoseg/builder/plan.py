@@ -127,7 +127,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """One build.
 
     Attributes:
@@ -177,7 +177,7 @@ def make_plan(
     knowledge: Sequence[Path] = (),
     uses: Mapping[str, SourceUse] | None = None,
     allow_empty_splits: bool = False,
-) -> Plan:
+) -> BuildPlan:
     """Open the sources and decide all that does not need pixels; see `build` for the arguments.
 
     Raises:
@@ -187,7 +187,7 @@ def make_plan(
         raise InputError("slices per volume", str(slices_per_volume), "1 or more")
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
-        raise DataError("sources", f"two of the name {max(names, key=names.count)!r}", "a name for each")
+        raise DataError("sources", f"two sets named {max(names, key=names.count)!r}", "different names")
     used = {name: (uses or {}).get(name, SourceUse()) for name in names}
     if drafts is not None:
         read_drafts(drafts)  # now, rather than once for each case
@@ -219,7 +219,7 @@ def make_plan(
     split_of = split_cases(cases, ratio, seed)
     if not allow_empty_splits:
         check_splits(cases, split_of, ratio)
-    return Plan(sources, used, cases, origins, ratio, split_of, settings, slices_per_volume, json_ready(arguments))
+    return BuildPlan(sources, used, cases, origins, ratio, split_of, settings, slices_per_volume, json_ready(arguments))
 
 
 def prepare_cases(source: Source, use: SourceUse, seed: int) -> list[Case]:

@@ -22,7 +22,7 @@ IN_FLIGHT = 3  # tasks for each worker that are sent ahead
 PRELOAD = "monai_mimo.mimoseg.builder.case"  # imported once, before the workers are forked
 
 
-class Died:
+class WorkerCrash:
     """The result of a task whose process ended without an answer, twice."""
 
 
@@ -34,24 +34,24 @@ def in_process(function: Callable[[T], R], tasks: Iterable[T]) -> Generator[tupl
 
 def on_processes(
     function: Callable[[T], R], tasks: Iterable[T], workers: int
-) -> Generator[tuple[T, R | Died], None, None]:
+) -> Generator[tuple[T, R | WorkerCrash], None, None]:
     """In `workers` processes of this machine. When one dies, the tasks that were under way get a process each."""
     tasks = iter(tasks)
     suspects: list[T] = []
     while True:
-        flying: dict[Future[R], T] = {}
+        in_flight: dict[Future[R], T] = {}
         pool = make_pool(workers)
         try:
             while True:
-                for task in islice(tasks, workers * IN_FLIGHT - len(flying)):
-                    flying[pool.submit(function, task)] = task
-                if not flying:
+                for task in islice(tasks, workers * IN_FLIGHT - len(in_flight)):
+                    in_flight[pool.submit(function, task)] = task
+                if not in_flight:
                     return
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
                     result = future.result()
-                    yield flying.pop(future), result
+                    yield in_flight.pop(future), result
         except BrokenProcessPool:
-            suspects = list(flying.values())
+            suspects = list(in_flight.values())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         for task in suspects:
@@ -59,7 +59,7 @@ def on_processes(
                 try:
                     yield task, alone.submit(function, task).result()
                 except BrokenProcessPool:
-                    yield task, Died()
+                    yield task, WorkerCrash()
 
 
 def make_pool(workers: int) -> ProcessPoolExecutor:
@@ -73,16 +73,18 @@ def start_worker() -> None:
     """Leave Ctrl-C to the parent, and end when it is gone; a pool's worker would wait for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def follow() -> None:
+    def exit_with_parent() -> None:
         parent = multiprocessing.parent_process()
         if parent is not None:
             parent.join()
             os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
-def on_ray(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Generator[tuple[T, R | Died], None, None]:
+def on_ray(
+    function: Callable[[T], R], tasks: Iterable[T], address: str
+) -> Generator[tuple[T, R | WorkerCrash], None, None]:
     """On the machines of a Ray cluster, which see all files under the same paths and have the same packages.
 
     Args:
@@ -104,18 +106,18 @@ def on_ray(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Gene
         remote: Any = ray.remote(max_retries=1)(in_folder)
         limit = max(1, int(ray.cluster_resources().get("CPU", 1))) * IN_FLIGHT
         tasks = iter(tasks)
-        flying: dict[Any, T] = {}
+        in_flight: dict[Any, T] = {}
         while True:
-            for task in islice(tasks, limit - len(flying)):
-                flying[remote.remote(os.getcwd(), function, task)] = task
-            if not flying:
+            for task in islice(tasks, limit - len(in_flight)):
+                in_flight[remote.remote(os.getcwd(), function, task)] = task
+            if not in_flight:
                 return
-            for reference in ray.wait(list(flying))[0]:
-                task = flying.pop(reference)
+            for reference in ray.wait(list(in_flight))[0]:
+                task = in_flight.pop(reference)
                 try:
                     yield task, ray.get(reference)
                 except WorkerCrashedError:
-                    yield task, Died()
+                    yield task, WorkerCrash()
                 except RayTaskError as error:
                     raise (error.cause or error) from None
                 except RaySystemError as error:  # what was sent cannot be understood there

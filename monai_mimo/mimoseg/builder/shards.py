@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ...errors import OutputError
 from ...files import output_errors, remove_leftovers, write_json
-from .case import RECEIPT, SCHEMA, Receipt
+from .case import CASE_RESULT, SCHEMA, CaseResult
 
 PER_FOLDER = 1000  # shards
 WRITABLE = "a place that can be written"
@@ -30,7 +30,7 @@ FILE_BYTES = 64_000_000  # of shards in one file of the store, which becomes lar
 BATCH_ROWS, BATCH_BYTES = 1000, 16_000_000  # large batches open fast, and these still fit into memory
 
 
-class Partial:
+class PartialBuild:
     """One such folder.
 
     Attributes:
@@ -44,11 +44,11 @@ class Partial:
 
     @contextmanager
     def opened(self, identity: dict[str, Any]) -> Iterator[None]:
-        """Make the folder, or go on with one of the same build; nobody else can while the block runs. When the block fails
+        """Make the folder, or resume one of the same build; nobody else can while the block runs. When the block fails
         the folder stays if a case is finished, and an error of the output says so.
 
         Args:
-            identity: what makes two builds the same; see `Plan`.
+            identity: what makes two builds the same; see `BuildPlan`.
 
         Raises:
             OutputError: the folder belongs to another build, or another process works on it; it cannot be written.
@@ -72,7 +72,7 @@ class Partial:
                     error = OutputError(error.filename or self.path, error.strerror or str(error), WRITABLE)
                 if isinstance(error, OutputError) and self.path.exists():
                     kept = (
-                        f"{error.expected}; finished cases stay in {self.path} and the same command goes on from there"
+                        f"{error.expected}; finished cases stay in {self.path} and the same command resumes from there"
                     )
                     error = OutputError(error.where, error.found, kept)
                 raise error
@@ -84,33 +84,33 @@ class Partial:
             before = json.loads(self._plan.read_text())
             other = [key for key in {**identity, **before} if identity.get(key) != before.get(key)]
             if other:
-                expected = "the same command to go on with it, or this folder removed to begin anew"
+                expected = "the same command to resume it, or this folder removed to start over"
                 raise OutputError(self.path, f"an unfinished build with other {', '.join(other)}", expected)
 
     def shard(self, number: int) -> Path:
         """Of a case, without suffix."""
         return self.path / "cases" / f"{number // PER_FOLDER:04d}" / f"{number:07d}"
 
-    def finished(self, count: int) -> dict[int, Receipt]:
-        """Receipts of the cases that were built before; what failed is to be tried again."""
-        receipts = {}
+    def finished_cases(self, count: int) -> dict[int, CaseResult]:
+        """Results of the cases that were built before; what failed is to be tried again."""
+        results = {}
         for file in sorted((self.path / "cases").glob("*/*.json")):
             try:
-                receipt = RECEIPT.validate_json(file.read_bytes())
-                whole = file.with_suffix(".arrow").stat().st_size == receipt.size
+                result = CASE_RESULT.validate_json(file.read_bytes())
+                whole = file.with_suffix(".arrow").stat().st_size == result.size
             except (OSError, ValueError):  # torn by a power cut
                 continue
-            if whole and receipt.failure is None and int(file.stem) < count:
-                receipts[int(file.stem)] = receipt
-        return receipts
+            if whole and result.failure is None and int(file.stem) < count:
+                results[int(file.stem)] = result
+        return results
 
-    def forget(self) -> None:
+    def remove_cases(self) -> None:
         """Remove the finished cases."""
         shutil.rmtree(self.path / "cases", ignore_errors=True)
 
     def remove(self) -> None:
         """Remove the folder. The plan goes last: while it is there, what is left is known to be ours."""
-        self.forget()
+        self.remove_cases()
         shutil.rmtree(self.new, ignore_errors=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
@@ -138,7 +138,7 @@ class StoreFile:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenFile:
     """How much a file holds: rows by (*cell, perspective), and bytes."""
 
     counts: Counter
@@ -162,7 +162,7 @@ def store_files(folder: Path, pieces: Iterable[tuple[Piece, int]]) -> Iterator[S
     yield StoreFile(folder / f"data-{number:05d}.arrow", tuple(waiting))
 
 
-def write_file(file: StoreFile) -> Written:
+def write_file(file: StoreFile) -> WrittenFile:
     """Write one file; processes can write several at once.
 
     Raises:
@@ -178,7 +178,7 @@ def write_file(file: StoreFile) -> Written:
                 counts.update({(*piece.cell, perspective): int(n) for perspective, n in enumerate(numbers) if n})
                 writer.add(batch)
         writer.close()
-    return Written(counts, writer.bytes)
+    return WrittenFile(counts, writer.bytes)
 
 
 class RowWriter:

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from ... import __version__
-from ..builder.case import Receipt
-from ..builder.plan import Plan
+from ..builder.case import CaseResult
+from ..builder.plan import BuildPlan
 from ..catalogue.record import find_record
 from ..categories import MEASURED, NUMERALS, SPLITS
 from ..questions.pool import count_rejections
@@ -30,12 +30,12 @@ SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "1
 
 
 def make_report(
-    plan: Plan, receipts: Mapping[int, Receipt], kept: Mapping[int, tuple[int, ...]], counts: Counter
+    plan: BuildPlan, results: Mapping[int, CaseResult], kept: Mapping[int, tuple[int, ...]], counts: Counter
 ) -> dict[str, Any]:
     """The report.
 
     Args:
-        receipts: of the cases that were reached, by number.
+        results: of the cases that were reached, by number.
         kept: rows that were taken of each image of each of them.
         counts: rows by (split, origin, source, modality, perspective).
     """
@@ -54,14 +54,14 @@ def make_report(
             patients.setdefault(patient_key(case), set()).add(plan.split(case))
     chosen = Counter(plan.origins)
     reached: dict[str, list[int]] = {source.name: [] for source in plan.sources}
-    for number in sorted(receipts):
+    for number in sorted(results):
         reached[plan.origins[number]].append(number)
     sources = []
     for source in plan.sources:
         numbers = reached[source.name]
         dropped: Counter[str] = Counter()
         for number in numbers:
-            dropped.update(receipts[number].dropped)
+            dropped.update(results[number].dropped)
         dropped["case beyond the limits"] = len(source.cases) - len(numbers)
         several = sets[source.name].keys() - {source.name}
         sources.append(
@@ -72,20 +72,20 @@ def make_report(
                 "found": len(source.cases),
                 "chosen": chosen[source.name],
                 "cases": sum(bool(kept[n]) for n in numbers),
-                "failed": sum(receipts[n].failure is not None for n in numbers),
+                "failed": sum(results[n].failure is not None for n in numbers),
                 "images": sum(len(kept[n]) for n in numbers),
                 "rows": sum(sum(kept[n]) for n in numbers),
                 "rows by perspective": dict(by_source[source.name]),
                 **({"sets": dict(sets[source.name])} if several else {}),
                 "dropped": {reason: n for reason, n in sorted(dropped.items()) if n},
-                "notes": [*source.notes, *(note for n in numbers for note in receipts[n].notes)][:NOTES],
-                "noted": len(source.notes) + sum(receipts[n].noted for n in numbers),
+                "notes": [*source.notes, *(note for n in numbers for note in results[n].notes)][:NOTES],
+                "noted": len(source.notes) + sum(results[n].noted for n in numbers),
             }
         )
     failed = [
-        {"source": plan.origins[n], **dict(zip(("file", "found", "expected"), receipt.failure))}
-        for n, receipt in sorted(receipts.items())
-        if receipt.failure is not None
+        {"source": plan.origins[n], **dict(zip(("file", "found", "expected"), result.failure))}
+        for n, result in sorted(results.items())
+        if result.failure is not None
     ]
     return {
         "version": __version__,
@@ -96,14 +96,14 @@ def make_report(
         "patients in two splits": sum(len(of) > 1 for of in patients.values()),
         "sources": sources,
         "failed": failed,
-        "rejected drafts": rejections(plan, receipts),
+        "rejected drafts": rejections(plan, results),
         "rows": {split: dict(sorted(cells.items())) for split, cells in rows.items()},
     }
 
 
-def rejections(plan: Plan, receipts: Mapping[int, Receipt]) -> dict[str, int]:
+def rejections(plan: BuildPlan, results: Mapping[int, CaseResult]) -> dict[str, int]:
     """Drafts of perspectives III and IV that broke a rule -> how many, of all that the used cases drew from."""
-    keys = {key for receipt in receipts.values() for key in receipt.drafts}
+    keys = {key for result in results.values() for key in result.drafts}
     return count_rejections(next(iter(plan.settings.values())), keys)  # drafts and knowledge are those of every source
 
 

@@ -20,7 +20,9 @@ STORED, UPRIGHT = "stored", "upright"
 PLACE = "\0"
 
 
-def turn_of_labels(path: Path, size: tuple[int, int] | None, reader: Reader, image: MedicalImage, own: int = 1) -> int:
+def label_orientation(
+    path: Path, size: tuple[int, int] | None, reader: Reader, image: MedicalImage, own: int = 1
+) -> int:
     """The EXIF orientation that brings labels of (h, w) pixels onto a picture as it is shown; 1 where they lie so already.
 
     It is the labels' own where they have one, else what the reader's option `exif` says, else what their size tells: as it is
@@ -39,19 +41,19 @@ def turn_of_labels(path: Path, size: tuple[int, int] | None, reader: Reader, ima
         if size is not None and stored_size(size, own) != image.size:
             raise DataError(path, f"size {list(stored_size(size, own))} upright", _size(image))
         return own
-    said = reader.option("exif")
-    if said not in (None, STORED, UPRIGHT):
-        raise DataError(path, f"option exif: {said!r}", f"{STORED} or {UPRIGHT}")
+    given = reader.option("exif")
+    if given not in (None, STORED, UPRIGHT):
+        raise DataError(path, f"option exif: {given!r}", f"{STORED} or {UPRIGHT}")
     fits = {UPRIGHT: size in (None, image.size), STORED: size in (None, stored_size(image.size, turn))}
-    if not any(fits.values()) or (said and not fits[said]):
+    if not any(fits.values()) or (given and not fits[given]):
         raise DataError(path, f"size {list(size or ())}", _size(image))
     if turn == 1:
         return 1
-    if said is None and all(fits.values()):
-        said = _told_by_others(image.path.parent, _template(image.path, path))
-        if said is None:
+    if given is None and all(fits.values()):
+        given = _orientation_of_others(image.path.parent, _template(image.path, path))
+        if given is None:
             return 0
-    return turn if (said == STORED if said else fits[STORED]) else 1
+    return turn if (given == STORED if given else fits[STORED]) else 1
 
 
 def undecided(path: Path, image: MedicalImage) -> DataError:
@@ -71,9 +73,9 @@ def _template(image: Path, labels: Path) -> str:
 
 
 @lru_cache(maxsize=64)
-def _told_by_others(folder: Path, template: str) -> str | None:
+def _orientation_of_others(folder: Path, template: str) -> str | None:
     """What the sizes of the other pictures of a folder and their masks say, when all that say anything say the same."""
-    told = set()
+    found = set()
     for image in sorted(folder.iterdir()) if PLACE in template else []:
         mask = Path(template.replace(PLACE, image.stem))
         if not (has_suffix(image, PICTURES) and has_suffix(mask, PICTURES) and mask.is_file()):
@@ -83,5 +85,5 @@ def _told_by_others(folder: Path, template: str) -> str | None:
         except Exception:  # it is named when it is read itself
             continue
         if turn != 1 and own == 1 and size != stored_size(size, turn):
-            told.add({size: STORED, stored_size(size, turn): UPRIGHT}.get(mask_size))
-    return told.pop() if len(told) == 1 else None
+            found.add({size: STORED, stored_size(size, turn): UPRIGHT}.get(mask_size))
+    return found.pop() if len(found) == 1 else None

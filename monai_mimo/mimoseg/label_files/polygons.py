@@ -87,7 +87,7 @@ def _text_runs(text: str | bytes) -> list[int]:
     for byte in coded:
         bits = byte - 48
         if not 0 <= bits < 64 or shift > 60:
-            raise ValueError("a run-length code that is no text of COCO")
+            raise ValueError("a run-length code that is not COCO's")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:
@@ -150,7 +150,7 @@ def xml_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # of the text, and of its encoding
-        raise DataError(path, f"no valid XML ({error})", "outlines") from error
+        raise DataError(path, f"invalid XML ({error})", "outlines") from error
     option = reader.option
     shapes: list[tuple[str, Draw]] = []
     for region in root.iterfind(option("region")):
@@ -195,7 +195,7 @@ def _parsed(path: Path, changed: int) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise DataError(path, f"no valid JSON ({error})", "outlines") from error
+        raise DataError(path, f"invalid JSON ({error})", "outlines") from error
 
 
 def _shape(kind: str, points: Any, about: Any, size: tuple[int, int]) -> Any:

@@ -17,7 +17,7 @@ from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
 from ...transforms.stored_picture import stored_size, upright
 from ..sources.cases import Reader
-from .exif import turn_of_labels, undecided
+from .exif import label_orientation, undecided
 from .masks import BoxMasks, Masks
 
 CORNERS = ("polygon", "oriented_rectangle", "rotated_rectangle", "rotation")  # of any number, or of a turned rectangle
@@ -87,9 +87,9 @@ def numbers(points: Any) -> np.ndarray:
     try:
         out = np.asarray(points, dtype=float).reshape(-1, 2)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"points {str(points)[:60]}, which are no pairs of numbers") from error
+        raise ValueError(f"points {str(points)[:60]}, which are not pairs of numbers") from error
     if not np.isfinite(out).all() or abs(out).max(initial=0) > 1e7:
-        raise ValueError(f"points {str(points)[:60]}, which are no places in a picture")
+        raise ValueError(f"points {str(points)[:60]}, which are not places in a picture")
     return out
 
 
@@ -116,7 +116,7 @@ def _pasted(corners: np.ndarray, coded: Any, size: tuple[int, int]) -> np.ndarra
     except ValueError:
         raise
     except Exception as error:  # PIL's own of many kinds
-        raise ValueError(f"a mask that is no picture in base64 ({type(error).__name__})") from error
+        raise ValueError(f"a mask that is not a picture in base64 ({type(error).__name__})") from error
     out = np.zeros(size, dtype=bool)
     if not (x0 >= 0 and y0 >= 0 and x1 < size[1] and y1 < size[0]):
         raise ValueError(f"a mask beyond the picture of {size[0]} x {size[1]} pixels")
@@ -144,7 +144,7 @@ def drawn(
     """
     if image.is_volume:
         raise DataError(path, f"outlines for the volume {image.path.name}", "a picture")
-    turn = turn_of_labels(path, declared, reader, image)
+    turn = label_orientation(path, declared, reader, image)
     check_names(path, reader, [name for name, _ in shapes], wanted)
     if not turn:
         if shapes:

@@ -25,9 +25,9 @@ class Draft:
         clue: "" for III, "point" or "box" for IV; several entities of IV have one box each.
         question: for IV, `<point>` or `<box>` stands once for each entity, in the order of `entities`.
         answer: names each entity as `<p> entity </p> <SEG>`, in the order of `entities`, and names no other.
-        explanation: plain sentences from the knowledge records; follows the answer.
+        explanation: plain sentences from the knowledge entries; follows the answer.
         writer: who wrote it: "offline", or "llm:MODEL".
-        aspects: which aspects of the records were used, e.g. ("function", "anatomy").
+        aspects: which aspects of the entries were used, e.g. ("function", "anatomy").
     """
 
     perspective: int
@@ -89,14 +89,14 @@ def _draft(file: Path, number: int, line: str) -> Draft:
     if not draft.entities or not all(isinstance(name, str) for name in (*draft.entities, *draft.aspects)):
         raise DataError(f"{file} line {number}", f"entities {list(draft.entities)}", "one name or several")
     if not all(isinstance(getattr(draft, field), str) for field in TEXTS):
-        raise DataError(f"{file} line {number}", "a value that is no text", f"texts in {', '.join(TEXTS)}")
+        raise DataError(f"{file} line {number}", "a value that is not text", f"texts in {', '.join(TEXTS)}")
     return draft
 
 
-def write_lines(file: Path, records: Iterable[Any]) -> None:
+def write_lines(file: Path, values: Iterable[Any]) -> None:
     """Write one JSON value a line, as an atomic file.
 
     Raises:
         OutputError: the file cannot be written; what was there stays.
     """
-    write_text(file, "".join(json.dumps(record) + "\n" for record in records))
+    write_text(file, "".join(json.dumps(value) + "\n" for value in values))

@@ -111,7 +111,7 @@ def ask_marked(scene: Scene, rng: np.random.Generator) -> Sample | None:
     if name is None:
         return None
     clue = ("point", "box")[rng.integers(2)]
-    others = [other for other in scene.masks if other != name and _told_apart(scene.masks, name, other, clue)]
+    others = [other for other in scene.masks if other != name and _distinguishable(scene.masks, name, other, clue)]
     absent = scene.absent(rng)
     if not others and absent is None:
         return None
@@ -224,7 +224,7 @@ def plural_of(name: str) -> str | None:
     return f"{before} {words['plurals'][last]}".strip()
 
 
-def _told_apart(masks: SliceMasks, name: str, other: str, clue: str) -> bool:
+def _distinguishable(masks: SliceMasks, name: str, other: str, clue: str) -> bool:
     """Whether a point or box on `name` surely does not mean `other`."""
     if related(name, other) or (masks[name] & masks[other]).any():
         return False
@@ -279,12 +279,12 @@ def _sample(
     if names:
         texts = {"name": names[0], "phrase": marked(names[0]), **texts}
     asked = {**texts, "entity": texts.get("question_entity") or texts.get("entity") or listed(names[:1])}
-    told = {**texts, "entity": grounded(names[:1])}
+    filled = {**texts, "entity": grounded(names[:1])}
     section_name = kind if answers == "answers" else f"{kind}-{answers}"
     return Sample(
         MEASURED,
         sentence(question.format(**asked)),
-        sentence(answer.format(**told, value=value)),
+        sentence(answer.format(**filled, value=value)),
         names,
         template=f"{section_name}/{q}/{a}",
         value=(kind, value),

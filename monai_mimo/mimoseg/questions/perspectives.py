@@ -17,7 +17,7 @@ SEVERAL_PROMPTS = 0.1  # of the visual-clue questions about images with several 
 
 
 SEVERAL = 0.25  # of the questions about images with several entities of which something is known
-MOST_ENTITIES = 3  # in one question
+MAX_ENTITIES = 3  # in one question
 Pool = Callable[[tuple[str, ...], int, str], Sequence[Draft]]
 
 
@@ -216,7 +216,7 @@ def reasoning(
 
     Args:
         masks: all entities of the slice.
-        known: those of them that have a knowledge record.
+        known: those of them that have a knowledge entry.
         pool: (entities, perspective, clue) -> the drafts that may be used.
     """
     samples: list[Sample] = []
@@ -239,7 +239,7 @@ def reasoning(
 
 def several(known: Sequence[str], rng: np.random.Generator, ordered: bool) -> tuple[str, ...]:
     """Two or three of the entities, in their own order or, where prompts say which is which, in any."""
-    size = int(rng.integers(2, min(len(known), MOST_ENTITIES) + 1))
+    size = int(rng.integers(2, min(len(known), MAX_ENTITIES) + 1))
     chosen = rng.choice(len(known), size=size, replace=False)
     return tuple(known[i] for i in (sorted(chosen) if ordered else chosen))
 

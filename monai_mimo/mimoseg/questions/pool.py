@@ -13,7 +13,7 @@ from .drafts import Draft, read_drafts
 from .knowledge import Knowledge, load_knowledge
 from .offline import OfflineWriter
 from .validate import NEAR_DUPLICATE, check, near_duplicates
-from .words import record_of
+from .words import find_knowledge
 
 Key = tuple[tuple[str, ...], int, str]  # entities, perspective, clue
 ONE, SEVERAL = 60, 12  # drafts about one entity, and about each choice of several
@@ -29,7 +29,7 @@ class RowSettings:
             as many beside them, or as many alone.
         perspectives: those that are made, of those that a case allows.
         drafts: a JSONL file of drafts, or a folder of such files, which take the place of the offline writer's.
-        knowledge: the user's own knowledge records, which are added to the packaged ones or replace them.
+        knowledge: the user's own knowledge entries, which are added to the packaged ones or replace them.
     """
 
     entities: dict[str, tuple[str, ...]]
@@ -55,7 +55,7 @@ def draft_pool(entities: Sequence[str], perspective: int, clue: str, settings: R
     keeps the rules, the offline writer is asked, which keeps the order of `entities`.
 
     Raises:
-        DataError, InputError: the file of drafts or a knowledge record cannot be used.
+        DataError, InputError: the file of drafts or a knowledge entry cannot be used.
     """
     return checked((tuple(entities), perspective, clue), settings).drafts
 
@@ -70,7 +70,7 @@ def count_rejections(settings: RowSettings, keys: Iterable[Key]) -> dict[str, in
 
 def is_known(entity: str, settings: RowSettings) -> bool:
     """Whether something is known of an entity, so that perspectives III and IV can ask about it."""
-    return record_of(entity, knowledge_of(tuple(settings.knowledge))) is not None
+    return find_knowledge(entity, knowledge_of(tuple(settings.knowledge))) is not None
 
 
 def checked(key: Key, settings: RowSettings) -> Checked:
@@ -104,7 +104,7 @@ def keep_valid(drafts: Sequence[Draft], knowledge: dict[str, Knowledge], rejecte
 
 @cache
 def knowledge_of(own: tuple[Path, ...]) -> dict[str, Knowledge]:
-    """The packaged records with the user's."""
+    """The packaged entries with the user's."""
     return load_knowledge(own)
 
 

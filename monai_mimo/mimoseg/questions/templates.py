@@ -79,13 +79,13 @@ def parse_value(kind: str, answer: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def is_right(kind: str, said: str | None, expected: str) -> bool:
+def is_right(kind: str, found: str | None, expected: str) -> bool:
     """Whether a value is the expected one: the same word or number, or a size that is `CLOSE` to it."""
-    if said is None:
+    if found is None:
         return False
     if kind in SIZES:
-        return abs(float(said) - float(expected)) <= CLOSE * float(expected)
-    return said.lower() == expected.lower()
+        return abs(float(found) - float(expected)) <= CLOSE * float(expected)
+    return found.lower() == expected.lower()
 
 
 @cache

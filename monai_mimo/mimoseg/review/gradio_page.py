@@ -1,4 +1,4 @@
-"""The page of `mimo review`: a local Gradio app that shows a `Session`. Nothing of it needs the network."""
+"""The page of `mimo review`: a local Gradio app that shows a `ReviewQueue`. Nothing of it needs the network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from ...errors import MimoError
 from ...local_page import gr, launch
 from ..questions.knowledge.entries import load_knowledge
-from .queue import KEYS, Session
-from .row_html import CSS, render
+from .queue import KEYS, ReviewQueue
+from .row_html import CSS, row_html
 
 # While a text is edited, letters are letters: only Escape and Ctrl+Enter are keys then.
 SCRIPT = (
@@ -32,31 +32,31 @@ document.addEventListener('keydown', event => {
 )
 
 
-def make_page(session: Session) -> gr.Blocks:
+def make_page(queue: ReviewQueue) -> gr.Blocks:
     """The page of one review. The position goes to the browser and back, so a key always means the row that is shown."""
     knowledge = load_knowledge()
 
     def show(position: int) -> dict[Any, Any]:
-        row = session.row(position)
-        html = render(
+        row = queue.row(position)
+        html = row_html(
             row,
-            session.decision(position),
+            queue.decision(position),
             position,
-            len(session.places),
-            session.progress(),
-            session.places[position].split,
+            len(queue.refs),
+            queue.progress(),
+            queue.refs[position].split,
             knowledge,
         )
         return {place: position, view: html, editor: gr.update(visible=False), problem: ""}
 
     def act(action: str, position: int) -> dict[Any, Any]:
         try:
-            return show(session.act(action, int(position)))
+            return show(queue.act(action, int(position)))
         except MimoError as error:
             raise gr.Error(str(error)) from error
 
     def open_editor(position: int) -> dict[Any, Any]:
-        row = session.row(int(position))
+        row = queue.row(int(position))
         return {
             editor: gr.update(visible=True),
             question: row["question"],
@@ -66,14 +66,14 @@ def make_page(session: Session) -> gr.Blocks:
 
     def save(position: int, new_question: str, new_answer: str) -> dict[Any, Any]:
         try:
-            session.decide(int(position), "edit", new_question, new_answer)
+            queue.decide(int(position), "edit", new_question, new_answer)
         except MimoError as error:
             return {problem: str(error)}
-        return show(session.step(int(position), 1))
+        return show(queue.step(int(position), 1))
 
     def reload() -> dict[Any, Any]:
-        session.refresh()
-        return show(session.first_open())
+        queue.refresh()
+        return show(queue.first_open())
 
     with gr.Blocks(title="mimo review", analytics_enabled=False) as page:
         place = gr.Number(0, visible="hidden", precision=0)
@@ -96,9 +96,7 @@ def make_page(session: Session) -> gr.Blocks:
         shown = [place, view, editor, problem]
         for button, action in ((back, "back"), (keep, "keep"), (drop, "drop"), (forward, "next")):
             button.click(lambda position, a=action: act(a, position), [place], shown, show_progress="hidden")
-        following.click(
-            lambda position: show(session.first_open(int(position))), [place], shown, show_progress="hidden"
-        )
+        following.click(lambda position: show(queue.first_open(int(position))), [place], shown, show_progress="hidden")
         edit.click(open_editor, [place], [editor, question, answer, problem], show_progress="hidden")
         saved.click(save, [place, question, answer], shown, show_progress="hidden")
         cancelled.click(lambda: gr.update(visible=False), None, [editor], show_progress="hidden")
@@ -106,6 +104,6 @@ def make_page(session: Session) -> gr.Blocks:
     return page
 
 
-def serve(session: Session, host: str, port: int, *, block: bool = True) -> str:
+def serve(queue: ReviewQueue, host: str, port: int, *, block: bool = True) -> str:
     """Serve the page and return its address."""
-    return launch(make_page(session), host, port, block=block, css=CSS, head=SCRIPT)
+    return launch(make_page(queue), host, port, block=block, css=CSS, head=SCRIPT)

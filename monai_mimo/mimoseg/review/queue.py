@@ -26,8 +26,8 @@ from .decisions import Choice, Decision, append, is_about, log_file, now, read_d
 TAG = re.compile(r"</?[a-zA-Z]+>")
 # Those of the rules for writers that a person keeps too: people may know what no record says, and choose other words.
 RULES = {
-    "gives away": "a question without a name of what is asked for, a synonym, or a word that tells it",
-    "modality": "no word that tells how the image was made",
+    "gives away": "a question without a name of what is asked for, a synonym, or a word that reveals it",
+    "modality": "no word that reveals how the image was made",
 }
 
 
@@ -66,12 +66,12 @@ def check_edit(row: Mapping[str, Any], question: str, answer: str) -> None:
                 raise InputError("question and answer", f"the rule {rule!r} broken", RULES[rule])
     if row["perspective"] == MEASURED:
         kind, value = row["value"]["kind"], row["value"]["answer"]
-        if not is_right(kind, said := parse_value(kind, answer), value):
-            raise InputError("answer", f"the value {said!r}", f"{value!r}, in words of the templates")
+        if not is_right(kind, found := parse_value(kind, answer), value):
+            raise InputError("answer", f"the value {found!r}", f"{value!r}, in words of the templates")
 
 
 @dataclass(frozen=True)
-class Place:
+class RowRef:
     """A row of the review: its split and number there, its id and texts as built."""
 
     split: str
@@ -81,7 +81,7 @@ class Place:
     answer: str
 
 
-class Session:
+class ReviewQueue:
     """One person's review of some splits and perspectives of a built set.
 
     Args:
@@ -98,13 +98,13 @@ class Session:
         log_file(folder, reviewer)
         self.folder, self.reviewer = Path(folder), reviewer
         self.rows = {split: load_mimoseg(folder, split, reviewed=False) for split in splits}
-        self.places: list[Place] = []
+        self.refs: list[RowRef] = []
         for split, rows in self.rows.items():
             columns = rows.select_columns(["perspective", "id", "question", "answer"]).with_format("arrow")[:]
             wanted = np.flatnonzero(np.isin(columns["perspective"].to_numpy(), list(perspectives)))
             for number, row in zip(wanted.tolist(), columns.take(wanted).to_pylist()):
-                self.places.append(Place(split, number, row["id"], row["question"], row["answer"]))
-        if not self.places:
+                self.refs.append(RowRef(split, number, row["id"], row["question"], row["answer"]))
+        if not self.refs:
             asked = f"no row of perspective {', '.join(map(str, perspectives))} in {', '.join(splits)}"
             raise DataError(folder, asked, "rows to review; see --perspective and --split")
         self._lock = Lock()
@@ -113,21 +113,21 @@ class Session:
     def refresh(self) -> None:
         """Read what others have decided meanwhile."""
         decisions = read_decisions(self.folder)
-        texts = {p.id: {"question": p.question, "answer": p.answer} for p in self.places}
+        texts = {p.id: {"question": p.question, "answer": p.answer} for p in self.refs}
         self.decisions = {i: d for i, d in decisions.items() if i in texts and is_about(d, texts[i])}
 
     def row(self, position: int) -> dict[str, Any]:
         """The row at a position of the review, with its texts as they stand."""
-        place = self.places[position]
-        row = self.rows[place.split][place.number]
-        decision = self.decisions.get(place.id)
+        ref = self.refs[position]
+        row = self.rows[ref.split][ref.number]
+        decision = self.decisions.get(ref.id)
         if decision is not None:
             row |= {"question": decision.question, "answer": decision.answer}
         return row
 
     def decision(self, position: int) -> Decision | None:
         """What was decided last about the row."""
-        return self.decisions.get(self.places[position].id)
+        return self.decisions.get(self.refs[position].id)
 
     def decide(self, position: int, choice: Choice, question: str | None = None, answer: str | None = None) -> None:
         """Record a decision; `edit` needs the new texts.
@@ -135,25 +135,25 @@ class Session:
         Raises:
             InputError: the edit is not allowed. OutputError: it cannot be written.
         """
-        place, row = self.places[position], self.row(position)
+        ref, row = self.refs[position], self.row(position)
         if choice == "edit":
             question, answer = (question or "").strip(), (answer or "").strip()
             check_edit(row, question, answer)
             row |= {"question": question, "answer": answer}
         decision = Decision(
-            id=place.id,
-            split=place.split,
+            id=ref.id,
+            split=ref.split,
             decision=choice,
             question=row["question"],
             answer=row["answer"],
-            built_question=place.question,
-            built_answer=place.answer,
+            built_question=ref.question,
+            built_answer=ref.answer,
             reviewer=self.reviewer,
             time=now(),
         )
         with self._lock:
             append(self.folder, decision)
-            self.decisions[place.id] = decision
+            self.decisions[ref.id] = decision
 
     def act(self, action: str, position: int) -> int:
         """Do what a key of `KEYS` means, and return the position to show. `edit` only opens the texts: it stays."""
@@ -164,17 +164,17 @@ class Session:
 
     def step(self, position: int, by: int) -> int:
         """The position before or after, within the review."""
-        return min(max(position + by, 0), len(self.places) - 1)
+        return min(max(position + by, 0), len(self.refs) - 1)
 
     def first_open(self, after: int = -1) -> int:
         """The first position behind `after`, or else the first of all, that nothing was decided about; or the last."""
-        count = len(self.places)
+        count = len(self.refs)
         order = [(after + 1 + offset) % count for offset in range(count)]
-        return next((p for p in order if self.places[p].id not in self.decisions), count - 1)
+        return next((p for p in order if self.refs[p].id not in self.decisions), count - 1)
 
     def progress(self) -> Counter[str]:
         """How many rows were kept, dropped and edited, and how many are open."""
         counts: Counter[str] = Counter(keep=0, drop=0, edit=0)
         counts.update(d.decision for d in self.decisions.values())
-        counts["open"] = len(self.places) - len(self.decisions)
+        counts["open"] = len(self.refs) - len(self.decisions)
         return counts

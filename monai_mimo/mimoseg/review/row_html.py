@@ -45,7 +45,7 @@ CSS = """
 """
 
 
-def render(
+def row_html(
     row: Mapping[str, Any],
     decision: Decision | None,
     position: int,
@@ -59,7 +59,7 @@ def render(
     Args:
         position: of the row in the review, from 0; count: of all rows there.
         progress: how many are kept, dropped, edited and open.
-        knowledge: records by entity, those of the row's entities are shown.
+        knowledge: entries by entity, those of the row's entities are shown.
     """
     phrases = [entity["phrase"] for entity in row["entities"]]
     colors = phrase_colors(len(phrases))
@@ -102,19 +102,19 @@ def _question(text: str) -> str:
 
 
 def _knowledge(phrases: Sequence[str], colors: Sequence[Color], knowledge: Mapping[str, Knowledge]) -> str:
-    """What the records say about the entities, and whether a clinician has read them."""
+    """What the entries say about the entities, and whether a clinician has read them."""
     parts = []
     for phrase, color in zip(phrases, colors):
-        record = knowledge.get(phrase)
-        if record is None:
+        entry = knowledge.get(phrase)
+        if entry is None:
             continue
         facts = "".join(
-            f"<li><i>{aspect}</i>: {escape('; '.join(predicates))}</li>" for aspect, predicates in record.facts.items()
+            f"<li><i>{aspect}</i>: {escape('; '.join(predicates))}</li>" for aspect, predicates in entry.facts.items()
         )
-        warning = "" if record.reviewed else '<span class="state">not reviewed by a clinician</span>'
-        sources = escape("; ".join(record.sources))
+        warning = "" if entry.reviewed else '<span class="state">not reviewed by a clinician</span>'
+        sources = escape("; ".join(entry.sources))
         parts.append(
             f"<details open><summary>{html_phrase(phrase, color)} {warning}</summary><ul>{facts}</ul>"
             f'<div class="faint">{sources}</div></details>'
         )
-    return "<h4>Knowledge records</h4>" + "".join(parts) if parts else ""
+    return "<h4>Knowledge entries</h4>" + "".join(parts) if parts else ""

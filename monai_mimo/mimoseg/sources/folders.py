@@ -222,7 +222,7 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise DataError(path, error.strerror or str(error), "a file that can be read") from error
     except ValueError as error:
-        raise DataError(path, f"no valid JSON ({error})", "a description of the set") from error
+        raise DataError(path, f"invalid JSON ({error})", "a description of the set") from error
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

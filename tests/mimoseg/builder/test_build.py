@@ -213,7 +213,7 @@ def test_one_label_on_the_command_line(tmp_path: Path) -> None:
         ({"mask": np.full((20, 30), 7, np.uint8), "labels": LIVER}, "label value 7"),
         ({"mask_name": "b", "labels": LIVER}, "nothing named"),
         ({}, "no labels.json"),
-        ({"labels": {"modality": "", "labels": {"1": "liver"}}}, "modality: '' is no name"),
+        ({"labels": {"modality": "", "labels": {"1": "liver"}}}, "modality: '' is not the name"),
     ],
 )
 def test_masks_that_do_not_match_are_refused(tmp_path: Path, change: dict, found: str) -> None:

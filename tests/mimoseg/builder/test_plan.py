@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from monai_mimo.cli import main
 from monai_mimo.errors import InputError
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
-from monai_mimo.mimoseg.builder.config import load_config, spec_and_use
+from monai_mimo.mimoseg.builder.config_file import load_config, spec_and_use
 from monai_mimo.mimoseg.builder.plan import Budget, SourceUse, make_plan, sample_cases
 from monai_mimo.mimoseg.sources.cases import Case
 

@@ -16,7 +16,7 @@ import pytest
 from monai_mimo.errors import InputError
 from monai_mimo.mimoseg import SourceSpec, build
 from monai_mimo.mimoseg.builder import runners
-from monai_mimo.mimoseg.builder.runners import IN_FLIGHT, Died, in_process, on_processes, on_ray
+from monai_mimo.mimoseg.builder.runners import IN_FLIGHT, WorkerCrash, in_process, on_processes, on_ray
 
 from ..small_source import contents, small_source
 
@@ -70,7 +70,7 @@ def test_tasks_are_taken_as_they_are_needed() -> None:
 
 def test_a_process_that_dies_takes_its_task_with_it_and_no_other() -> None:
     results = dict(on_processes(die_at_three, range(8), workers=2))
-    assert isinstance(results.pop(3), Died)
+    assert isinstance(results.pop(3), WorkerCrash)
     assert results == {n: 2 * n for n in range(8) if n != 3}
 
 
@@ -136,7 +136,7 @@ def test_both_nodes_work_and_a_worker_that_dies_is_told(cluster: str) -> None:
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
-    assert isinstance(results.pop(3), Died)
+    assert isinstance(results.pop(3), WorkerCrash)
     assert set(results) == {n for n in range(8) if n != 3}
     assert len(set(results.values())) == 2
 

@@ -19,7 +19,7 @@ from monai_mimo.errors import DataError, OutputError
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
 from monai_mimo.mimoseg.builder import case as build_case_module
 from monai_mimo.mimoseg.builder import shards as assemble_module
-from monai_mimo.mimoseg.builder.shards import Partial
+from monai_mimo.mimoseg.builder.shards import PartialBuild
 
 from ..small_source import contents, small_source
 
@@ -43,7 +43,7 @@ def whole(source: SourceSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 def stage(out: Path) -> int:
     """How far a build is: the number of finished cases, one more while the set is put together, two more when it is there."""
-    partial = Partial(out)
+    partial = PartialBuild(out)
     if out.exists():
         return CASES + 2
     if partial.new.exists():
@@ -71,7 +71,7 @@ def test_killed_at_any_moment_and_run_again_it_gives_the_same_bytes(
         reached.append(stage(out))
         if out.exists():  # never half of it
             assert contents(out) == whole
-        if not out.exists() or Partial(out).path.exists():
+        if not out.exists() or PartialBuild(out).path.exists():
             build([source], out, progress=False)
         assert contents(out) == whole
         assert [p.name for p in out.parent.iterdir()] == ["out"]
@@ -100,7 +100,7 @@ def test_what_is_finished_is_not_built_again(source: SourceSpec, whole: dict, tm
     assert contents(tmp_path / "out") == whole
 
 
-def interrupted(source: SourceSpec, out: Path, monkeypatch: pytest.MonkeyPatch, after: int = 5) -> Partial:
+def interrupted(source: SourceSpec, out: Path, monkeypatch: pytest.MonkeyPatch, after: int = 5) -> PartialBuild:
     """A partial folder with `after` finished cases."""
     read_case, count = build_case_module.read_case, iter(range(after))
 
@@ -113,7 +113,7 @@ def interrupted(source: SourceSpec, out: Path, monkeypatch: pytest.MonkeyPatch, 
         patch.setattr(build_case_module, "read_case", read)
         with pytest.raises(KeyboardInterrupt):
             build([source], out, progress=False)
-    return Partial(out)
+    return PartialBuild(out)
 
 
 def test_other_arguments_are_told_from_the_same_ones(source: SourceSpec, tmp_path: Path, monkeypatch) -> None:

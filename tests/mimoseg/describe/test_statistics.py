@@ -16,8 +16,8 @@ from monai_mimo.errors import DataError, OutputError
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.catalogue import Record
 from monai_mimo.mimoseg.describe import statistics as stats
-from monai_mimo.mimoseg.describe.report import Table, tables, write_statistics
 from monai_mimo.mimoseg.describe.statistics import Counts, count, open_splits, published_splits
+from monai_mimo.mimoseg.describe.tables import Table, tables, write_statistics
 from monai_mimo.mimoseg.encoding import plain_answer
 from monai_mimo.mimoseg.schema import FEATURES
 

@@ -1,4 +1,4 @@
-"""Knowledge records that the tests of this folder share."""
+"""Knowledge entries that the tests of this folder share."""
 
 from __future__ import annotations
 

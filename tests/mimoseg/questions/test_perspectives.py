@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_mimo.mimoseg.questions.perspectives import MOST_ENTITIES, Sample, instructions, reasoning, visual_clues
+from monai_mimo.mimoseg.questions.perspectives import MAX_ENTITIES, Sample, instructions, reasoning, visual_clues
 from monai_mimo.mimoseg.questions.pool import RowSettings, draft_pool
 from monai_mimo.mimoseg.questions.words import give_away
 from monai_mimo.mimoseg.sources.read_case import SliceMasks
@@ -70,7 +70,7 @@ def test_reasoning(masks: dict[str, np.ndarray], perspective: int, count: int, s
     for sample in samples:
         check_sample(sample, masks)
         assert sample.perspective == perspective
-        assert 1 <= len(sample.phrases) <= MOST_ENTITIES
+        assert 1 <= len(sample.phrases) <= MAX_ENTITIES
         assert not set(sample.phrases) & set(UNKNOWN)
         assert not any(give_away(name).search(sample.question.casefold()) for name in sample.phrases)
         assert sample.template.startswith("offline/")

@@ -21,8 +21,8 @@ from monai_mimo.cli import main
 from monai_mimo.errors import DataError, InputError, MimoError
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.review.decisions import Decision, append, apply_decisions, read_decisions
-from monai_mimo.mimoseg.review.queue import KEYS, Session, check_edit
-from monai_mimo.mimoseg.review.row_html import render
+from monai_mimo.mimoseg.review.queue import KEYS, ReviewQueue, check_edit
+from monai_mimo.mimoseg.review.row_html import row_html
 from monai_mimo.mimoseg.schema import FEATURES
 
 from ..hand_counted import measured_row, row, splits, write_set
@@ -35,13 +35,13 @@ def folder(tmp_path: Path) -> Path:
     return write_set(tmp_path / "set")
 
 
-def session(folder: Path, reviewer: str = "Ada") -> Session:
-    return Session(folder, ["train"], [3, 4], reviewer)
+def session(folder: Path, reviewer: str = "Ada") -> ReviewQueue:
+    return ReviewQueue(folder, ["train"], [3, 4], reviewer)
 
 
 def test_keys_decide_and_move(folder: Path) -> None:
     s = session(folder)
-    assert [p.id for p in s.places] == ["a-0", "a-1", "b-0"]
+    assert [p.id for p in s.refs] == ["a-0", "a-1", "b-0"]
     position = s.first_open()
     for key, after in (("k", 1), ("ArrowLeft", 0), ("ArrowRight", 1), ("e", 1), ("d", 2), ("ArrowRight", 2)):
         position = s.act(KEYS[key], position)
@@ -213,9 +213,9 @@ def test_an_edit_keeps_the_measured_value(answer: str, fits: bool) -> None:
 
 
 def test_measured_rows_are_shown_with_their_perspective(folder: Path) -> None:
-    s = Session(folder, ["validation"], [5], "Ada")
-    assert [place.id for place in s.places] == ["c-3"]
-    assert "perspective V, measured" in render(s.row(0), None, 0, 1, s.progress(), "validation", {})
+    s = ReviewQueue(folder, ["validation"], [5], "Ada")
+    assert [place.id for place in s.refs] == ["c-3"]
+    assert "perspective V, measured" in row_html(s.row(0), None, 0, 1, s.progress(), "validation", {})
 
 
 def test_a_refused_edit_leaves_no_trace(folder: Path) -> None:
@@ -233,7 +233,7 @@ def test_html_of_a_text_is_escaped(folder: Path) -> None:
     rows = Dataset.from_list([evil], features=FEATURES)
     s = session(folder)
     by_name = decision(reviewer=SCRIPT)
-    html = render(rows[0], by_name, 0, 1, s.progress(), "train", {})
+    html = row_html(rows[0], by_name, 0, 1, s.progress(), "train", {})
     assert "<script" not in html
     assert "<img src=x" not in html
     # id, source, modality, template, reviewer, question, and in the answer the phrase and what is around it
@@ -248,7 +248,7 @@ def test_knowledge_says_that_it_is_not_reviewed(folder: Path) -> None:
     s = session(folder)
 
     def html(known: Knowledge) -> str:
-        return render(s.row(0), None, 0, 1, s.progress(), "train", {"kidney": known})
+        return row_html(s.row(0), None, 0, 1, s.progress(), "train", {"kidney": known})
 
     assert "filters &lt;the&gt; blood" in html(record)
     assert "not reviewed" in html(record)

@@ -247,7 +247,7 @@ def test_a_link_to_itself_ends(tmp_path: Path) -> None:
         ({"series": [{"modality": "CT", "perspectives": [1], "where": {"site": "a"}}]}, "site"),
         ({"layouts": [{"images": "{a}.png", "labels": RECORD["layouts"][0]["labels"]}]}, "patient"),
         ({"layouts": [{"images": "{patient", "labels": RECORD["layouts"][0]["labels"]}]}, "brace"),
-        ({"layouts": [{"images": "{patient}", "labels": [{"file": "a", "entities": {"b": ["c"]}}]}]}, "no colour"),
+        ({"layouts": [{"images": "{patient}", "labels": [{"file": "a", "entities": {"b": ["c"]}}]}]}, "not a colour"),
         (
             {
                 "layouts": [

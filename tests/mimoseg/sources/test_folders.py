@@ -61,7 +61,7 @@ def test_names_of_modalities(given: str, name: str) -> None:
 
 @pytest.mark.parametrize("given", ["", "  ", "a, b", "two\nlines", "x" * 41, "-", "=x"])
 def test_what_is_no_name_of_a_modality(given: str) -> None:
-    with pytest.raises(ValueError, match="no name of a modality"):
+    with pytest.raises(ValueError, match="not the name of a modality"):
         modality_name(given)
 
 

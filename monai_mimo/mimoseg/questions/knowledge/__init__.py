@@ -1,4 +1,4 @@
-"""What is known of the entities: one YAML file for each part of the body, and the records that they hold."""
+"""What is known of the entities: one YAML file for each part of the body, and the entries that they hold."""
 
 from .entries import ASPECTS, Knowledge, Relation, load_knowledge, modality_words, relations
 

@@ -1,11 +1,11 @@
-"""Knowledge records, read from YAML: `{entity: {kind, plural, facts: {aspect: [...]}, sources, reviewed}}` in each file.
+"""Knowledge entries, read from YAML: `{entity: {kind, plural, facts: {aspect: [...]}, sources, reviewed}}` in each file.
 
 A fact is a predicate in the third person whose subject is the entity (in the plural if `plural`), without a capital at the
 start or a full stop at the end: "filters the blood and makes urine". A question is "Which {kind} in this image {fact}?",
 and its answer "The {entity} {fact}." So a fact names neither its entity, nor a synonym, nor a word that gives it away, nor
 how the image was made (`modality_words`).
 
-Families are written once. A record with `like: OTHER` starts from the record of OTHER and adds to it:
+Families are written once. An entry with `like: OTHER` starts from the entry of OTHER and adds to it:
 
     kidney:
       kind: organ
@@ -45,7 +45,7 @@ Kind = Literal[
 
 def _predicate(text: str) -> str:
     if not text[:1].islower() or text.rstrip()[-1:] in ".?!":
-        raise ValueError(f"{text!r} is no predicate: it starts with a small letter and has no full stop")
+        raise ValueError(f"{text!r} is not a predicate: it starts with a small letter and has no full stop")
     return text
 
 
@@ -63,7 +63,7 @@ class Knowledge(BaseModel):
         apart: facts of anatomy that tell it from the other members of its family; none: every fact does.
         give_away: beginnings of words that give the entity away, besides its name and synonyms ("hepat" for the liver).
         sources: two or more works in which the facts can be checked.
-        reviewed: whether a clinician has read the record, and those that it is like.
+        reviewed: whether a clinician has read the entry, and those that it is like.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,8 +77,8 @@ class Knowledge(BaseModel):
     reviewed: bool = False
 
 
-class Written(BaseModel):
-    """A record as it stands in a file, where a record that is like another one leaves out what it takes from there."""
+class RawEntry(BaseModel):
+    """An entry as it stands in a file, where an entry that is like another one leaves out what it takes from there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,14 +110,14 @@ class Relation(BaseModel):
 
 
 def load_knowledge(own: Iterable[Path] = ()) -> dict[str, Knowledge]:
-    """The packaged records, with those of the user's YAML files added or put in their place, by entity. A user's record may
+    """The packaged entries, with those of the user's YAML files added or put in their place, by entity. A user's entry may
     be like a packaged one, and a packaged one that is like a replaced one follows it.
 
     Raises:
-        DataError: a file is no record; it names file, entity and field.
+        DataError: a file is no entry; it names file, entity and field.
     """
     written = {**_packaged(), **_read(own)}
-    return {entity: _whole(entity, written) for entity in written}
+    return {entity: _merged(entity, written) for entity in written}
 
 
 @cache
@@ -139,28 +139,28 @@ def modality_words() -> tuple[str, ...]:
 
 
 @cache
-def _packaged() -> dict[str, tuple[Path, Written]]:
+def _packaged() -> dict[str, tuple[Path, RawEntry]]:
     folder = resources.files(__package__)
     return _read(Path(str(f)) for f in sorted(folder.iterdir(), key=str) if f.name.endswith(".yaml"))
 
 
-def _read(files: Iterable[Path]) -> dict[str, tuple[Path, Written]]:
+def _read(files: Iterable[Path]) -> dict[str, tuple[Path, RawEntry]]:
     """entity -> the file that it stands in and what is written there."""
     written = {}
     for file in files:
         try:
             values = yaml.safe_load(file.read_text()) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise DataError(file, str(error), "a YAML file of knowledge records") from error
+            raise DataError(file, str(error), "a YAML file of knowledge entries") from error
         if not isinstance(values, dict):
-            raise DataError(file, f"a {type(values).__name__}", "entities, each with its record")
-        for entity, record in values.items():
-            written[str(entity)] = file, _checked(Written, record, str(entity), file)
+            raise DataError(file, f"a {type(values).__name__}", "entities, each with its entry")
+        for entity, entry in values.items():
+            written[str(entity)] = file, _checked(RawEntry, entry, str(entity), file)
     return written
 
 
-def _whole(entity: str, written: Mapping[str, tuple[Path, Written]], members: tuple[str, ...] = ()) -> Knowledge:
-    """The record of an entity, with what it takes from the one that it is like; `members` are those that take from it."""
+def _merged(entity: str, written: Mapping[str, tuple[Path, RawEntry]], members: tuple[str, ...] = ()) -> Knowledge:
+    """The entry of an entity, with what it takes from the one that it is like; `members` are those that take from it."""
     file, own = written[entity]
     values = own.model_dump(exclude={"like", "side"}, exclude_unset=True)
     if own.side is not None:
@@ -169,8 +169,8 @@ def _whole(entity: str, written: Mapping[str, tuple[Path, Written]], members: tu
         if own.like in (*members, entity):
             raise DataError(file, f"{entity}.like: {own.like}, which is like {entity}", "no circle")
         if own.like not in written:
-            raise DataError(file, f"{entity}.like: no record of {own.like!r}", "the name of another record")
-        base = _whole(own.like, written, (*members, entity))
+            raise DataError(file, f"{entity}.like: no entry of {own.like!r}", "the name of another entry")
+        base = _merged(own.like, written, (*members, entity))
         values = {
             **base.model_dump(exclude={"apart"}),
             **values,
@@ -192,7 +192,7 @@ def _checked(model: type[Model], values: Any, entity: str, file: Path) -> Model:
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(map(str, (entity, *fault["loc"])))
-        raise DataError(file, f"{place}: {fault['msg']}", "a knowledge record") from error
+        raise DataError(file, f"{place}: {fault['msg']}", "a knowledge entry") from error
 
 
 @cache

@@ -77,7 +77,7 @@ def messages(task: Task, knowledge: Mapping[str, Knowledge], faults: Sequence[st
     """The conversation so far: rules, the example and its reply, and the task.
 
     Args:
-        knowledge: the record of each entity of the task.
+        knowledge: the entry of each entity of the task.
         faults: why each earlier reply to this task could not be used.
     """
     marker = f"<{task.clue}>"
@@ -111,7 +111,7 @@ def example_reply(task: Task) -> str:
 
 @cache
 def example_knowledge() -> dict[str, Knowledge]:
-    """The records of the entities in the examples."""
+    """The entries of the entities in the examples."""
     return {name: Knowledge.model_validate(values) for name, values in prompts()["example_knowledge"].items()}
 
 
@@ -119,10 +119,10 @@ def facts_text(entities: Sequence[str], knowledge: Mapping[str, Knowledge]) -> s
     """Each entity with its facts, an aspect a line, and what holds for all together; nothing else is known to the model."""
     blocks = []
     for number, name in enumerate(entities, start=1):
-        record = knowledge[name]
-        lines = [f"- {aspect}: {'; '.join(facts)}" for aspect in ASPECTS if (facts := record.facts.get(aspect))]
-        if record.apart:
-            lines.append(f"- what tells it from its relatives: {'; '.join(record.apart)}")
+        entry = knowledge[name]
+        lines = [f"- {aspect}: {'; '.join(facts)}" for aspect in ASPECTS if (facts := entry.facts.get(aspect))]
+        if entry.apart:
+            lines.append(f"- what tells it from its relatives: {'; '.join(entry.apart)}")
         blocks.append("\n".join([f"Entity {number}: {name}", "Facts about it:", *lines]))
     together = [fact for r in relations() if set(r.entities) == set(entities) for fact in r.facts]
     if together:

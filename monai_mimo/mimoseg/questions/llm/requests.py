@@ -1,4 +1,4 @@
-"""Requests to a model, and where each task stands by the answers that are on disk: a request is never sent twice."""
+"""Requests to a model, and where each task statuses by the answers that are on disk: a request is never sent twice."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Written:
+class TaskDone:
     """A task with drafts that keep the rules.
 
     Attributes:
@@ -79,7 +79,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class GivenUp:
+class TaskFailed:
     """A task whose every attempt brought a reply that cannot be used.
 
     Attributes:
@@ -92,12 +92,12 @@ class GivenUp:
 
 
 @dataclass
-class Plan:
+class RequestPlan:
     """How tasks become requests and replies become drafts.
 
     Attributes:
         model: as the endpoint calls it.
-        knowledge: the records of all entities that are asked about.
+        knowledge: the entries of all entities that are asked about.
         check: gives the rules that a draft breaks.
         attempts: how often a task is asked at most, until a reply can be used.
         parameters: of the request, beside model, messages and schema.
@@ -127,7 +127,7 @@ class Plan:
         }
         return Request(task, body, request_key(body), len(faults))
 
-    def stand(self, task: Task, cache: AnswerCache) -> Request | Written | GivenUp:
+    def status(self, task: Task, cache: AnswerCache) -> Request | TaskDone | TaskFailed:
         """Go through the answers that the cache has for a task, up to the first that can be used or is missing."""
         faults: list[str] = []
         keys: list[str] = []
@@ -141,9 +141,9 @@ class Plan:
                 return self.written(task, answer, keys)
             except Unusable as reason:
                 faults.append(str(reason))
-        return GivenUp(task, faults, keys)
+        return TaskFailed(task, faults, keys)
 
-    def written(self, task: Task, answer: dict[str, Any], keys: list[str]) -> Written:
+    def written(self, task: Task, answer: dict[str, Any], keys: list[str]) -> TaskDone:
         """The drafts of an answer, sorted by whether they keep the rules.
 
         Raises:
@@ -156,4 +156,4 @@ class Plan:
                 f"each triple broke a rule ({'; '.join(sorted({rule for rules in broken for rule in rules}))})"
             )
         rejected = [(draft, rules) for draft, rules in zip(drafts, broken) if rules]
-        return Written(task, [draft for draft, rules in zip(drafts, broken) if not rules], rejected, keys)
+        return TaskDone(task, [draft for draft, rules in zip(drafts, broken) if not rules], rejected, keys)

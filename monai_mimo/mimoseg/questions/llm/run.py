@@ -19,8 +19,8 @@ from ..drafts import write_drafts, write_lines
 from ..groups import Group
 from .client import NOT_ASKED
 from .messages import Task, example_knowledge, example_reply, facts_text, prompts
-from .requests import GivenUp, Plan, Request, Written
-from .writer import LlmWriter, chosen
+from .requests import Request, RequestPlan, TaskDone, TaskFailed
+from .writer import LlmWriter, select_drafts
 
 CHARACTERS = 4  # a token
 
@@ -87,7 +87,7 @@ def counter(model: str) -> tuple[Callable[[str], int], str]:
         return lambda text: -(-len(text) // CHARACTERS), f"estimated at {CHARACTERS} characters a token"
 
 
-def estimate(request: Request, plan: Plan) -> Tokens:
+def estimate(request: Request, plan: RequestPlan) -> Tokens:
     """The tokens of a request and of its likely reply."""
     count, _ = counter(plan.model)
     sent = sum(count(message["content"]) for message in request.body["messages"])
@@ -114,7 +114,7 @@ def estimate_lines(
 ) -> Iterator[str]:
     """What is still to be asked, a line for each case, with tokens and cost."""
     model = writer.plan.model
-    requests = [s for task in tasks if isinstance(s := writer.plan.stand(task, writer.cache), Request)]
+    requests = [s for task in tasks if isinstance(s := writer.plan.status(task, writer.cache), Request)]
     yield f"{len(requests)} requests to {model}, {len(tasks) - len(requests)} answered already"
     sums: dict[str, list[Tokens]] = {}
     for request in requests:
@@ -155,10 +155,10 @@ def finish(
     """
     report = out.with_suffix(".report")  # a folder, so that a folder of drafts holds nothing else
     failures_file, rejected_file = report / "failures.jsonl", report / "rejected.jsonl"
-    stands = {g: [writer.plan.stand(t, writer.cache) for t in writer.tasks(g, count, seed)] for g in groups}
-    every = [stand for group in stands.values() for stand in group]
-    write_or_remove(failures_file, [failure_line(s, errors, writer) for s in every if not isinstance(s, Written)])
-    missing = [stand for stand in every if isinstance(stand, Request)]
+    statuses = {g: [writer.plan.status(t, writer.cache) for t in writer.tasks(g, count, seed)] for g in groups}
+    every = [status for group in statuses.values() for status in group]
+    write_or_remove(failures_file, [failure_line(s, errors, writer) for s in every if not isinstance(s, TaskDone)])
+    missing = [status for status in every if isinstance(status, Request)]
     if missing:
         reasons = Counter(errors.get(request.key, NOT_ASKED) for request in missing)
         [(reason, _)] = (reasons - Counter({NOT_ASKED: reasons[NOT_ASKED]}) or reasons).most_common(1)
@@ -167,7 +167,7 @@ def finish(
             f"{len(missing)} of {len(every)} requests without an answer ({reason})",
             "all answered; the same command asks for what is missing",
         )
-    made = {group: chosen(group_stands, count) for group, group_stands in stands.items()}
+    made = {group: select_drafts(group_stands, count) for group, group_stands in statuses.items()}
     drafts = [draft for kept, _ in made.values() for draft in kept]
     rejected = [{"rules": rules, "draft": asdict(draft)} for _, left in made.values() for draft, rules in left]
     write_or_remove(rejected_file, rejected)
@@ -175,25 +175,27 @@ def finish(
     return summary(writer, every, drafts, rejected, out)
 
 
-def summary(writer: LlmWriter, stands: Sequence[Any], drafts: Sequence[Any], rejected: Sequence[Any], out: Path) -> str:
+def summary(
+    writer: LlmWriter, statuses: Sequence[Any], drafts: Sequence[Any], rejected: Sequence[Any], out: Path
+) -> str:
     """What was made, and what the answers took in tokens."""
-    keys = {key for stand in stands for key in stand.keys}
+    keys = {key for status in statuses for key in status.keys}
     tokens = used([answer for key in sorted(keys) if (answer := writer.cache.get(key)) is not None])
-    given_up = sum(isinstance(stand, GivenUp) for stand in stands)
+    given_up = sum(isinstance(status, TaskFailed) for status in statuses)
     text = f"{out}: {len(drafts)} drafts from {len(keys)} answers ({tokens.sent:,} tokens in, {tokens.received:,} out)"
     text += f"; {len(rejected)} rejected" if rejected else ""
     text += f"; {given_up} requests given up" if given_up else ""
     return text + (f"; see {out.with_suffix('.report')}" if rejected or given_up else "")
 
 
-def failure_line(stand: Request | GivenUp, errors: Mapping[str, str], writer: LlmWriter) -> dict[str, Any]:
+def failure_line(status: Request | TaskFailed, errors: Mapping[str, str], writer: LlmWriter) -> dict[str, Any]:
     """A request that has no answer, or a task whose answers cannot be used, with the reasons and where the answers are."""
-    if isinstance(stand, Request):
-        told = {"kind": "unanswered", "request": stand.key, "reasons": [errors.get(stand.key, NOT_ASKED)]}
+    if isinstance(status, Request):
+        details = {"kind": "unanswered", "request": status.key, "reasons": [errors.get(status.key, NOT_ASKED)]}
     else:
-        paths = [str(writer.cache.path(key).relative_to(writer.cache.folder)) for key in stand.keys]
-        told = {"kind": "unusable", "reasons": stand.reasons, "answers": paths}
-    return {**asdict(stand.task), **told}
+        paths = [str(writer.cache.path(key).relative_to(writer.cache.folder)) for key in status.keys]
+        details = {"kind": "unusable", "reasons": status.reasons, "answers": paths}
+    return {**asdict(status.task), **details}
 
 
 def write_or_remove(file: Path, lines: Sequence[Any]) -> None:

@@ -282,12 +282,12 @@ def triples(body: dict[str, Any]) -> list[dict[str, str]]:
     listed = " and ".join(f"the {name}" for name in names)
     made = []
     for number in range(first, first + 5):
-        told = [lines[number % len(lines)] for lines in facts]
+        details = [lines[number % len(lines)] for lines in facts]
         if marker:
             question = POINTING[number].replace("*", " and ".join([marker] * len(names)))
         else:
-            question = f"What {' and what '.join(told)}?"
-        made.append({"question": question, "answer": f"It is {listed}.", "explanation": f"It {'; it '.join(told)}."})
+            question = f"What {' and what '.join(details)}?"
+        made.append({"question": question, "answer": f"It is {listed}.", "explanation": f"It {'; it '.join(details)}."})
     return made
 
 

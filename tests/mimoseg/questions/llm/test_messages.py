@@ -1,4 +1,4 @@
-"""What the model is told, and what is made of its reply."""
+"""What the model is details, and what is made of its reply."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monai_mimo.mimoseg.questions.llm.messages import (
     read_reply,
     read_triples,
 )
-from monai_mimo.mimoseg.questions.llm.requests import AnswerCache, Plan, Request, request_key
+from monai_mimo.mimoseg.questions.llm.requests import AnswerCache, Request, RequestPlan, request_key
 from monai_mimo.mimoseg.questions.validate import check, near_duplicates
 
 TASKS = [
@@ -50,7 +50,7 @@ def case(task: Task) -> str:
 
 @pytest.mark.parametrize("task", TASKS, ids=case)
 def test_rules_of_each_case(task: Task) -> None:
-    """What the paper's prompts demand, by words that stand for each demand."""
+    """What the paper's prompts demand, by words that status for each demand."""
     rules = " ".join(messages(task, KNOWLEDGE)[0]["content"].split())
     demands = [
         "nothing else that you may know", "5 triples", "never names an entity", "detailed, precise and discriminating",
@@ -170,7 +170,7 @@ def test_what_models_without_structured_outputs_send() -> None:
 
 def test_keys_depend_on_all_that_is_sent_and_on_nothing_else() -> None:
     def key(task: Task = TASKS[0], model: str = "m", faults: tuple[str, ...] = (), **parameters: object) -> str:
-        request = Plan(model, KNOWLEDGE, lambda draft: [], parameters=parameters).request(task, faults)
+        request = RequestPlan(model, KNOWLEDGE, lambda draft: [], parameters=parameters).request(task, faults)
         assert request.key == request_key(request.body)
         return request.key
 
@@ -183,14 +183,14 @@ def test_keys_depend_on_all_that_is_sent_and_on_nothing_else() -> None:
 
 def test_a_damaged_answer_is_asked_for_again(tmp_path) -> None:
     cache = AnswerCache(tmp_path)
-    plan = Plan("m", KNOWLEDGE, lambda draft: [])
-    request = plan.stand(TASKS[0], cache)
+    plan = RequestPlan("m", KNOWLEDGE, lambda draft: [])
+    request = plan.status(TASKS[0], cache)
     assert isinstance(request, Request)
     good = {"choices": [{"message": {"content": example_reply(TASKS[0])}, "finish_reason": "stop"}]}
     cache.put(request.key, request.body, good)
     assert cache.get(request.key) == good
-    assert not isinstance(plan.stand(TASKS[0], cache), Request)
+    assert not isinstance(plan.status(TASKS[0], cache), Request)
     assert json.loads(cache.path(request.key).read_text())["request"] == request.body
     for damaged in ("", "{", "[]", '{"request": 1}', '{"answer": 3}'):
         cache.path(request.key).write_text(damaged)
-        assert plan.stand(TASKS[0], cache) == request
+        assert plan.status(TASKS[0], cache) == request

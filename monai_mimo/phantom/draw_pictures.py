@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from .shapes import Rng, ellipsoid, paint, smooth_field, to_uint8, tube, wander
+from .drawing import Rng, ellipsoid, paint, smooth_field, to_uint8, tube, wander
 
 Picture = tuple[np.ndarray, dict[str, np.ndarray | None]]  # an entity that was looked for and is absent has no mask
 

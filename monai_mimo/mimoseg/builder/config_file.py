@@ -77,7 +77,7 @@ def load_config(file: Path) -> BuildConfig:
     try:
         config = BuildConfig.model_validate(yaml.safe_load(file.read_text()) or {})
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(file, str(error), "a YAML file that says what to build") from error
+        raise InputError(file, str(error), "a YAML file of what to build") from error
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"])) or "the file"
