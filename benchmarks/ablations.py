@@ -50,7 +50,7 @@ from monai_mimo.engines.records import Record
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models import Mimo, MimoConfig
 from monai_mimo.models.default_weights import SHIPPED
-from monai_mimo.models.weights import load_weights, save_weights
+from monai_mimo.models.weights import save_weights
 from monai_mimo.transforms import SquareResize
 
 
@@ -178,7 +178,7 @@ def run_row(name: str, seed: int, dataset: str, recipe: Recipe, out: Path) -> No
     read_seconds = time.process_time() - start
 
     set_determinism(seed)
-    model = row.kind(config, load_weights(folder).tokenizer)
+    model = row.kind(config, Mimo.from_pretrained(folder).tokenizer)
     if row.read:
         start_reading(model, folder)
     if row.shipped_encoder:

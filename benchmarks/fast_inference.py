@@ -34,8 +34,9 @@ from monai_mimo.engines import of_perspectives
 from monai_mimo.errors import DataError
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.mimoseg import load_mimoseg
+from monai_mimo.models import Mimo
 from monai_mimo.models.default_weights import default_weights_dir
-from monai_mimo.models.weights import fingerprint, load_weights
+from monai_mimo.models.weights import fingerprint
 
 TOKENS = 24
 Question = tuple[np.ndarray, str]
@@ -43,7 +44,7 @@ Question = tuple[np.ndarray, str]
 
 def make(name: str, weights: Path) -> MimoPredictor:
     """The weights, changed that way."""
-    return MimoPredictor(VARIANTS[name](load_weights(weights)))
+    return MimoPredictor(VARIANTS[name](Mimo.from_pretrained(weights)))
 
 
 def long_question(weights: Path, dataset: str) -> Question:

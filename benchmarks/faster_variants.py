@@ -22,7 +22,7 @@ CACHE = next(name for name in ("cache", "past_key_values") if name in BaseModelO
 
 
 def as_it_is(model: Mimo) -> Mimo:
-    """The model as `load_weights` gives it: float32, but for a frozen language model that is kept in bfloat16."""
+    """The model as `Mimo.from_pretrained` gives it: float32, but for a frozen language model that is kept in bfloat16."""
     return model
 
 

@@ -31,7 +31,6 @@ from monai_mimo.metrics.matching import overlaps
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models import Mimo
-from monai_mimo.models.weights import load_weights
 
 ALL = "all sets"
 
@@ -96,7 +95,7 @@ def trained(rows: Rows, recipe: Recipe, folder: Path, seed: int, name: str) -> M
     config = recipe.config()
     reading(config, rows, folder)
     set_determinism(seed)
-    model = Mimo(config, load_weights(folder).tokenizer)
+    model = Mimo(config, Mimo.from_pretrained(folder).tokenizer)
     start_reading(model, folder)
     train(model, rows, recipe, seed, name)
     return model

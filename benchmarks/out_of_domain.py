@@ -30,7 +30,6 @@ from monai_mimo.data.dataset import rows_by_image
 from monai_mimo.inference.domain import Domain, summary
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models import Mimo
-from monai_mimo.models.weights import load_weights
 from monai_mimo.transforms import MedicalImage, SquareResize
 from monai_mimo.transforms.augment import MIRRORS, RandMove
 
@@ -102,7 +101,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=300, help="of each kind and split, at most")
     options = parser.parse_args()
 
-    model, changes = load_weights(options.weights), Changes()
+    model, changes = Mimo.from_pretrained(options.weights), Changes()
     summaries: dict[str, dict[str, Tensor]] = {}
     for split in ("train", "validation", "test"):
         kinds = images_by_kind(model, load_mimoseg(options.dataset, split), options.images)

@@ -50,7 +50,7 @@ from monai_mimo.mimoseg.categories import MEASURED
 from monai_mimo.models import Mimo
 from monai_mimo.models.default_weights import default_weights_dir
 from monai_mimo.models.temperature import save_temperature
-from monai_mimo.models.weights import fingerprint, load_weights
+from monai_mimo.models.weights import fingerprint
 
 KINDS: dict[str, Callable[[Record], bool]] = {
     "by name (I)": lambda r: r["perspective"] == 1,
@@ -293,7 +293,7 @@ def main() -> None:
     options = parser.parse_args()
 
     weights = options.weights or default_weights_dir()
-    model, start = load_weights(weights), time.perf_counter()
+    model, start = Mimo.from_pretrained(weights), time.perf_counter()
     splits = {split: load_mimoseg(options.dataset, split) for split in ("validation", "test")}
     if options.images:
         splits = {split: first_images(rows, options.images) for split, rows in splits.items()}

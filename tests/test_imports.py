@@ -80,3 +80,26 @@ def test_who_answers_imports_no_builder(module: str) -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     rooms = {name.split(".")[2] for name in loaded}
     assert not rooms & {"builder", "describe", "sources", "label_files", "review", "load"}
+
+
+LATER = {
+    "data": ("models", "engines", "evaluation", "calibration", "inference", "cli", "demo"),
+    "models": ("engines", "evaluation", "calibration", "planning", "inference", "cli", "demo"),
+    "metrics": ("models", "engines", "evaluation", "calibration", "inference", "cli", "demo"),
+    "inference": ("engines", "evaluation", "planning", "cli", "demo"),
+    "transforms": ("data", "models", "engines", "inference", "metrics", "cli", "demo"),
+}
+
+
+@pytest.mark.parametrize("room", LATER)
+def test_a_stage_imports_no_later_one(room: str) -> None:
+    known = modules(PACKAGES)
+    later = tuple(f"monai_mimo.{name}" for name in LATER[room])
+    wrong = {
+        (name, target)
+        for name, file in known.items()
+        if name.startswith(f"monai_mimo.{room}")
+        for target in imports(name, file, known)
+        if target.startswith(later)
+    }
+    assert not wrong

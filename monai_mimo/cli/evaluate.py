@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, MimoError, OutputError, WeightsError
+from ..errors import InputError, MimoError, OutputError
 from .common import NOTICE, add_weights
 
 
@@ -139,9 +139,9 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     from ..engines import evaluate as evaluate_rows
     from ..mimoseg import load_mimoseg
     from ..mimoseg.builder.zero_shot import build_zero_shot, load_zero_shot, published_as
-    from ..models.default_weights import default_weights_dir
+    from ..models import Mimo
+    from ..models.default_weights import find_weights
     from ..models.temperature import load_temperature
-    from ..models.weights import load_weights
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("ignite").setLevel(logging.WARNING)
@@ -149,10 +149,8 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     if options.processes > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
     device = usable_device(options.device) if options.device else idist.device()
-    weights = options.weights or default_weights_dir()
-    if not weights.exists():
-        raise WeightsError("weights", f"none in {weights}", "`make train` to have run, or --weights DIR")
-    network = load_weights(weights).to(device)
+    weights = find_weights(options.weights)
+    network = Mimo.from_pretrained(weights).to(device)
     temperature = load_temperature(weights) if options.temperature is None else options.temperature
     if idist.get_rank() == 0:
         for spec in options.zero_shot:

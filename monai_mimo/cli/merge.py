@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_bases, check_output, given_bases, weights_dir
+from .common import WEIGHTS, add_bases, check_output, given_bases
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -13,7 +13,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "merge", help="write weights with LoRA as weights without, that need no language model beside"
     )
-    parser.add_argument("weights", metavar="DIR", type=weights_dir, help="or lite, small: those that come along")
+    parser.add_argument("weights", metavar="DIR", help=WEIGHTS)
     parser.add_argument("out", metavar="OUT", type=Path)
     add_bases(parser)
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
@@ -25,13 +25,16 @@ def merge(options: argparse.Namespace) -> None:
     check_output(options.out, options.force)
 
     from ..inference.domain import Domain
+    from ..models import Mimo
+    from ..models.default_weights import find_weights
     from ..models.temperature import carry_temperature
-    from ..models.weights import load_weights, merge_adapter, save_weights
+    from ..models.weights import merge_adapter, save_weights
 
-    model = merge_adapter(load_weights(options.weights, **given_bases(options)))
+    weights = find_weights(options.weights)
+    model = merge_adapter(Mimo.from_pretrained(weights, **given_bases(options)))
     save_weights(model, options.out)
-    carry_temperature(options.weights, options.out)
-    domain = Domain.load(options.weights)
+    carry_temperature(weights, options.out)
+    domain = Domain.load(weights)
     if domain is not None:
         domain.save(options.out)
     print(options.out)

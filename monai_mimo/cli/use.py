@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from .common import add_bases, given_bases, weights_dir
+from .common import WEIGHTS, add_bases, given_bases
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """The options."""
     parser = commands.add_parser("use", help="make a weights folder the default of `mimo ask`")
-    parser.add_argument("weights", metavar="DIR", type=weights_dir, help="or lite, small: those that come along")
+    parser.add_argument("weights", metavar="DIR", help=WEIGHTS)
     add_bases(parser)
     parser.set_defaults(run=use)
 
@@ -20,13 +20,15 @@ def use(options: argparse.Namespace) -> None:
     import shutil
 
     from ..files import atomic_folder
-    from ..models.default_weights import chosen_weights_dir
-    from ..models.weights import load_weights, move_bases
+    from ..models import Mimo
+    from ..models.default_weights import chosen_weights_dir, find_weights
+    from ..models.weights import move_bases
 
     bases = given_bases(options)
-    load_weights(options.weights, **bases)  # refuse a damaged one
+    weights = find_weights(options.weights)
+    Mimo.from_pretrained(weights, **bases)  # refuse a damaged one
     target = chosen_weights_dir()
     with atomic_folder(target, replace=True) as new:
-        shutil.copytree(options.weights, new, dirs_exist_ok=True)
+        shutil.copytree(weights, new, dirs_exist_ok=True)
         move_bases(new, **bases)
     print(f"default weights: {target} (from {options.weights})")

@@ -22,7 +22,7 @@ from ..mimoseg.sources.labelled import LabelledImage, write_labelled
 from ..models import Mimo
 from ..models.config import LoraConfig
 from ..models.language_model import add_lora
-from ..models.weights import load_weights, save_weights
+from ..models.weights import save_weights
 from .evaluation_data import evaluation_loader
 from .evaluator import GroundingEvaluator, grounding_metrics
 from .handlers import GradientClip, NanGuard
@@ -151,7 +151,7 @@ def fine_tune(
             options |= {"images_per_batch": images_per_batch, "questions_per_image": questions_per_image}
             return fine_tune(weights, built, out, **options, seed=seed, device=device, on_step=on_step)
 
-    model = load_weights(weights).to(device)
+    model = Mimo.from_pretrained(weights).to(device)
     train = rows_that_fit(load_mimoseg(labelled, "train"), model)
     held_out = rows_that_fit(load_mimoseg(labelled, "validation"), model, with_answers=False)
     if not len(train) or not len(held_out):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..errors import WeightsError
 from ..models import Mimo
-from ..models.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +23,7 @@ def take_over(model: Mimo, folder: str | Path, parts: Sequence[str]) -> None:
     Raises:
         WeightsError: the folder cannot be read, or a part has nothing that fits.
     """
-    state, own = load_weights(folder).state_dict(), model.state_dict()
+    state, own = Mimo.from_pretrained(folder).state_dict(), model.state_dict()
     fitting = {
         name: tensor
         for name, tensor in state.items()

@@ -15,16 +15,16 @@ from transformers import CompileConfig
 
 from ..data.collate import collate_questions
 from ..data.conversation import Point, Scribbles
+from ..data.names import REGION
 from ..data.prompt_maps import RegionPrompts
 from ..data.tokenizer import BOX, POINT
-from ..errors import InputError, WeightsError
+from ..errors import InputError
 from ..metrics.calibration import apply_temperature
 from ..models import Mimo
-from ..models.default_weights import default_weights_dir
+from ..models.default_weights import find_weights
 from ..models.image_encoder import ImageFeatures
-from ..models.region_names import REGION
 from ..models.temperature import load_temperature
-from ..models.weights import fingerprint, load_weights, merge_adapter, parameter_counts
+from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer, Entity
@@ -105,23 +105,23 @@ class MimoPredictor:
         self._image: EncodedImage | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path | None = None, device: str | torch.device = "cpu") -> MimoPredictor:
-        """Load a weights folder; none: the default one. On a CPU, the adapter of a small language model is merged into it, which
-        halves the time of an answer.
+    def from_pretrained(cls, weights: str | Path | None = None, device: str | torch.device = "cpu") -> MimoPredictor:
+        """Load weights by any of their names. On a CPU, the adapter of a small language model is merged into it, which halves the
+        time of an answer.
+
+        Args:
+            weights: a folder, "lite" or "small", OWNER/NAME on the Hugging Face Hub, or none: the default (`find_weights`).
 
         Raises:
             WeightsError: there is none, or it is damaged.
         """
-        if folder is None:
-            folder = default_weights_dir()
-            if not folder.exists():
-                raise WeightsError("weights", f"none in {folder}", "`make train` to have run, or --weights DIR")
-        model = load_weights(folder)
+        folder = find_weights(weights)
+        model = Mimo.from_pretrained(folder)
         if model.config.lora is not None and torch.device(device).type == "cpu" and _is_small(model):
             merge_adapter(model)
-        predictor = cls(model, f"{Path(folder).name}@{fingerprint(folder)}", device)
-        predictor.domain = Domain.load(Path(folder))
-        predictor.temperature = load_temperature(Path(folder))
+        predictor = cls(model, f"{folder.name}@{fingerprint(folder)}", device)
+        predictor.domain = Domain.load(folder)
+        predictor.temperature = load_temperature(folder)
         return predictor
 
     def set_image(

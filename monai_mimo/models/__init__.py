@@ -1,6 +1,7 @@
 """The model: encoders, prompt encoder, input aligner, language model and mask decoder, put together in `mimo`."""
 
-from .config import MimoConfig, load_preset, preset_names
+from .config import MimoConfig
 from .mimo import Answers, Mimo, Prediction
+from .preset import load_preset, preset_names
 
 __all__ = ["Answers", "Mimo", "MimoConfig", "Prediction", "load_preset", "preset_names"]

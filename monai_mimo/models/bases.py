@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,11 @@ from ..errors import InputError, WeightsError
 from ..files import digest, write_json
 from .checkpoint import read_state, weight_files
 from .config import MimoConfig
+from .default_weights import home
 from .pretrained import PACKAGED, language_model_folder
 
 # Under the names of the options that give their place: the part of the configuration, which is also that of the model.
 PARTS = {"llm": "language_model", "image_encoder": "image_encoder", "seg_encoder": "segmentation_encoder"}
-
-
-def home() -> Path:
-    """Where the package keeps what outlives a run: `$MIMO_HOME`, or ~/.cache/monai-mimo."""
-    return Path(os.environ.get("MIMO_HOME", Path.home() / ".cache" / "monai-mimo"))
 
 
 def frozen_bases(config: MimoConfig) -> dict[str, str]:

@@ -7,9 +7,7 @@ the prompts of `MaskDecoder`.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -34,6 +32,7 @@ from .pretrained import architecture
 from .prompt_encoder import PromptEncoder
 from .region_names import RegionNames
 from .sam import read_sam
+from .weights import SavedModel
 
 
 @dataclass
@@ -80,7 +79,7 @@ class Pointed(NamedTuple):
     """What prompts show.
 
     Attributes:
-        name: the likeliest, or `region_names.REGION`, and its probability.
+        name: the likeliest, or `data.names.REGION`, and its probability.
         named, unnamed: mask logits [g, g] and predicted IoU, decoded by that name, and by the prompts alone; and the condition
             [D] that they were decoded by.
     """
@@ -108,7 +107,7 @@ class Prompted(NamedTuple):
     maps: Tensor | None = None
 
 
-class Mimo(nn.Module):
+class Mimo(SavedModel):
     """The whole model. Everything that tells one size from another is in `config`.
 
     Args:
@@ -152,36 +151,6 @@ class Mimo(nn.Module):
         segmentation = config.segmentation_encoder
         if segmentation is not None and segmentation.name == "sam" and segmentation.source is not None:
             read_sam(segmentation.source).start(self.prompt_encoder, self.mask_decoder)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, **bases: str | Path | None) -> Mimo:
-        """Read what `save_pretrained` wrote: a folder, or a repository OWNER/NAME on the Hugging Face Hub.
-
-        Args:
-            bases: `llm`, `image_encoder`, `seg_encoder`: where the frozen models are now that it was trained on.
-
-        Raises:
-            WeightsError: see `weights.load_weights`.
-        """
-        from .hub import download  # these import this module
-        from .weights import load_weights
-
-        if not Path(folder).exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder)):
-            folder = download(str(folder))
-        return load_weights(folder, **bases)
-
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write a weights folder (`weights`): what is trained, a plain PEFT adapter with LoRA, the tokenizer, and by hash the
-        frozen models that it stands on."""
-        from .weights import save_weights
-
-        return save_weights(self, folder)
-
-    def push_to_hub(self, repository: str, *, private: bool = True, token: str | None = None) -> str:
-        """Upload what `save_pretrained` writes to OWNER/NAME on the Hugging Face Hub; see `hub.push_to_hub`."""
-        from .hub import push_to_hub
-
-        return push_to_hub(self, repository, private=private, token=token)
 
     def conversation(self) -> Conversation:
         """How questions for this model become tokens."""

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..files import atomic_folder
+from .mimo import Mimo
 from .temperature import carry_temperature
-from .weights import ADAPTER_WEIGHTS, CONFIG, WEIGHTS, load_weights
+from .weights import ADAPTER_WEIGHTS, CONFIG, WEIGHTS
 
 
 def ship(folder: Path, out: Path) -> Path:
@@ -19,7 +20,7 @@ def ship(folder: Path, out: Path) -> Path:
     Raises:
         WeightsError: it is no weights folder, or damaged.
     """
-    load_weights(folder)
+    Mimo.from_pretrained(folder)
     with atomic_folder(out, replace=True) as new:
         shutil.copytree(folder, new, dirs_exist_ok=True)
         for name in (WEIGHTS, ADAPTER_WEIGHTS):

@@ -9,6 +9,7 @@ tokenizer/           with MIMO's tokens
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -18,8 +19,9 @@ from typing import Any
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
-from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from typing_extensions import Self
 
 from .. import __version__
 from ..errors import WeightsError
@@ -27,14 +29,86 @@ from ..files import atomic_folder, file_digest, write_json
 from .bases import PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
 from .checkpoint import check_state, read_state
 from .config import MimoConfig
-from .mimo import Mimo
+from .default_weights import find_weights
 
 CONFIG, WEIGHTS, ADAPTER, TOKENIZER = "config.json", "model.safetensors", "adapter", "tokenizer"
 ADAPTER_WEIGHTS = f"{ADAPTER}/adapter_model.safetensors"
 FORMAT = 2  # 1 had no adapter/: all tensors were in model.safetensors; it is read too
 
 
-def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | None = None, **notes: Any) -> Path:
+class SavedModel(nn.Module):
+    """What of `Mimo` reads and writes weights folders."""
+
+    config: MimoConfig
+    tokenizer: PreTrainedTokenizerBase
+    language_model: Any
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | Path | None = None,
+        *,
+        llm: str | Path | None = None,
+        image_encoder: str | Path | None = None,
+        seg_encoder: str | Path | None = None,
+    ) -> Self:
+        """Read what `save_pretrained` wrote, in evaluation mode.
+
+        Args:
+            weights: a folder, "lite" or "small", OWNER/NAME on the Hugging Face Hub, or none: the default (`find_weights`).
+            llm, image_encoder, seg_encoder: where the frozen models are that it was trained on, if not where they were then.
+
+        Raises:
+            WeightsError: there is no such folder, its parts do not fit together, or a frozen model is missing or another.
+        """
+        folder = find_weights(weights)
+        for part in (CONFIG, WEIGHTS, TOKENIZER):
+            if not (folder / part).exists():
+                raise WeightsError(folder, f"no {part}", "a weights folder, as `make train` writes one")
+        config, bases = read_config(folder)
+        config = with_places(config, {"llm": llm, "image_encoder": image_encoder, "seg_encoder": seg_encoder})
+        state = read_state(folder / WEIGHTS)
+        check_bases(config, bases, folder)
+        model = cls(without_pretrained(config), PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER))
+        model.config = config
+        adapter_apart = (folder / ADAPTER_WEIGHTS).exists()
+        if adapter_apart:
+            adapter = read_state(folder / ADAPTER_WEIGHTS)
+            # Without the embeddings, which `peft` counts in by itself where tokens were added.
+            expected_adapter = get_peft_model_state_dict(model.language_model.model, save_embedding_layers=False)
+            check_state(folder / ADAPTER_WEIGHTS, adapter, expected_adapter)
+            set_peft_model_state_dict(model.language_model.model, adapter)
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        for name, tensor in state.items():
+            if name not in shapes or shapes[name] != tensor.shape:
+                shape = list(shapes[name]) if name in shapes else "no such tensor"
+                raise WeightsError(
+                    folder / WEIGHTS, f"{name} {list(tensor.shape)}", f"{shape} for preset {config.preset}"
+                )
+        missing = set(model.load_state_dict(state, strict=False).missing_keys)
+        pointers = {t.data_ptr() for n, t in model.state_dict().items() if n not in missing}
+        missing = {n for n, t in model.state_dict().items() if n in missing and t.data_ptr() not in pointers}
+        missing = {n for n in missing if not _of_base(n, config) and not (adapter_apart and _of_adapter(n))}
+        if missing:
+            raise WeightsError(folder / WEIGHTS, f"no {sorted(missing)[0]}", f"all tensors of preset {config.preset}")
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a weights folder: what is trained, a plain PEFT adapter with LoRA, the tokenizer, and by hash the frozen models
+        that it stands on."""
+        return save_weights(self, folder)
+
+    def push_to_hub(self, repository: str, *, private: bool = True, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to OWNER/NAME on the Hugging Face Hub; see `hub.upload`."""
+        from .hub import upload
+
+        with tempfile.TemporaryDirectory() as folder:
+            return upload(save_weights(self, Path(folder) / "weights"), repository, private=private, token=token)
+
+
+def save_weights(
+    model: SavedModel, folder: Path | str, state: Mapping[str, Tensor] | None = None, **notes: Any
+) -> Path:
     """Write `model` to `folder`, in place of what stands there.
 
     Args:
@@ -78,7 +152,7 @@ def _of_base(name: str, config: MimoConfig) -> bool:
     return not _of_adapter(name) and any(name.startswith(f"{PARTS[base]}.") for base in frozen_bases(config))
 
 
-def save_adapter(model: Mimo, state: Mapping[str, Tensor], folder: Path) -> None:
+def save_adapter(model: SavedModel, state: Mapping[str, Tensor], folder: Path) -> None:
     """Write the LoRA layers and the rows of MIMO's tokens as `peft` does, without asking the network for anything."""
     peft_model: PeftModel = model.language_model.model
     prefix = "language_model.model."
@@ -87,52 +161,6 @@ def save_adapter(model: Mimo, state: Mapping[str, Tensor], folder: Path) -> None
     peft_model.save_pretrained(str(folder), state_dict=mine, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # an empty form
     (folder / "adapter_model.safetensors").chmod((folder / "adapter_config.json").stat().st_mode)
-
-
-def load_weights(
-    folder: Path | str,
-    *,
-    llm: str | Path | None = None,
-    image_encoder: str | Path | None = None,
-    seg_encoder: str | Path | None = None,
-) -> Mimo:
-    """Read a model written by `save_weights`, in evaluation mode.
-
-    Args:
-        llm, image_encoder, seg_encoder: where the frozen models are that it was trained on, if not where they were then.
-
-    Raises:
-        WeightsError: the folder is none, its parts do not fit together, or a frozen model is missing or another.
-    """
-    folder = Path(folder)
-    for part in (CONFIG, WEIGHTS, TOKENIZER):
-        if not (folder / part).exists():
-            raise WeightsError(folder, f"no {part}", "a weights folder, as `make train` writes one")
-    config, bases = read_config(folder)
-    config = with_places(config, {"llm": llm, "image_encoder": image_encoder, "seg_encoder": seg_encoder})
-    state = read_state(folder / WEIGHTS)
-    check_bases(config, bases, folder)
-    model = Mimo(without_pretrained(config), PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER))
-    model.config = config
-    adapter_apart = (folder / ADAPTER_WEIGHTS).exists()
-    if adapter_apart:
-        adapter = read_state(folder / ADAPTER_WEIGHTS)
-        # Without the embeddings, which `peft` counts in by itself where tokens were added.
-        expected_adapter = get_peft_model_state_dict(model.language_model.model, save_embedding_layers=False)
-        check_state(folder / ADAPTER_WEIGHTS, adapter, expected_adapter)
-        set_peft_model_state_dict(model.language_model.model, adapter)
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    for name, tensor in state.items():
-        if name not in shapes or shapes[name] != tensor.shape:
-            shape = list(shapes[name]) if name in shapes else "no such tensor"
-            raise WeightsError(folder / WEIGHTS, f"{name} {list(tensor.shape)}", f"{shape} for preset {config.preset}")
-    missing = set(model.load_state_dict(state, strict=False).missing_keys)
-    pointers = {t.data_ptr() for n, t in model.state_dict().items() if n not in missing}
-    missing = {n for n, t in model.state_dict().items() if n in missing and t.data_ptr() not in pointers}
-    missing = {n for n in missing if not _of_base(n, config) and not (adapter_apart and _of_adapter(n))}
-    if missing:
-        raise WeightsError(folder / WEIGHTS, f"no {sorted(missing)[0]}", f"all tensors of preset {config.preset}")
-    return model.eval()
 
 
 def read_config(folder: Path) -> tuple[MimoConfig, dict[str, dict[str, str]]]:
@@ -176,7 +204,7 @@ def without_pretrained(config: MimoConfig) -> MimoConfig:
     return MimoConfig.from_dict(values)
 
 
-def merge_adapter(model: Mimo) -> Mimo:
+def merge_adapter(model: SavedModel) -> SavedModel:
     """Put the LoRA layers and the rows of MIMO's tokens into the language model itself, in place; it then needs no base, and is
     in float32, since half-precision weights would round away part of what was added.
 

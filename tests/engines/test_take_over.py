@@ -9,7 +9,7 @@ import torch
 
 from monai_mimo.engines import take_over
 from monai_mimo.errors import WeightsError
-from monai_mimo.models.weights import load_weights
+from monai_mimo.models import Mimo
 
 from ..conftest import make_nano
 
@@ -18,7 +18,7 @@ def test_what_fits_is_copied(nano_weights: Path) -> None:
     torch.manual_seed(1)
     model = make_nano(aligner={"queries": 3, "width": 32, "layers": 1, "heads": 2})
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    other = load_weights(nano_weights).state_dict()
+    other = Mimo.from_pretrained(nano_weights).state_dict()
     take_over(model, nano_weights, ["image_encoder", "mask_decoder"])
     for name, tensor in model.state_dict().items():
         taken = name.split(".")[0] in ("image_encoder", "mask_decoder")

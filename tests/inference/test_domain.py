@@ -13,8 +13,9 @@ from monai_mimo.data.feature_cache import EncoderMaps
 from monai_mimo.errors import WeightsError
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.inference.domain import DOMAIN, Domain, summary
+from monai_mimo.models import Mimo
 from monai_mimo.models.image_encoder import ImageFeatures
-from monai_mimo.models.weights import load_weights, save_weights
+from monai_mimo.models.weights import save_weights
 
 
 def mahalanobis(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> float:
@@ -80,7 +81,7 @@ def test_the_summary_is_of_the_two_finest_maps() -> None:
 
 @pytest.mark.parametrize("maps", ["fine", "context"])
 def test_predictor_warns_of_an_image_unlike_those_of_training(nano_weights: Path, tmp_path: Path, maps: str) -> None:
-    model = load_weights(nano_weights)
+    model = Mimo.from_pretrained(nano_weights)
     folder = save_weights(model, tmp_path / "weights")
     gray = torch.rand(60, 3, 64, 64) * 0.1 + 0.45
     with torch.no_grad():

@@ -15,7 +15,7 @@ from PIL import Image
 
 from monai_mimo.inference import MimoPredictor, PhraseNetwork
 from monai_mimo.mimoseg import load_mimoseg
-from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.mimoseg.encoding import decode_rle
 
 from ..engines.test_bundle import run
 from .make_inputs import CHANGES, FROZEN, QUESTIONS, SPLITS, picture
@@ -49,7 +49,9 @@ def test_weights_answer_as_they_did(legacy: Path) -> None:
             np.testing.assert_array_equal(entity.mask, decode_rle(before["mask"]))
             assert entity.score == pytest.approx(before["score"], abs=1e-4)
     assert any(e["entities"] for e in expected)
-    square = torch.from_numpy(np.array(Image.fromarray(picture(9)).resize((64, 64)))).permute(2, 0, 1)[None].float() / 255
+    square = (
+        torch.from_numpy(np.array(Image.fromarray(picture(9)).resize((64, 64)))).permute(2, 0, 1)[None].float() / 255
+    )
     with torch.no_grad():
         logits = PhraseNetwork(predictor.model, "liver")(square)[0, 0]
     np.testing.assert_array_equal((logits > 0).numpy(), decode_rle(phrase["mask"]))

@@ -13,9 +13,10 @@ from monai_mimo.cli import main
 from monai_mimo.errors import WeightsError
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.inference.domain import Domain
+from monai_mimo.models import Mimo
 from monai_mimo.models.shipped import ship
 from monai_mimo.models.temperature import CALIBRATION, load_temperature, save_temperature
-from monai_mimo.models.weights import load_weights, save_weights
+from monai_mimo.models.weights import save_weights
 
 from ..conftest import make_nano
 from .test_generation import talkative
@@ -23,7 +24,7 @@ from .test_generation import talkative
 
 @pytest.fixture
 def calibrated(nano_weights: Path, tmp_path: Path) -> Path:
-    folder = save_weights(load_weights(nano_weights), tmp_path / "weights")
+    folder = save_weights(Mimo.from_pretrained(nano_weights), tmp_path / "weights")
     save_temperature(folder, 0.4, "a test")
     return folder
 
@@ -46,7 +47,7 @@ def test_answers_have_calibrated_scores_and_are_otherwise_the_same(tmp_path: Pat
 
 
 def test_new_weights_have_none(calibrated: Path, tmp_path: Path) -> None:
-    model = load_weights(calibrated)
+    model = Mimo.from_pretrained(calibrated)
     assert load_temperature(save_weights(model, tmp_path / "again")) is None
     assert load_temperature(save_weights(model, calibrated)) is None  # in place of the old ones
 

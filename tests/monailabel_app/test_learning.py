@@ -19,7 +19,8 @@ from PIL import Image
 
 from monai_mimo.engines.fine_tune import FineTuned, Quality
 from monai_mimo.errors import InputError, WeightsError
-from monai_mimo.models.weights import fingerprint, load_weights, save_weights
+from monai_mimo.models import Mimo
+from monai_mimo.models.weights import fingerprint, save_weights
 
 from ..conftest import make_nano
 from .conftest import BrightSpot, infer
@@ -193,7 +194,7 @@ def test_a_version_from_another_process_is_taken_up(tmp_path: Path, nano_weights
 def test_other_weights_have_their_own_versions(tmp_path: Path, nano_weights: Path) -> None:
     first, _ = versions(tmp_path, nano_weights)
     first.add("base", learned(first, 0.6), 3)
-    model = load_weights(nano_weights)
+    model = Mimo.from_pretrained(nano_weights)
     model.phrase_of_seg.bias.data += 1
     second, models = versions(tmp_path, save_weights(model, tmp_path / "other"))
     second.sync()
