@@ -11,7 +11,7 @@ from monai_mimo.data.collate import QuestionBatch
 from monai_mimo.data.prompts import PADDING
 from monai_mimo.models import Mimo
 from monai_mimo.models.config import LoraConfig
-from monai_mimo.models.image_encoder import ImageFeatures, see
+from monai_mimo.models.image_encoder import ImageFeatures, extract_features
 from monai_mimo.models.language_model import add_lora
 from monai_mimo.models.mimo import Prompted
 
@@ -75,7 +75,7 @@ def randomise_encoder(model: Mimo, images: Tensor) -> None:
         layer.weight.copy_(nn.init.orthogonal_(torch.empty(layer.weight.shape)))  # it cannot fill "channels last"
         nn.init.zeros_(layer.bias)
     hooks = [layer.register_forward_hook(scale) for layer in layers]
-    see(model.image_encoder, model.config.image_encoder, images)
+    extract_features(model.image_encoder, model.config.image_encoder, images)
     for hook in hooks:
         hook.remove()
 

@@ -45,8 +45,8 @@ from short_run import (
 )
 
 from monai_mimo.data.dataset import rows_by_image
-from monai_mimo.engines import of_perspectives, take_over
-from monai_mimo.engines.records import Record
+from monai_mimo.engines import load_partial, of_perspectives
+from monai_mimo.evaluation.records import Record
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models import Mimo, MimoConfig
 from monai_mimo.models.default_weights import SHIPPED
@@ -182,7 +182,7 @@ def run_row(name: str, seed: int, dataset: str, recipe: Recipe, out: Path) -> No
     if row.read:
         start_reading(model, folder)
     if row.shipped_encoder:
-        take_over(model, SHIPPED / "lite", ["image_encoder", "neck"])
+        load_partial(model, SHIPPED / "lite", ["image_encoder", "neck"])
     row.change(model)
     if name == RANDOM_ENCODER:
         randomise_encoder(model, first_images(rows, 4, recipe.side))

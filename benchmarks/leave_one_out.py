@@ -26,7 +26,7 @@ from monai.utils import set_determinism
 from real_quality import mean_with_interval
 from short_run import Recipe, answers, read_result, reading, start_reading, train, write_result
 
-from monai_mimo.engines.records import Record
+from monai_mimo.evaluation.records import Record
 from monai_mimo.metrics.matching import overlaps
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.encoding import decode_rle

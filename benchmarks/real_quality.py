@@ -30,11 +30,11 @@ from ignite.engine import Engine, Events
 from rich.console import Console
 from rich.table import Table
 
-from monai_mimo.engines.evaluation_data import evaluation_loader
-from monai_mimo.engines.evaluator import GroundingEvaluator
-from monai_mimo.engines.handlers import Progress
-from monai_mimo.engines.records import Record, records_of_batch
-from monai_mimo.engines.summary import measured, prompted
+from monai_mimo.evaluation.data import evaluation_loader
+from monai_mimo.evaluation.evaluator import GroundingEvaluator
+from monai_mimo.evaluation.progress import Progress
+from monai_mimo.evaluation.records import Record, records_of_batch
+from monai_mimo.evaluation.summary import measured, prompted
 from monai_mimo.metrics import (
     apply_temperature,
     bootstrap_ratios,

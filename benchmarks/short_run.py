@@ -19,8 +19,10 @@ from datasets import concatenate_datasets
 from monai.utils import set_determinism
 from real_quality import answers_of
 
-from monai_mimo.engines import READ, Progress, loss_of, read_texts, some_images, take_over, tokenizer_for, train_steps
-from monai_mimo.engines.records import Record
+from monai_mimo.engines import load_partial, loss_of, some_images, tokenizer_for, train_steps
+from monai_mimo.engines.pretraining import TEXT_PARTS, pretrain_text
+from monai_mimo.evaluation import Progress
+from monai_mimo.evaluation.records import Record
 from monai_mimo.files import write_json
 from monai_mimo.models import Mimo, MimoConfig, load_preset
 from monai_mimo.models.weights import save_weights
@@ -101,7 +103,7 @@ def reading(config: MimoConfig, rows: Rows, folder: Path) -> Path:
         set_determinism(0)
         model, start = Mimo(config, tokenizer_for(config, rows)), time.process_time()
         training = config.training
-        read_texts(
+        pretrain_text(
             model,
             rows,
             loss_of(model),
@@ -117,7 +119,7 @@ def reading(config: MimoConfig, rows: Rows, folder: Path) -> Path:
 
 def start_reading(model: Mimo, folder: Path) -> None:
     """Give a model the language side that has read the texts, in place."""
-    take_over(model, folder, [part for part in READ if getattr(model, part) is not None])
+    load_partial(model, folder, [part for part in TEXT_PARTS if getattr(model, part) is not None])
 
 
 def train(model: Mimo, rows: Rows, recipe: Recipe, seed: int, name: str) -> float:

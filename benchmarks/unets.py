@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from monai_mimo.data.dataset import Augment, Item, Moves, all_moves, moves_of, rows_by_image
 from monai_mimo.engines import TimeBudget, adam, timed
-from monai_mimo.engines.handlers import Progress
-from monai_mimo.engines.stage import run_stage
+from monai_mimo.engines.stages import run_stage
+from monai_mimo.evaluation.progress import Progress
 from monai_mimo.losses import mask_loss
 from monai_mimo.mimoseg.categories import MEASURED
 from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models.config import ImageEncoderConfig
-from monai_mimo.models.image_encoder import EfficientNetLite0, see
+from monai_mimo.models.image_encoder import EfficientNetLite0, extract_features
 from monai_mimo.transforms import SquareResize
 
 ENCODERS = ("efficientnet-lite0", "none")
@@ -62,7 +62,7 @@ class Lite0Backbone(EfficientNetLite0, BaseEncoder):
         super().__init__(pretrained)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        return see(super().forward, self.config, images)
+        return extract_features(super().forward, self.config, images)
 
     @classmethod
     def get_encoder_parameters(cls) -> list[dict]:

@@ -135,8 +135,9 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     import ignite.distributed as idist
     import torch
 
-    from ..engines import about_run, join_processes, leave_processes, some_images
-    from ..engines import evaluate as evaluate_rows
+    from ..engines import some_images
+    from ..evaluation import about_run, join_processes, leave_processes
+    from ..evaluation import evaluate as evaluate_rows
     from ..mimoseg import load_mimoseg
     from ..mimoseg.builder.zero_shot import build_zero_shot, load_zero_shot, published_as
     from ..models import Mimo
@@ -212,7 +213,7 @@ VQA = {"closed accuracy": "closed_accuracy", "open recall": "open_recall"}
 
 def write_overview(held_out: list[tuple[str, Any, dict[str, Any]]], out: Path) -> None:
     """OUT/zero_shot.md and .json: all held-out sets in one table, beside the published number of samples."""
-    from ..engines.report import without_nan
+    from ..evaluation.report import without_nan
     from ..files import write_json, write_text
     from ..metrics.table import TextTable, shown
 

@@ -16,6 +16,8 @@ from ignite.engine import Engine, Events
 from monai.handlers import LrScheduleHandler
 
 from ..errors import DataError, InputError
+from ..evaluation.data import evaluation_loader
+from ..evaluation.evaluator import GroundingEvaluator, grounding_metrics
 from ..mimoseg import build, load_mimoseg
 from ..mimoseg.sources.cases import SourceSpec
 from ..mimoseg.sources.labelled import LabelledImage, write_labelled
@@ -23,10 +25,8 @@ from ..models import Mimo
 from ..models.config import LoraConfig
 from ..models.language_model import add_lora
 from ..models.weights import save_weights
-from .evaluation_data import evaluation_loader
-from .evaluator import GroundingEvaluator, grounding_metrics
 from .handlers import GradientClip, NanGuard
-from .setup import adam, loss_of, prepare_batch, rows_that_fit, training_loader, warmup_cosine
+from .setup import SamplingConfig, adam, loss_of, prepare_batch, rows_that_fit, training_loader, warmup_cosine
 from .trainer import MimoTrainer
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -235,25 +235,19 @@ def train_steps(
 
     Args:
         learning_rate, encoder_learning_rate: see `adam`.
-        images_per_batch, questions_per_image, perspective_weights: see `training_loader`.
+        images_per_batch, questions_per_image, perspective_weights: see `SamplingConfig`.
         handlers: of the trainer, after its own.
     """
     torch.manual_seed(seed)
     images = min(images_per_batch, len(set(rows["image_id"])))
+    sampling = SamplingConfig(
+        images, images, questions_per_image, seed, balanced=True, perspective_weights=perspective_weights
+    )
     optimizer = adam(model, learning_rate, encoder_learning_rate)
     trainer = MimoTrainer(
         device=next(model.parameters()).device,
         max_epochs=1,
-        train_data_loader=training_loader(
-            model,
-            rows,
-            images_per_batch=images,
-            global_batch=images,
-            questions_per_image=questions_per_image,
-            seed=seed,
-            balanced=True,
-            perspective_weights=perspective_weights,
-        ),
+        train_data_loader=training_loader(model, rows, sampling),
         epoch_length=steps,
         network=model,
         optimizer=optimizer,

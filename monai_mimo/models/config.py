@@ -93,7 +93,7 @@ class TrainingConfig:
         learning_rate, encoder_learning_rate: of Adam; the latter for an image encoder that is not frozen.
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
         phrase_weight, alignment_weight, presence_weight, naming_weight: of `losses.MimoLoss`.
-        language_steps, language_batch, language_knowledge: of `engines.read_texts`, its first reading of the texts alone.
+        language_steps, language_batch, language_knowledge: of `engines.pretrain_text`, its first reading of the texts alone.
         balanced: draw images at random, each modality of each source as often as any other, instead of each question once.
         strong_augmentation: see `data.dataset.Augment`.
         answer_sentences: answers are learned up to so many sentences (`data.dataset.first_sentences`); 0 for all of them.

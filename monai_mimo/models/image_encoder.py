@@ -139,7 +139,7 @@ def build_image_encoder(config: ImageEncoderConfig) -> nn.Module:
     return encoder.requires_grad_(False) if config.frozen else encoder
 
 
-def see(encoder: nn.Module, config: ImageEncoderConfig, images: Tensor) -> list[Tensor]:
+def extract_features(encoder: nn.Module, config: ImageEncoderConfig, images: Tensor) -> list[Tensor]:
     """The feature maps of images [B, 3, S, S] in 0..1, resized to the side that the encoder was trained with, if it has one, and
     normalised as it was trained."""
     side = getattr(encoder, "input_size", images.shape[-1])

@@ -22,7 +22,7 @@ from ..data.prompts import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .generation import OnTokens
-from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck, see
+from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck, extract_features
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
@@ -164,10 +164,12 @@ class Mimo(SavedModel):
 
     def encoder_maps(self, images: Tensor) -> EncoderMaps:
         """images [B, 3, S, S] in 0..1 -> what the encoders give of them; it never changes where they are frozen."""
-        maps = EncoderMaps(see(self.image_encoder, self.config.image_encoder, images), [])
+        maps = EncoderMaps(extract_features(self.image_encoder, self.config.image_encoder, images), [])
         if self.segmentation_encoder is None or self.config.segmentation_encoder is None:
             return maps
-        return maps._replace(segmentation=see(self.segmentation_encoder, self.config.segmentation_encoder, images))
+        return maps._replace(
+            segmentation=extract_features(self.segmentation_encoder, self.config.segmentation_encoder, images)
+        )
 
     def features(self, maps: EncoderMaps) -> ImageFeatures:
         """The part of `encode` that is trained."""
@@ -179,14 +181,14 @@ class Mimo(SavedModel):
     def forward(self, images: Tensor | EncoderMaps, questions: QuestionBatch) -> Prediction:
         """Read Q questions with their answers, about B images [B, 3, S, S], or what the encoders made of them."""
         features = self.features(images if isinstance(images, EncoderMaps) else self.encoder_maps(images))
-        prompted = self._prompt(features, questions)
-        embeddings, prompt_tokens, presence = self._embed(prompted, questions)
+        prompted = self.encode_prompts(features, questions)
+        embeddings, prompt_tokens, presence = self.embed_inputs(prompted, questions)
         states = self.language_model.states(embeddings, questions.attention_mask)
 
         labelled = questions.labels[:, 1:] != IGNORE
         text_logits = self.language_model.logits(states[:, :-1][labelled])
         question, position = torch.nonzero(questions.labels == self.seg_id, as_tuple=True)
-        mask_logits, scores = self._decode(features, prompted, questions, question, states[question, position])
+        mask_logits, scores = self.decode_masks(features, prompted, questions, question, states[question, position])
         alignment = self.align(questions, states, prompt_tokens)
         naming = None
         if self.region_names is not None:
@@ -228,8 +230,8 @@ class Mimo(SavedModel):
             whole_phrases: allow only answers in which every phrase is closed and has one mask (`generation.PhraseGrammar`).
             on_tokens: is given the next token [Q] of each question as soon as it is there.
         """
-        prompted = self._prompt(features, questions)
-        embeddings, _, _ = self._embed(prompted, questions)
+        prompted = self.encode_prompts(features, questions)
+        embeddings, _, _ = self.embed_inputs(prompted, questions)
         written = self.language_model.generate(
             embeddings, questions.attention_mask, max_tokens, whole_phrases=whole_phrases, on_tokens=on_tokens
         )
@@ -240,15 +242,15 @@ class Mimo(SavedModel):
             height, width = prompted.tokens.shape[2:]
             mask_logits, scores = states.new_zeros(0, 4 * height, 4 * width), states.new_zeros(0)
         else:
-            mask_logits, scores = self._decode(features, prompted, questions, question, states)
+            mask_logits, scores = self.decode_masks(features, prompted, questions, question, states)
         conditions = self.mask_decoder.text_projection(states)
         return Answers(written.ids, written.probabilities, mask_logits, scores, places, conditions)
 
-    def _prompt(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
+    def encode_prompts(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
         """Encode the prompts: as tokens, as what lies under them, and as a map that is added to the features."""
         selected, where = features.select(questions.image_index), (questions.coordinates, questions.prompt_labels)
         prompts = self.prompt_encoder(*where)
-        seen = prompts + self.prompt_encoder.look(*where, (selected.context, *selected.high_resolution))
+        seen = prompts + self.prompt_encoder.pool_features(*where, (selected.context, *selected.high_resolution))
         maps = None
         if self.mask_decoder.fine is not None:
             maps = union_of_maps(questions, self.config.image_size // 2)
@@ -300,7 +302,7 @@ class Mimo(SavedModel):
         masks = self.outline(features, questions)[0].float().sigmoid()
         return self.region_names.embed(features, questions.image_index[questions.map_question], masks)
 
-    def _embed(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+    def embed_inputs(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and of the
         aligner the prompt tokens [Q, P, H] and the presence logits of the words [Q, I, 3]."""
         image_tokens, prompt_tokens, word_tokens = self.input_aligner(
@@ -315,7 +317,7 @@ class Mimo(SavedModel):
         if self.presence is not None:
             presence = self.presence(word_tokens, prompted.context)
             known = questions.presence if self.training else presence.argmax(-1)
-            embeddings = self.embed_words(questions, self.presence.tell(known))
+            embeddings = self.embed_words(questions, self.presence.embed(known))
         else:
             embeddings = self.language_model.embed(questions.input_ids)
         ids = questions.input_ids
@@ -365,7 +367,7 @@ class Mimo(SavedModel):
             prompt_maps,
         )
 
-    def _decode(
+    def decode_masks(
         self, features: ImageFeatures, prompted: Prompted, questions: QuestionBatch, question: Tensor, states: Tensor
     ) -> tuple[Tensor, Tensor]:
         """All masks of a batch at once: mask m belongs to question `question[m]` and is driven by `states[m]`."""

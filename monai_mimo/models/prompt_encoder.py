@@ -82,7 +82,7 @@ class PromptEncoder(nn.Module):
         maps = [(covered * (labels == kind)[..., None, None]).sum(dim=1) for kind in kinds]
         return self.map(torch.stack(maps, dim=1).clamp(max=1))
 
-    def look(self, coordinates: Tensor, labels: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    def pool_features(self, coordinates: Tensor, labels: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """What lies under each prompt: the means of feature maps over its region, projected, [Q, P, D].
 
         Args:

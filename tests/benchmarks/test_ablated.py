@@ -15,7 +15,7 @@ from ablated import (
 from monai_mimo.data.collate import QuestionBatch, collate_questions
 from monai_mimo.data.conversation import EncodedQuestion
 from monai_mimo.models import Mimo
-from monai_mimo.models.image_encoder import see
+from monai_mimo.models.image_encoder import extract_features
 
 from ..conftest import encode, make_nano, training_batch
 
@@ -29,7 +29,7 @@ def image_tokens(model: Mimo, question: str) -> torch.Tensor:
     """What the LLM reads of one fixed image when a question is asked."""
     batch = batch_of(model, encode(model, question))
     image = torch.linspace(0, 1, 3 * 64 * 64).view(1, 3, 64, 64)
-    embeddings, _, _ = model._embed(model._prompt(model.encode(image), batch), batch)
+    embeddings, _, _ = model.embed_inputs(model.encode_prompts(model.encode(image), batch), batch)
     return embeddings[batch.input_ids == model.image_id]
 
 
@@ -64,7 +64,9 @@ def test_without_decoder_prompts_only_the_state_drives_the_mask(kind: type[Mimo]
     for point in [(5, 5, 1), (40, 30, 1)]:
         batch = batch_of(model, encode(model, "What lies at <point>?", points=[point]))
         features = model.encode(image)
-        masks.append(model._decode(features, model._prompt(features, batch), batch, torch.tensor([0]), state)[0])
+        masks.append(
+            model.decode_masks(features, model.encode_prompts(features, batch), batch, torch.tensor([0]), state)[0]
+        )
     assert torch.allclose(*masks) is (kind is WithoutDecoderPrompts)
 
 
@@ -72,7 +74,7 @@ def test_a_random_encoder_keeps_its_signal_through_all_layers() -> None:
     model = make_nano(image_encoder={"name": "efficientnet-lite0", "pretrained": False, "frozen": False})
     trained = [p.requires_grad for p in model.image_encoder.parameters()]
     randomise_encoder(model, torch.rand(6, 3, 64, 64))
-    maps = see(model.image_encoder, model.config.image_encoder, torch.rand(6, 3, 64, 64))
+    maps = extract_features(model.image_encoder, model.config.image_encoder, torch.rand(6, 3, 64, 64))
     for features in maps:
         assert 0.3 < features.std() < 5
     assert [p.requires_grad for p in model.image_encoder.parameters()] == trained

@@ -8,7 +8,7 @@ import torch
 from monai_mimo.data.collate import IGNORE, collate_questions
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo
-from monai_mimo.models.image_encoder import see
+from monai_mimo.models.image_encoder import extract_features
 
 from ..conftest import encode, four_questions, make_nano, training_batch
 
@@ -66,7 +66,7 @@ def test_separate_segmentation_encoder_feeds_only_the_mask_decoder() -> None:
     model = make_nano(segmentation_encoder={"name": "convolutions", "frozen": True}).eval()
     images = torch.rand(1, 3, 64, 64)
     features = model.encode(images)
-    alone = model.neck(see(model.image_encoder, model.config.image_encoder, images))
+    alone = model.neck(extract_features(model.image_encoder, model.config.image_encoder, images))
     torch.testing.assert_close(features.context, alone.tokens)
     assert not torch.allclose(features.tokens, alone.tokens)
 

@@ -12,7 +12,7 @@ from transformers import SamConfig, SamModel
 
 from monai_mimo.errors import WeightsError
 from monai_mimo.models import Mimo, load_preset
-from monai_mimo.models.image_encoder import build_image_encoder, see
+from monai_mimo.models.image_encoder import build_image_encoder, extract_features
 from monai_mimo.models.sam import _sizes, read_sam
 
 from ..conftest import make_nano, training_batch
@@ -200,5 +200,5 @@ def test_encoder_alone_has_the_published_way_with_pixels(tmp_path: Path) -> None
     source, _ = original(tmp_path)
     config = load_preset("nano", seg_encoder=str(source)).segmentation_encoder
     encoder = build_image_encoder(config)
-    [small], [large] = (see(encoder, config, torch.full((1, 3, side, side), 0.4)) for side in (64, 96))
+    [small], [large] = (extract_features(encoder, config, torch.full((1, 3, side, side), 0.4)) for side in (64, 96))
     torch.testing.assert_close(small, large)

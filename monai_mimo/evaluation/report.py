@@ -25,10 +25,9 @@ from ..metrics.table import TextTable, escaped, grounding_text_table, measured_t
 from ..metrics.text import EXTRA
 from ..mimoseg.categories import MEASURED
 from ..visualize import panel
+from .charts import figures_chart, reliability_chart
 from .examples import best_median_worst, panel_rows, picture_example
-from .records import Record, records_of_batch
-from .report_charts import figures_chart, reliability_chart
-from .results import Results
+from .records import Record, Results, records_of_batch
 from .summary import scored_phrases, summarise
 
 logger = logging.getLogger(__name__)
@@ -195,7 +194,7 @@ def html(
         charts.append(("reliability diagram", reliability_chart(summary["calibration"])))
     chosen = best_median_worst(records)
     environment = Environment(
-        loader=PackageLoader("monai_mimo.engines", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("monai_mimo.evaluation", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("report.html.jinja").render(
         about=about,

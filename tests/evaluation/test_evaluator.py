@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from ignite.engine import Events
 
-from monai_mimo.engines import GroundingEvaluator, evaluation_loader, grounding_metrics
+from monai_mimo.evaluation import GroundingEvaluator, evaluation_loader, grounding_metrics
 from monai_mimo.models import Mimo
 
 from .scripted import scripted_model, small_set

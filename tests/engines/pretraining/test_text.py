@@ -7,8 +7,8 @@ import torch
 
 from monai_mimo.data.collate import collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
-from monai_mimo.engines import read_texts
-from monai_mimo.engines.language import ANYWHERE, exchange_names, tell_phrases, text_loss
+from monai_mimo.engines.pretraining import pretrain_text
+from monai_mimo.engines.pretraining.text import ANYWHERE, embed_texts, exchange_names, text_loss
 from monai_mimo.losses import MimoLoss
 from monai_mimo.models import Mimo, load_preset
 
@@ -36,7 +36,7 @@ def test_phrases_become_likely_and_the_rest_stays() -> None:
     reads = ("language_model.", "presence.embedding.")
     before = {n: p.detach().clone() for n, p in model.named_parameters() if not n.startswith(reads)}
     start = text_loss(model, MimoLoss(), TEXTS).item()
-    read_texts(model, ROWS, MimoLoss(), 120, 5e-3, batch=12)
+    pretrain_text(model, ROWS, MimoLoss(), 120, 5e-3, batch=12)
     assert start > 3
     assert text_loss(model, MimoLoss(), TEXTS).item() < 0.1  # by guessing it could not be below ln 6 at each phrase
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters() if n in before)
@@ -62,10 +62,10 @@ def test_what_the_aligner_shall_tell_is_told_truly() -> None:
         for (q, a, there, gone), b in zip(texts, boxes)
     ]
     batch = collate_questions(questions, [0, 0], model.tokenizer.pad_token_id)
-    told = tell_phrases(model, batch, texts) - model.language_model.embed(batch.input_ids)
+    told = embed_texts(model, batch, texts) - model.language_model.embed(batch.input_ids)
     at_box = batch.input_ids == model.box_id
     for token, phrase in zip(
-        tell_phrases(model, batch, texts)[at_box], ["liver", "liver", "left kidney", "left kidney"]
+        embed_texts(model, batch, texts)[at_box], ["liver", "liver", "left kidney", "left kidney"]
     ):
         ids = torch.tensor(model.tokenizer(phrase, add_special_tokens=False)["input_ids"])
         torch.testing.assert_close(token, model.language_model.embed(ids).mean(0))
@@ -96,5 +96,5 @@ def test_names_are_exchanged_whatever_their_case() -> None:
 def test_no_steps_change_nothing() -> None:
     model = make_model()
     before = [p.detach().clone() for p in model.parameters()]
-    read_texts(model, ROWS, MimoLoss(), 0, 1e-3)
+    pretrain_text(model, ROWS, MimoLoss(), 0, 1e-3)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters()))

@@ -15,19 +15,19 @@ from ignite.engine import Engine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.collate import IGNORE, QuestionBatch
-from ..data.dataset import Batch
-from ..data.steps import StepLoader
-from ..losses import MimoLoss, Targets
-from ..models import Mimo
-from ..models.mimo import Prediction
-from ..models.phrase_alignment import inside_phrases
-from .checkpoints import Checkpoints
-from .handlers import Progress
-from .language import encode_texts, tell_phrases, texts_of
-from .stage import descend, run_stage
-from .state import TrainedParts
-from .time_budget import TimeBudget, timed
+from ...data.collate import IGNORE, QuestionBatch
+from ...data.dataset import Batch
+from ...data.steps import StepLoader
+from ...evaluation.progress import Progress
+from ...losses import MimoLoss, Targets
+from ...models import Mimo
+from ...models.mimo import Prediction
+from ...models.phrase_alignment import inside_phrases
+from ..checkpoints import Checkpoints
+from ..stages import run_stage, train_step
+from ..state import TrainedParts
+from ..time_budget import TimeBudget, timed
+from .text import embed_texts, encode_texts, texts_of
 
 Phrase = tuple[int, ...]  # as token ids
 
@@ -47,7 +47,7 @@ def states_of_phrases(model: Mimo, rows: Rows, *, each: int = 64, batch: int = 1
     for start in range(0, len(chosen), batch):
         part = chosen[start : start + batch]
         questions = encode_texts(model, part)
-        states = model.language_model.states(tell_phrases(model, questions, part), questions.attention_mask)
+        states = model.language_model.states(embed_texts(model, questions, part), questions.attention_mask)
         rows_, places = torch.nonzero(questions.labels == model.seg_id, as_tuple=True)
         for phrase_ids, state in zip(phrases_at_seg(model, questions.labels), states[rows_, places]):
             found.setdefault(phrase_ids, []).append(state)
@@ -87,8 +87,8 @@ class WithoutLanguageModel(nn.Module):
         the texts (mean squared error): so that it is not disturbed until it learns to read them."""
         model = self.model
         features = model.encode(images)
-        prompted = model._prompt(features, questions)
-        embeddings, prompt_tokens, presence = model._embed(prompted, questions)
+        prompted = model.encode_prompts(features, questions)
+        embeddings, prompt_tokens, presence = model.embed_inputs(prompted, questions)
         at_image = questions.input_ids == model.image_id
         known = model.language_model.embed(questions.input_ids.new_tensor([model.image_id]))
         far = F.mse_loss(embeddings[at_image], known.expand(int(at_image.sum()), -1).detach())
@@ -96,7 +96,7 @@ class WithoutLanguageModel(nn.Module):
         states = torch.zeros_like(embeddings)
         for row, column, phrase in zip(question, place, phrases_at_seg(model, questions.labels)):
             states[row, column] = self._state(phrase)
-        masks, scores = model._decode(features, prompted, questions, question, states[question, place])
+        masks, scores = model.decode_masks(features, prompted, questions, question, states[question, place])
         alignment = model.align(questions, states, prompt_tokens)
         return Prediction(embeddings.new_zeros(0, 1), masks, scores, alignment, presence), far
 
@@ -105,7 +105,7 @@ class WithoutLanguageModel(nn.Module):
         return states[np.random.randint(len(states))]  # noqa: NPY002 - seeded with the run
 
 
-def align_images(
+def pretrain_projector(
     model: Mimo,
     rows: Rows,
     loader: StepLoader,
@@ -117,11 +117,11 @@ def align_images(
     """Train the aligner, what tells words, and the mask decoder for `minutes`.
 
     Args:
-        model: whose language side has read the texts (`read_texts`); what is frozen stays.
+        model: whose language side has read the texts (`pretrain_text`); what is frozen stays.
         rows: of the training split; loader: of the same.
         loss: of the model.
         learning_rate: of Adam.
-        checkpoints: as of `read_texts`.
+        checkpoints: as of `pretrain_text`.
     """
     if not minutes or (checkpoints is not None and checkpoints.skip("aligning")):
         return
@@ -141,7 +141,7 @@ def align_images(
         nothing = torch.full_like(questions.labels, IGNORE)
         return loss(prediction, Targets(nothing, batch.masks, questions.presence)) + 10 * far
 
-    engine = Engine(lambda _, batches: descend(optimizer, schedule, map(loss_of, batches)))
+    engine = Engine(lambda _, batches: train_step(optimizer, schedule, map(loss_of, batches)))
     Progress("aligning images", budget).attach(engine)
     parts = {"model": TrainedParts(model), "optimizer": optimizer, "schedule": schedule}
     run_stage(engine, "aligning", loader, parts, checkpoints, budget=budget)

@@ -19,7 +19,7 @@ from ..metrics import Grounded, GroundingMetric, Reference
 from ..mimoseg.encoding import decode_rle
 from ..models import Mimo
 from ..transforms.resize import SquareResize
-from .evaluation_data import EvaluationBatch, QuestionReader, describe
+from .data import EvaluationBatch, QuestionReader, describe
 
 logger = logging.getLogger(__name__)
 

@@ -12,25 +12,25 @@ from datasets import Dataset as Rows
 from ignite.engine import Engine
 from torch import Tensor, nn
 
-from ..data.collate import IGNORE, QuestionBatch, collate_questions
-from ..data.dataset import first_sentences, named_in
-from ..losses import MimoLoss, Targets
-from ..models import Mimo
-from ..models.mimo import Prediction
-from ..transforms.resize import SquareResize
-from .checkpoints import Checkpoints
-from .handlers import Progress
-from .setup import warmup_cosine
-from .stage import descend, run_stage
-from .state import GeneratorState, TrainedParts
-from .time_budget import TimeBudget, timed
+from ...data.collate import IGNORE, QuestionBatch, collate_questions
+from ...data.dataset import first_sentences, named_in
+from ...evaluation.progress import Progress
+from ...losses import MimoLoss, Targets
+from ...models import Mimo
+from ...models.mimo import Prediction
+from ...transforms.resize import SquareResize
+from ..checkpoints import Checkpoints
+from ..setup import warmup_cosine
+from ..stages import run_stage, train_step
+from ..state import GeneratorState, TrainedParts
+from ..time_budget import TimeBudget, timed
 
 COLUMNS = ("question", "answer", "entities", "absent", "perspective")
-READ = ("language_model", "phrase_of_seg", "presence")  # the parts of a model that reading changes
+TEXT_PARTS = ("language_model", "phrase_of_seg", "presence")  # the parts of a model that reading changes
 ANYWHERE = SquareResize(1, 1, 1)  # no image is read, so prompts need no place
 
 
-def read_texts(
+def pretrain_text(
     model: Mimo,
     rows: Rows,
     loss: MimoLoss,
@@ -84,13 +84,13 @@ def read_texts(
         chosen = [groups[rng.integers(len(groups))] for _ in range(batch)]
         return [exchange_names(group[rng.integers(len(group))], names, rng) for group in chosen]
 
-    language = nn.ModuleList(m for m in (getattr(model, part) for part in READ) if m is not None)
+    language = nn.ModuleList(m for m in (getattr(model, part) for part in TEXT_PARTS) if m is not None)
     parameters = [p for p in language.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, learning_rate)
     budget = TimeBudget(minutes) if minutes else None
     schedule = timed(optimizer, budget) if budget else warmup_cosine(optimizer, steps)
 
-    reader = Engine(lambda *_: descend(optimizer, schedule, [text_loss(model, loss, draw())]))
+    reader = Engine(lambda *_: train_step(optimizer, schedule, [text_loss(model, loss, draw())]))
     Progress("reading texts", budget).attach(reader)
     parts = {
         "model": TrainedParts(model),
@@ -134,7 +134,7 @@ def exchange_names(text: Text, names: Sequence[str], rng: np.random.Generator) -
 def text_loss(model: Mimo, loss: MimoLoss, texts: list[Text]) -> Tensor:
     """The loss of answers to questions without an image."""
     language, questions = model.language_model, encode_texts(model, texts)
-    embeddings = tell_phrases(model, questions, texts)
+    embeddings = embed_texts(model, questions, texts)
     states = language.states(embeddings, questions.attention_mask)
     logits = language.logits(states[:, :-1][questions.labels[:, 1:] != IGNORE])
     no_masks = logits.new_zeros(0, 1, 1)
@@ -152,12 +152,12 @@ def encode_texts(model: Mimo, texts: Sequence[Text]) -> QuestionBatch:
     return collate_questions(encoded, [0] * len(texts), model.tokenizer.pad_token_id).to(device)
 
 
-def tell_phrases(model: Mimo, questions: QuestionBatch, texts: list[Text]) -> Tensor:
+def embed_texts(model: Mimo, questions: QuestionBatch, texts: list[Text]) -> Tensor:
     """The LLM's input [Q, T, H] with what the aligner shall tell: the mean embedding of a phrase at the tokens of its prompt,
     and the presence of words."""
     language, ids = model.language_model, questions.input_ids
     if model.presence is not None:
-        embeddings = model.embed_words(questions, model.presence.tell(questions.presence))
+        embeddings = model.embed_words(questions, model.presence.embed(questions.presence))
     else:
         embeddings = language.embed(ids).clone()
     for row, (question, _, phrases, _) in enumerate(texts):

@@ -9,13 +9,13 @@ from torch.profiler import ProfilerActivity, profile
 from monai_mimo.cli import main
 from monai_mimo.data.collate import collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
-from monai_mimo.engines.plan import ADAM, GB, GRADIENT, Costs, Plan, _cut, costs_of, make_plan
-from monai_mimo.engines.plan_text import describe
-from monai_mimo.engines.trace import Sample, encode, measure, meta_model, parts_of, trace_step
 from monai_mimo.errors import InputError
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo, MimoConfig, load_preset
 from monai_mimo.models.weights import without_pretrained
+from monai_mimo.planning.memory import ADAM, GB, GRADIENT, Costs, Plan, _cut, costs_of, make_plan
+from monai_mimo.planning.text import describe
+from monai_mimo.planning.trace import Sample, encode, measure, meta_model, parts_of, trace_step
 
 SAMPLE = Sample(question=12, answer=20, masks=2)
 LORA = {"rank": 4, "alpha": 8}
@@ -208,7 +208,7 @@ def test_a_cache_or_four_bits_of_what_is_trained() -> None:
 def test_command(capsys: pytest.CaptureFixture, costs: Costs, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        "monai_mimo.engines.plan.costs_of", lambda *given, **options: asked.append((given, options)) or costs
+        "monai_mimo.planning.memory.costs_of", lambda *given, **options: asked.append((given, options)) or costs
     )
     arguments = [
         "plan",

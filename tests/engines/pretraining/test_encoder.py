@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from monai_mimo.data.regions import RegionDataset, labelled_images
-from monai_mimo.engines import Checkpoints, known_names, regions_first, train_on_regions
+from monai_mimo.engines import Checkpoints
+from monai_mimo.engines.pretraining import encoder as regions_first
+from monai_mimo.engines.pretraining import known_names, pretrain_encoder
 from monai_mimo.errors import InputError
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models import Mimo
 
-from ..conftest import make_nano
-from .small_set import NAMES, write_set
+from ...conftest import make_nano
+from ..small_set import NAMES, write_set
 
 FINE = {"width": 32, "layers": 2, "heads": 2, "mlp_width": 64, "fine": (8, 8, 16, 16, 16)}
 SMALL = {"images_per_batch": 2, "targets_per_image": 3, "workers": 0}
@@ -36,7 +38,7 @@ def second_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.now += 1
         return loss(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("monai_mimo.engines.regions_first.region_loss", step)
+    monkeypatch.setattr("monai_mimo.engines.pretraining.encoder.region_loss", step)
     monkeypatch.setattr("monai_mimo.engines.time_budget.time.monotonic", lambda: clock.now)
 
 
@@ -64,7 +66,7 @@ def test_the_loss_falls_and_the_language_side_stays(rows) -> None:
             return regions_first.region_loss(model, held_out).item()
 
     before, first = {name: tensor.clone() for name, tensor in model.state_dict().items()}, loss()
-    train_on_regions(model, rows, 1.2, 5e-3, 5e-3, **SMALL)
+    pretrain_encoder(model, rows, 1.2, 5e-3, 5e-3, **SMALL)
     assert loss() < 0.8 * first
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     parts = {name.split(".")[0] for name in changed}
@@ -79,7 +81,7 @@ def test_it_goes_on_where_it_was_stopped(rows, tmp_path: Path) -> None:
         checkpoints = Checkpoints(tmp_path / place, {"seed": 0}, every=1)
         checkpoints.asked_to_stop = stop  # after its first step
         torch.manual_seed(1)
-        train_on_regions(model, rows, 0.1, 1e-2, 1e-2, checkpoints=checkpoints, **SMALL)
+        pretrain_encoder(model, rows, 0.1, 1e-2, 1e-2, checkpoints=checkpoints, **SMALL)
         return model
 
     whole, stopped = run("whole"), run("parts", stop=True)
@@ -92,4 +94,4 @@ def test_it_goes_on_where_it_was_stopped(rows, tmp_path: Path) -> None:
 
 def test_it_needs_a_fine_branch(rows) -> None:
     with pytest.raises(InputError, match="fine branch"):
-        train_on_regions(make_nano(), rows, 1, 1e-2, 1e-2)
+        pretrain_encoder(make_nano(), rows, 1, 1e-2, 1e-2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .plan import ADAM, EPOCHS, GB, GRADIENT, PUBLISHED_DAYS, PUBLISHED_GPUS, SAMPLES, Fit, Part, Plan
+from .memory import ADAM, EPOCHS, GB, GRADIENT, PUBLISHED_DAYS, PUBLISHED_GPUS, SAMPLES, Fit, Part, Plan
 
 
 def describe(plan: Plan) -> str:

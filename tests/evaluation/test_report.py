@@ -16,10 +16,10 @@ import torch
 import torch.multiprocessing as mp
 from datasets import Dataset
 
-from monai_mimo.engines import EvaluationReport, GroundingEvaluator, Results, evaluation_loader
-from monai_mimo.engines.evaluation import evaluate
-from monai_mimo.engines.examples import best_median_worst, quality, segments
 from monai_mimo.errors import DataError
+from monai_mimo.evaluation import EvaluationReport, GroundingEvaluator, Results, evaluation_loader
+from monai_mimo.evaluation.examples import best_median_worst, quality, segments
+from monai_mimo.evaluation.run import evaluate
 from monai_mimo.metrics import GroundingMetric, fit_temperature, reliability
 from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models import Mimo

@@ -14,11 +14,11 @@ from datasets import Dataset as Rows
 
 from ..models import Mimo
 from ..models.weights import fingerprint
-from .evaluation_data import evaluation_loader
+from .data import evaluation_loader
 from .evaluator import GroundingEvaluator
-from .handlers import Progress
+from .progress import Progress
+from .records import Results, rows_identity
 from .report import EvaluationReport
-from .results import Results, rows_identity
 
 
 def join_processes() -> None:

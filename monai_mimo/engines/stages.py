@@ -1,4 +1,4 @@
-"""What the stages before the training have in common: a step down a gradient, and a run that is watched, stopped and resumed."""
+"""What the stages of a run have in common: a step down a gradient, and a run that is watched, stopped and resumed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, log_rank_zero
 from .time_budget import TimeBudget
+from .trainer import MimoTrainer
 
 EPOCH = 20  # steps between two checkpoints of a stage that its time ends
 ENDLESS = 10**6  # more epochs than there will be
 
 
-def descend(optimizer: Optimizer, schedule: LRScheduler, losses: Iterable[Tensor]) -> dict[str, Tensor]:
+def train_step(optimizer: Optimizer, schedule: LRScheduler, losses: Iterable[Tensor]) -> dict[str, Tensor]:
     """One step down the sum of the gradients of `losses`, each computed when it is its turn, clipped to norm 1.
 
     Returns:
@@ -58,12 +59,33 @@ def run_stage(
         budget.attach(engine)
     done = 0
     if checkpoints is not None:
-        done = checkpoints.go_on(engine, stage, parts)
+        done = checkpoints.resume(engine, stage, parts)
         if budget is None and done == steps:
             return
         checkpoints.watch(engine, stage, parts)
     if hasattr(data, "start_at"):
         data.start_at(done)
     epochs, length = (1, steps) if budget is None else (ENDLESS, EPOCH)
-    with checkpoints.obeying() if checkpoints is not None else nullcontext():
+    with checkpoints.handle_sigterm() if checkpoints is not None else nullcontext():
         engine.run(data, max_epochs=epochs, epoch_length=length)
+
+
+def run_training(trainer: MimoTrainer, checkpoints: Checkpoints, parts: Mapping[str, Any]) -> None:
+    """Run `trainer`, on from the last checkpoint where there is one; a run that has ended is left as it is.
+
+    Args:
+        parts: all that changes as the trainer runs and has a state: model, optimizer, schedule, ...
+    """
+    if checkpoints.stopped:  # while the texts were read
+        return
+    step = checkpoints.resume(trainer, "training", parts)
+    if step == trainer.state.max_epochs * trainer.state.epoch_length:
+        checkpoints.end()
+        log_rank_zero("training ended at step %d before; remove %s to train anew", step, checkpoints.folder)
+        return
+    trainer.data_loader.start_at(step)
+    checkpoints.watch(trainer, "training", parts)
+    with checkpoints.handle_sigterm():
+        trainer.run()
+    if not checkpoints.stopped:
+        checkpoints.end()

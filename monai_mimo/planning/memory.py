@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ..engines.distribute import large_blocks
 from ..errors import InputError
 from ..models import Mimo, MimoConfig
-from .distribute import large_blocks
 from .trace import Sample, meta_model, parts_of, trace_step
 
 GB = 2**30

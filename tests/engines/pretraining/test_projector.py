@@ -11,16 +11,21 @@ from monai.utils import set_determinism
 
 from monai_mimo.data.collate import collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
-from monai_mimo.engines import Checkpoints, training_loader
-from monai_mimo.engines.align_images import WithoutLanguageModel, align_images, phrases_at_seg, states_of_phrases
-from monai_mimo.engines.language import encode_texts, tell_phrases
+from monai_mimo.engines import Checkpoints, SamplingConfig, training_loader
+from monai_mimo.engines.pretraining.projector import (
+    WithoutLanguageModel,
+    phrases_at_seg,
+    pretrain_projector,
+    states_of_phrases,
+)
+from monai_mimo.engines.pretraining.text import embed_texts, encode_texts
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models import Mimo, load_preset
 
-from ..conftest import four_questions, make_nano
-from .small_set import write_set
-from .test_language import NAMES, ROWS, TEXTS, make_model
+from ...conftest import four_questions, make_nano
+from ..small_set import write_set
+from .test_text import NAMES, ROWS, TEXTS, make_model
 
 
 def test_states_are_those_at_seg_of_the_same_phrase() -> None:
@@ -30,7 +35,7 @@ def test_states_are_those_at_seg_of_the_same_phrase() -> None:
     assert set(remembered) == set(ids.values())
     questions = encode_texts(model, TEXTS[:1])
     with torch.no_grad():
-        states = model.language_model.states(tell_phrases(model, questions, TEXTS[:1]), questions.attention_mask)
+        states = model.language_model.states(embed_texts(model, questions, TEXTS[:1]), questions.attention_mask)
     [place] = torch.nonzero(questions.labels[0] == model.seg_id)[:, 0].tolist()
     known = remembered[ids[NAMES[0]]]
     assert len(known) == 2  # one text by name, one with a point
@@ -71,10 +76,10 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Mon
         set_determinism(0)
         config = load_preset("nano")
         model = Mimo(config, train_tokenizer(texts, config.language_model.vocabulary))
-        loader = training_loader(model, rows, images_per_batch=4, global_batch=4, questions_per_image=2)
+        loader = training_loader(model, rows, SamplingConfig(4, 4, 2))
         checkpoints = Checkpoints(tmp_path / folder, {}, every=1)
         checkpoints.asked_to_stop = stop
-        align_images(model, rows, loader, MimoLoss(), 0.1, 1e-2, checkpoints)
+        pretrain_projector(model, rows, loader, MimoLoss(), 0.1, 1e-2, checkpoints)
         return model.state_dict()
 
     whole, first, both = run("whole"), run("parts", stop=True), run("parts")

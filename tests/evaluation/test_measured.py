@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from datasets import concatenate_datasets
 
-from monai_mimo.engines.evaluation import evaluate
-from monai_mimo.engines.evaluator import reference_of
-from monai_mimo.engines.records import Record, failed_record, record_of
-from monai_mimo.engines.report import all_tables
-from monai_mimo.engines.summary import summarise
+from monai_mimo.evaluation.evaluator import reference_of
+from monai_mimo.evaluation.records import Record, failed_record, record_of
+from monai_mimo.evaluation.report import all_tables
+from monai_mimo.evaluation.run import evaluate
+from monai_mimo.evaluation.summary import summarise
 from monai_mimo.inference.answer import Entity
 from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models.weights import save_weights

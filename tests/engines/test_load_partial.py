@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_mimo.engines import take_over
+from monai_mimo.engines import load_partial
 from monai_mimo.errors import WeightsError
 from monai_mimo.models import Mimo
 
@@ -19,7 +19,7 @@ def test_what_fits_is_copied(nano_weights: Path) -> None:
     model = make_nano(aligner={"queries": 3, "width": 32, "layers": 1, "heads": 2})
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     other = Mimo.from_pretrained(nano_weights).state_dict()
-    take_over(model, nano_weights, ["image_encoder", "mask_decoder"])
+    load_partial(model, nano_weights, ["image_encoder", "mask_decoder"])
     for name, tensor in model.state_dict().items():
         taken = name.split(".")[0] in ("image_encoder", "mask_decoder")
         assert torch.equal(tensor, other[name] if taken else before[name]), name
@@ -27,4 +27,4 @@ def test_what_fits_is_copied(nano_weights: Path) -> None:
 
 def test_a_part_of_which_nothing_fits_is_an_error(nano_weights: Path) -> None:
     with pytest.raises(WeightsError, match="no tensor of segmentation_encoder"):
-        take_over(make_nano(), nano_weights, ["image_encoder", "segmentation_encoder"])
+        load_partial(make_nano(), nano_weights, ["image_encoder", "segmentation_encoder"])

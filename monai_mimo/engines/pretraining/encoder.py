@@ -19,19 +19,19 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel
 
-from ..data.names import plain_words
-from ..data.prompt_maps import correct
-from ..data.regions import RegionBatch, RegionDataset, labelled_images
-from ..data.steps import StepLoader
-from ..errors import InputError
-from ..mimoseg.catalogue.vocabulary import vocabulary
-from ..models import Mimo, MimoConfig
-from ..models.mimo import ImageFeatures
-from ..models.region_names import RegionNames
-from .checkpoints import Checkpoints
-from .handlers import Progress
-from .stage import descend, run_stage
-from .time_budget import TimeBudget, timed
+from ...data.names import plain_words
+from ...data.prompt_maps import correct
+from ...data.regions import RegionBatch, RegionDataset, labelled_images
+from ...data.steps import StepLoader
+from ...errors import InputError
+from ...evaluation.progress import Progress
+from ...mimoseg.catalogue.vocabulary import vocabulary
+from ...models import Mimo, MimoConfig
+from ...models.mimo import ImageFeatures
+from ...models.region_names import RegionNames
+from ..checkpoints import Checkpoints
+from ..stages import run_stage, train_step
+from ..time_budget import TimeBudget, timed
 
 BCE, DICE, SCORE, NAME = 2.0, 1.0, 1.0, 0.5
 REGION_WEIGHT = 0.4  # of a region without a name in the loss of names
@@ -140,7 +140,7 @@ def overlap(logits: Tensor, masks: Tensor) -> Tensor:
     return both / (found | masks).sum((1, 2)).clamp(min=1)
 
 
-def train_on_regions(
+def pretrain_encoder(
     model: Mimo,
     rows: Rows,
     minutes: float,
@@ -187,7 +187,7 @@ def train_on_regions(
 
     def step(_: Engine, batch: RegionBatch) -> dict[str, Tensor]:
         parts: dict[str, Tensor] = {}
-        out = descend(optimizer, schedule, [region_loss(model, batch, parts)])
+        out = train_step(optimizer, schedule, [region_loss(model, batch, parts)])
         averaged.update_parameters(trained)
         return {**out, **parts}
 
