@@ -41,8 +41,8 @@ class SegmentNames(MimoTask):
         """
         names = wanted.labels or model.labels
         if not names or len(names) > self.engine.limits.max_labels:
-            found = f"no name, and weights that know {len(names)}"
-            raise InputError("label", found, f"names of what to segment, at most {self.engine.limits.max_labels}")
+            given = f"no name, and weights that know {len(names)}"
+            raise InputError("label", given, f"names of what to segment, at most {self.engine.limits.max_labels}")
         here = on_slice(wanted, image)
         slices = list(range(image.shown.n_slices)) if here is None else [here.slice]
         questions = [f"Segment {listed([name])} in this image." for name in names]
