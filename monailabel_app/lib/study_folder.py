@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from .atomic import PART, AtomicDatastore
-from .limits import Limits
+from .request_limits import Limits
 from .result import affine_of
 from .study_image import open_study_image
 
@@ -76,7 +76,7 @@ def is_series(folder: Path) -> bool:
 
 
 def to_nifti(series: Path, out: Path, limits: Limits) -> None:
-    """Write a DICOM series or file as NIfTI on the same voxels [i, j, k], whole or not at all."""
+    """Write a DICOM series or file as NIfTI on the same voxels [i, j, k], atomically."""
     image = open_study_image(series, "auto", limits)
     grid = image.shown.grid.values
     values = grid if image.shown.is_volume else np.swapaxes(grid, 0, 1)[:, :, None]
