@@ -266,7 +266,7 @@ def test_which_image_is_next(start: Callable[..., TestClient], tmp_path: Path) -
 
 
 def test_masks_that_do_not_hold_still_are_unsure(start: Callable[..., TestClient], tmp_path: Path) -> None:
-    from lib.activelearning.uncertainty import clicks, uncertainty
+    from lib.activelearning import clicks, uncertainty
 
     class Shaky(BrightSpot):
         """With a click, only the half of the spot that is left of it."""
