@@ -87,6 +87,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy monai_mimo transforms
+	MYPYPATH=monailabel_app $(BIN)/mypy -p lib -m main
 	@$(ESLINT)
 
 format: $(READY)

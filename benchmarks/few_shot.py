@@ -26,11 +26,10 @@ import pyarrow as pa
 from datasets import Dataset as Rows
 from datasets import concatenate_datasets
 from matplotlib import pyplot
-from real_baseline import measure_unet
+from real_baseline import ENCODERS, labelled_images, measure_unet, train_unet
 from real_quality import DICE, KINDS, answers_of, ratio
 from rich.console import Console
 from rich.table import Table
-from unets import ENCODERS, labelled_images, train_unet
 
 from monai_mimo.data.dataset import rows_by_image
 from monai_mimo.engines import fine_tune

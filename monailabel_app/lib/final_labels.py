@@ -26,7 +26,7 @@ def final_labels(datastore: Datastore, folder: Path) -> list[LabelledImage]:
         folder: for label maps that must be written anew to fit their images.
     """
     datastore.refresh()
-    found = []
+    found: list[LabelledImage] = []
     for image_id in sorted(datastore.get_labeled_images()):
         names = label_names(datastore, image_id, DefaultLabelTag.FINAL)
         if names:

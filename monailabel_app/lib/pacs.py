@@ -33,7 +33,7 @@ from monai_mimo.transforms.reading import PICTURES, has_suffix
 
 from .atomic import AtomicDatastore
 from .dicom_seg import colors_of, names_of, read_seg, write_seg
-from .limits import Limits
+from .request_limits import Limits
 from .result import affine_of
 from .study_folder import to_nifti
 from .study_image import open_study_image

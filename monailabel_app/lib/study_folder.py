@@ -12,7 +12,7 @@ import numpy as np
 from monai_mimo.files import LEFTOVER, atomic_file
 
 from .atomic import AtomicDatastore
-from .limits import Limits
+from .request_limits import Limits
 from .result import affine_of
 from .study_image import open_study_image
 

@@ -23,8 +23,8 @@ from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.inference import MimoPredictor, PhraseNetwork
 from monai_mimo.inference.domain import Domain
 from monai_mimo.mimoseg import build, load_mimoseg
-from monai_mimo.mimoseg.sources.cases import SourceSpec
 from monai_mimo.mimoseg.encoding import encode_rle
+from monai_mimo.mimoseg.sources.cases import SourceSpec
 from monai_mimo.mimoseg.sources.labelled import LabelledImage, write_labelled
 from monai_mimo.models import Mimo, load_preset
 from monai_mimo.models.shipped import ship

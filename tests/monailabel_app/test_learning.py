@@ -94,7 +94,7 @@ def test_training_by_http(
     assert stats["epoch"] == stats["total_epochs"] == 3
     assert stats["best_metric"] == version["after"]["dice"]
     for number in (*version["before"].values(), *version["after"].values()):
-        assert f"{number:.3f}" in version["told"]
+        assert f"{number:.3f}" in version["summary"]
     new = fingerprint(tmp_path / "versions" / old / "0001")
     assert new != old
     assert infer(started, "mimo_ask", "Doe_0", question="Where is it?", slice=2)["model"]["hash"] == new
@@ -123,7 +123,7 @@ def test_what_is_not_better_is_not_used(
     label_all(started)
     stats = train(started).json()
     assert stats["active"] == "base"
-    assert "not used" in stats["versions"][0]["told"]
+    assert "not used" in stats["versions"][0]["summary"]
     assert started.get("/info/").json()["model"]["hash"] == fingerprint(nano_weights)
 
 
@@ -267,7 +267,7 @@ def test_which_image_is_next(start: Callable[..., TestClient], tmp_path: Path) -
 
 
 def test_masks_that_do_not_hold_still_are_unsure(start: Callable[..., TestClient], tmp_path: Path) -> None:
-    from lib.activelearning.uncertainty import clicks, uncertainty
+    from lib.activelearning import clicks, uncertainty
 
     class Shaky(BrightSpot):
         """With a click, only the half of the spot that is left of it."""

@@ -1,4 +1,4 @@
-"""The strategy `mimo_uncertainty`: the image of which the model is least sure, found while nobody waits."""
+"""Which image to label next: `mimo_uncertainty`, the image of which the model is least sure, or `first`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from monai_mimo.inference import Answer
 from monai_mimo.metrics.matching import overlaps
 from monai_mimo.mimoseg.sources.labelled import OVERLAP
 
-from ..engine import Engine, Question
-from ..final_labels import label_names
-from ..model import Model
-from ..study_image import StudyImage
+from .engine import Engine, Question
+from .final_labels import label_names
+from .model import Model
+from .study_image import StudyImage
 
 logger = logging.getLogger(__name__)
 SLICES, NAMES, CLICKS = 3, 6, 4  # of a volume that are looked at, that are asked for, and around each mask's middle
@@ -56,11 +56,11 @@ class Uncertainty(Strategy):
             return {"id": images[0], "looked_at": 0, "of": len(images)}
         self._start(images, datastore)
         known = {image: u for image in images if (u := self.known.get((image, model.hash))) is not None}
-        told = {"looked_at": len(known), "of": len(images)}
+        progress = {"looked_at": len(known), "of": len(images)}
         if not known:
-            return {"id": images[0], **told}
+            return {"id": images[0], **progress}
         best = max(known, key=lambda image: known[image])
-        return {"id": best, "uncertainty": round(known[best], 4), **told}
+        return {"id": best, "uncertainty": round(known[best], 4), **progress}
 
     def wait(self) -> None:
         """Until the thread has looked at all images."""
@@ -90,7 +90,7 @@ class Uncertainty(Strategy):
                 self.known[image_id, model.hash] = uncertainty(self.engine, model, image, names[:NAMES])
             except Exception as error:  # one image that cannot be read, or a PACS that is away, must not end the search
                 reason = str(error) if isinstance(error, MimoError) else type(error).__name__
-                logger.warning("an image was passed over: %s", reason)
+                logger.warning("skipped an image: %s", reason)
 
 
 def names_in_use(datastore: Datastore) -> list[str]:
@@ -136,3 +136,14 @@ def clicks(mask: np.ndarray) -> list[tuple[int, int]]:
     near = [(int(x) + dx * r, int(y) + dy * r) for dx, dy in ((1, 0), (0, 1), (-1, 0), (0, -1))][:CLICKS]
     h, w = mask.shape
     return [(a, b) if 0 <= a < w and 0 <= b < h and mask[b, a] else (int(x), int(y)) for a, b in near]
+
+
+class First(Strategy):
+    """The first image without a final label."""
+
+    def __init__(self) -> None:
+        super().__init__("The first image that has no label yet")
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
+        images = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
+        return {"id": min(images)} if images else None

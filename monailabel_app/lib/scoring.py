@@ -14,8 +14,8 @@ from monai_mimo.errors import MimoError
 from monai_mimo.metrics.matching import Grounded, match_pairs, overlaps
 from monai_mimo.mimoseg.sources.labelled import OVERLAP, plain_name
 
-from ..final_labels import label_file, label_names
-from ..pacs import read_labels
+from .final_labels import label_file, label_names
+from .pacs import read_labels
 
 logger = logging.getLogger(__name__)
 DICE, F1 = "dice", "f1"
@@ -48,7 +48,7 @@ class Agreement(ScoringMethod):
                 reference, predicted = (masks(datastore, image_id, tag) for tag in tags)
                 score = mean_dice(predicted, reference) if self.measure == DICE else grounding_f1(predicted, reference)
             except (MimoError, ValueError) as error:
-                logger.warning("an image was left out: %s", error)
+                logger.warning("skipped an image: %s", error)
                 continue
             scores[image_id] = score
             datastore.update_image_info(image_id, {self.measure: score})

@@ -1,8 +1,8 @@
-"""Following a structure from slice to slice: the mask of one slice is the prompt of the next.
+"""Propagation of a mask from slice to slice: the mask of one slice is the prompt of the next.
 
 On each next slice two questions go to the model in one batch: what the box around the last mask holds, and to segment the
 structure by its name. Of all masks that come back, only the parts that touch the last mask count, and the one that fits it
-best, by overlap times score, is taken. The walk ends, in each direction, where nothing of that name is found, where the
+best, by overlap times score, is taken. Propagation stops, in each direction, where nothing of that name is found, where the
 best mask scores too low, or where its area changes too much.
 """
 
@@ -15,18 +15,18 @@ import numpy as np
 from scipy.ndimage import label as components
 
 from monai_mimo.inference import Answer
+from monai_mimo.mimoseg.catalogue.vocabulary import standard_name
 from monai_mimo.mimoseg.questions.templates import listed
 from monai_mimo.transforms.prompts import tight_box
 
 from .engine import Engine, Question
 from .model import Model
-from .questions import named
 from .study_image import StudyImage
 
 
 @dataclass(frozen=True)
-class Rules:
-    """When the walk ends.
+class StopRules:
+    """When propagation stops.
 
     Attributes:
         score: the least score of a mask.
@@ -44,38 +44,38 @@ class Rules:
 
 
 @dataclass
-class Carried:
-    """Masks bool [h, w] by slice, without the first; their scores; why the walk ended "before" and "after" the first slice."""
+class Propagated:
+    """Masks bool [h, w] by slice, without the first; their scores; why it stopped "before" and "after" the first slice."""
 
     masks: dict[int, np.ndarray] = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
 
 
-def carry(
-    engine: Engine, model: Model, image: StudyImage, start: int, phrase: str, mask: np.ndarray, rules: Rules
-) -> Carried:
+def propagate(
+    engine: Engine, model: Model, image: StudyImage, start: int, phrase: str, mask: np.ndarray, rules: StopRules
+) -> Propagated:
     """Follow `phrase`, whose mask on slice `start` is known, both ways."""
-    carried = Carried()
+    propagated = Propagated()
     for way, step in (("before", -1), ("after", 1)):
         last, number = mask, start
         while True:
             number += step
             if not 0 <= number < image.shown.n_slices:
-                carried.stopped[way] = "end of the volume"
+                propagated.stopped[way] = "end of the volume"
                 break
             found = list(_candidates(engine, model, image, number, phrase, last, rules))
             if not found:
-                carried.stopped[way] = "not found"
+                propagated.stopped[way] = "not found"
                 break
             _, score, best = max(found, key=lambda candidate: candidate[0])
             reason = _reason(best, last, score, rules)
             if reason:
-                carried.stopped[way] = reason
+                propagated.stopped[way] = reason
                 break
-            carried.masks[number], carried.scores[number] = best, score
+            propagated.masks[number], propagated.scores[number] = best, score
             last = best
-    return carried
+    return propagated
 
 
 def box_around(mask: np.ndarray, margin: float) -> tuple[int, int, int, int]:
@@ -98,8 +98,16 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / smaller) if smaller else 0.0
 
 
+def is_called(phrase: str, name: str) -> bool:
+    """Whether a phrase of an answer means `name`."""
+    if phrase.casefold() == name.casefold():
+        return True
+    standard = standard_name(phrase)
+    return standard is not None and standard == standard_name(name)
+
+
 def _candidates(
-    engine: Engine, model: Model, image: StudyImage, number: int, phrase: str, last: np.ndarray, rules: Rules
+    engine: Engine, model: Model, image: StudyImage, number: int, phrase: str, last: np.ndarray, rules: StopRules
 ) -> Iterator[tuple[float, float, np.ndarray]]:
     """(fit, score, mask) of each mask of that name."""
     questions: list[Question] = [
@@ -109,15 +117,15 @@ def _candidates(
     answers: list[Answer] = engine.ask(model, image, number, questions, prefetch=False)
     for answer in answers:
         for entity in answer.entities:
-            if named(entity.phrase, phrase):
+            if is_called(entity.phrase, phrase):
                 mask = touching(entity.mask, last)
                 if mask.any():
                     union = (mask | last).sum()
                     yield float((mask & last).sum() / union) * entity.score, entity.score, mask
 
 
-def _reason(mask: np.ndarray, last: np.ndarray, score: float, rules: Rules) -> str | None:
-    """Why the walk ends here, or none."""
+def _reason(mask: np.ndarray, last: np.ndarray, score: float, rules: StopRules) -> str | None:
+    """Why propagation stops here, or none."""
     area, before = int(mask.sum()), int(last.sum())
     if score < rules.score:
         return "score"

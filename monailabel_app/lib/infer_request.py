@@ -9,7 +9,7 @@ from typing import Any
 
 from monai_mimo.errors import InputError
 
-from .limits import Limits
+from .request_limits import Limits
 from .study_image import StudyImage
 
 Voxel = tuple[int, int, int]
@@ -17,7 +17,7 @@ PLANES = ("auto", "axial", "coronal", "sagittal")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class InferRequest:
     """A request.
 
     Attributes:
@@ -44,7 +44,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class OnSlice:
+class SlicePrompts:
     """The part of a request that lies on one slice: points (x, y, label) and boxes (x0, y0, x1, y1) in its pixels."""
 
     slice: int
@@ -53,7 +53,7 @@ class OnSlice:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_request(request: Mapping[str, Any], limits: Limits) -> Wanted:
+def read_request(request: Mapping[str, Any], limits: Limits) -> InferRequest:
     """Parameters as the viewers send them: see the app's README for their names.
 
     Raises:
@@ -75,7 +75,7 @@ def read_request(request: Mapping[str, Any], limits: Limits) -> Wanted:
     )  # a viewer may send all choices, the first one chosen
     if plane not in PLANES:
         raise InputError("plane", repr(plane)[:80], f"one of {', '.join(PLANES)}")
-    return Wanted(
+    return InferRequest(
         "".join(c if c.isprintable() else " " for c in question).strip(),
         _labels(request, limits),
         tuple(foreground),
@@ -88,7 +88,7 @@ def read_request(request: Mapping[str, Any], limits: Limits) -> Wanted:
     )
 
 
-def on_slice(wanted: Wanted, image: StudyImage) -> OnSlice | None:
+def on_slice(asked: InferRequest, image: StudyImage) -> SlicePrompts | None:
     """Everything of the request that lies on its slice; none where nothing says which slice of a volume that is.
 
     The slice is that of the last positive point, else `slice`, else that of the last negative point, else the middle of the box.
@@ -99,18 +99,18 @@ def on_slice(wanted: Wanted, image: StudyImage) -> OnSlice | None:
         InputError: a prompt or the slice lies outside the image.
     """
     axis = image.slice_axis
-    fixed = wanted.slice
+    fixed = asked.slice
     if fixed is None and not image.shown.is_volume:
         fixed = 0
-    points = [(_complete(v, axis, fixed), 1) for v in wanted.foreground]
-    points += [(_complete(v, axis, fixed), 0) for v in wanted.background]
+    points = [(_complete(v, axis, fixed), 1) for v in asked.foreground]
+    points += [(_complete(v, axis, fixed), 0) for v in asked.background]
     placed = [(*image.place(v), label) for v, label in points]
     box = None
-    if wanted.low is not None and wanted.high is not None:
-        low, high = (_complete(v, axis, fixed) for v in (wanted.low, wanted.high))
+    if asked.low is not None and asked.high is not None:
+        low, high = (_complete(v, axis, fixed) for v in (asked.low, asked.high))
         box = image.box(low, high)
 
-    if wanted.roi and box is not None and fixed is not None:
+    if asked.roi and box is not None and fixed is not None:
         first, last = sorted(image.index_of(n) for n in box[0])
         fixed = fixed if first <= fixed <= last else None
 
@@ -129,7 +129,7 @@ def on_slice(wanted: Wanted, image: StudyImage) -> OnSlice | None:
     boxes = [box[1]] if box is not None and box[0][0] <= number <= box[0][1] else []
     left = len(placed) - len(here) + (box is not None) - len(boxes)
     warnings = [f"{left} of the prompts lie on other slices and were not used"] if left else []
-    return OnSlice(number, here, boxes, warnings)
+    return SlicePrompts(number, here, boxes, warnings)
 
 
 def _complete(voxel: tuple[int | None, ...], axis: int, fixed: int | None) -> Voxel:

@@ -25,8 +25,8 @@ from monai_mimo.engines.fine_tune import CHOICES
 from monai_mimo.errors import InputError, MimoError
 from monai_mimo.files import remove_leftovers, write_json
 
-from ..final_labels import final_labels
-from ..versions import Versions
+from .final_labels import final_labels
+from .versions import Versions
 
 logger = logging.getLogger(__name__)
 WORK = ".work-"  # begins the names of folders that a run needs only while it lasts
@@ -66,7 +66,7 @@ class MimoTrain(TrainTask):
             return {
                 **stats,
                 "active": self.versions.active(),
-                "versions": [{**vars(v), "told": v.told()} for v in versions],
+                "versions": [{**vars(v), "summary": v.summary()} for v in versions],
             }
         return {}
 
@@ -98,7 +98,7 @@ class MimoTrain(TrainTask):
         self.versions.root.mkdir(parents=True, exist_ok=True)
         _sweep(self.versions.root)
 
-        def tell(step: int, of: int, loss: float) -> None:
+        def on_step(step: int, of: int, loss: float) -> None:
             now = {"epoch": step, "total_epochs": of, "start_ts": int(started), "train": {"loss": round(loss, 4)}}
             write_json(self._file, {**now, "current_time": _duration(started)})
             if step in (1, of) or step % max(1, of // 20) == 0:
@@ -116,10 +116,10 @@ class MimoTrain(TrainTask):
                 images_per_batch=images_per_batch,
                 parts=parts,
                 device=self.device,
-                on_step=tell,
+                on_step=on_step,
             )
         version = self.versions.add(parent, done, len(images))
-        logger.info(version.told())
+        logger.info(version.summary())
         write_json(
             self._file,
             {
