@@ -98,9 +98,9 @@ def test_files_of_every_kind(tmp_path: Path) -> None:
 
 
 def test_compressed_files(tmp_path: Path) -> None:
-    """The whole file, as codestreams are most of it."""
+    """The whole file, as codestreams are most of it. Each takes a process, which takes long to start where much else runs."""
     count = COUNT // 50
-    assert hold(packed_seeds(tmp_path), count, tmp_path, look, header=10**6) < count
+    assert hold(packed_seeds(tmp_path), count, tmp_path, look, header=10**6, longest=60) < count
 
 
 @pytest.mark.parametrize("kind", ["slices", "echoes"])
