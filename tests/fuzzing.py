@@ -61,6 +61,7 @@ def hold(
     read: Callable[[Path], object],
     text: bool = False,
     header: int = 400,
+    longest: float = LONGEST,
 ) -> int:
     """Damage files `count` times: each is read, or is an error of ours in one line, in bounded time and memory.
 
@@ -68,6 +69,7 @@ def hold(
         seeds: names of files, whose suffix tells what they are, and what is in them.
         write: the folder for the damaged one.
         header: as of `damaged`.
+        longest: seconds that one may take.
 
     Returns:
         how many were read.
@@ -87,7 +89,7 @@ def hold(
             fault = str(error)
         assert "\n" not in fault
         assert len(fault) < 2000
-        assert time.monotonic() - start < LONGEST, path
+        assert time.monotonic() - start < longest, path
         path.unlink()
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert grown < LARGEST
