@@ -26,8 +26,8 @@ from rich.table import Table
 from torch import Tensor
 from tqdm import tqdm
 
+from monai_mimo.calibration.domain import ImageDomain, summary
 from monai_mimo.data.dataset import rows_by_image
-from monai_mimo.inference.domain import Domain, summary
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models import Mimo
 from monai_mimo.transforms import MedicalImage, SquareResize
@@ -109,7 +109,7 @@ def main() -> None:
             plain = [image for image, _ in images]
             changed = [] if split == "test" else [changes(*image) for image in images]
             summaries.setdefault(split, {})[kind] = summarise(model, plain + changed)
-    domain = Domain.fit(list(summaries["train"].values()), torch.cat(list(summaries["validation"].values())))
+    domain = ImageDomain.fit(list(summaries["train"].values()), torch.cat(list(summaries["validation"].values())))
     domain.save(options.weights)
 
     measured = summaries["test"]

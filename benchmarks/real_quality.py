@@ -30,6 +30,7 @@ from ignite.engine import Engine, Events
 from rich.console import Console
 from rich.table import Table
 
+from monai_mimo.calibration.temperature import save_temperature
 from monai_mimo.evaluation.data import evaluation_loader
 from monai_mimo.evaluation.evaluator import GroundingEvaluator
 from monai_mimo.evaluation.progress import Progress
@@ -49,7 +50,6 @@ from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.categories import MEASURED
 from monai_mimo.models import Mimo
 from monai_mimo.models.default_weights import default_weights_dir
-from monai_mimo.models.temperature import save_temperature
 from monai_mimo.models.weights import fingerprint
 
 KINDS: dict[str, Callable[[Record], bool]] = {

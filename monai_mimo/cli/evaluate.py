@@ -135,6 +135,7 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     import ignite.distributed as idist
     import torch
 
+    from ..calibration.temperature import load_temperature
     from ..engines import some_images
     from ..evaluation import about_run, join_processes, leave_processes
     from ..evaluation import evaluate as evaluate_rows
@@ -142,7 +143,6 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     from ..mimoseg.builder.zero_shot import build_zero_shot, load_zero_shot, published_as
     from ..models import Mimo
     from ..models.default_weights import find_weights
-    from ..models.temperature import load_temperature
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("ignite").setLevel(logging.WARNING)

@@ -24,17 +24,13 @@ def merge(options: argparse.Namespace) -> None:
     """Put the adapter into the language model and write all of it."""
     check_output(options.out, options.force)
 
-    from ..inference.domain import Domain
+    from ..calibration.carry import carry_calibration
     from ..models import Mimo
     from ..models.default_weights import find_weights
-    from ..models.temperature import carry_temperature
     from ..models.weights import merge_adapter, save_weights
 
     weights = find_weights(options.weights)
     model = merge_adapter(Mimo.from_pretrained(weights, **given_bases(options)))
     save_weights(model, options.out)
-    carry_temperature(weights, options.out)
-    domain = Domain.load(weights)
-    if domain is not None:
-        domain.save(options.out)
+    carry_calibration(weights, options.out)
     print(options.out)

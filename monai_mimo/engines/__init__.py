@@ -23,7 +23,7 @@ from .setup import (
     training_loader,
     warmup_cosine,
 )
-from .stages import run_training
+from .stages import calibrate_at_end, run_training
 from .state import RandomState, TrainedParts
 from .time_budget import TimeBudget, timed
 from .trainer import MimoTrainer
@@ -45,6 +45,7 @@ __all__ = [
     "WholeWeights",
     "adam",
     "build_labelled",
+    "calibrate_at_end",
     "distribute",
     "encode_once",
     "fine_tune",

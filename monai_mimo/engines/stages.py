@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
+from datasets import Dataset as Rows
 from ignite.engine import Engine
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ..calibration.domain import DOMAIN
+from ..calibration.fit import calibrate
+from ..models import Mimo
 from .checkpoints import Checkpoints, log_rank_zero
 from .time_budget import TimeBudget
 from .trainer import MimoTrainer
@@ -89,3 +95,19 @@ def run_training(trainer: MimoTrainer, checkpoints: Checkpoints, parts: Mapping[
         trainer.run()
     if not checkpoints.stopped:
         checkpoints.end()
+
+
+def calibrate_at_end(
+    weights: str | Path, train: Rows, held_out: Rows, checkpoints: Checkpoints, device: str | torch.device = "cpu"
+) -> None:
+    """Calibrate the weights that a run has left, once it has ended (`calibration.fit.calibrate`). All processes must call it.
+
+    Args:
+        train, held_out: rows that were trained on, and the validation rows.
+    """
+    weights = Path(weights)
+    if checkpoints.stopped or not weights.exists() or (weights / DOMAIN).exists():
+        return
+    calibration = calibrate(Mimo.from_pretrained(weights).to(device), train, held_out)
+    if idist.get_rank() == 0:
+        calibration.save(weights, "the validation questions of the training")

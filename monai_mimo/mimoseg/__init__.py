@@ -7,8 +7,9 @@ read it. `schema` documents the columns of a built set.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy
 
 if TYPE_CHECKING:
     from .builder.build import build
@@ -17,17 +18,14 @@ if TYPE_CHECKING:
     from .sources.discover import discover, parse_source
 
 __all__ = ["SourceSpec", "build", "discover", "load_mimoseg", "parse_source"]
-_PLACES = {
-    "SourceSpec": ".sources.cases",
-    "build": ".builder.build",
-    "discover": ".sources.discover",
-    "load_mimoseg": ".load",
-    "parse_source": ".sources.discover",
-}
 
-
-def __getattr__(name: str) -> Any:
-    """Import it when it is first used: whoever answers questions needs neither the builder nor `datasets`."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name], __name__), name)
+lazy(
+    __name__,
+    {
+        "build": "builder.build",
+        "SourceSpec": "sources.cases",
+        "load_mimoseg": "load",
+        "discover": "sources.discover",
+        "parse_source": "sources.discover",
+    },
+)

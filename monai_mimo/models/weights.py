@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -73,6 +72,8 @@ class SavedModel(nn.Module):
         model.config = config
         adapter_apart = (folder / ADAPTER_WEIGHTS).exists()
         if adapter_apart:
+            from peft import get_peft_model_state_dict, set_peft_model_state_dict  # slow to import
+
             adapter = read_state(folder / ADAPTER_WEIGHTS)
             # Without the embeddings, which `peft` counts in by itself where tokens were added.
             expected_adapter = get_peft_model_state_dict(model.language_model.model, save_embedding_layers=False)
@@ -154,7 +155,7 @@ def _of_base(name: str, config: MimoConfig) -> bool:
 
 def save_adapter(model: SavedModel, state: Mapping[str, Tensor], folder: Path) -> None:
     """Write the LoRA layers and the rows of MIMO's tokens as `peft` does, without asking the network for anything."""
-    peft_model: PeftModel = model.language_model.model
+    peft_model = model.language_model.model
     prefix = "language_model.model."
     mine = {name.removeprefix(prefix): value for name, value in state.items() if _of_adapter(name)}
     peft_model.peft_config["default"].base_model_name_or_path = model.config.language_model.source

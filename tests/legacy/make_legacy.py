@@ -23,9 +23,9 @@ from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.inference import MimoPredictor, PhraseNetwork
 from monai_mimo.inference.domain import Domain
 from monai_mimo.mimoseg import build, load_mimoseg
-from monai_mimo.mimoseg.encoding import encode_rle
-from monai_mimo.mimoseg.sources.cases import SourceSpec
-from monai_mimo.mimoseg.sources.labelled import LabelledImage, write_labelled
+from monai_mimo.mimoseg.cases import SourceSpec
+from monai_mimo.mimoseg.labelled import LabelledImage, write_labelled
+from monai_mimo.mimoseg.rle import encode_rle
 from monai_mimo.models import Mimo, load_preset
 from monai_mimo.models.shipped import ship
 from monai_mimo.models.temperature import save_temperature

@@ -23,7 +23,7 @@ FINE, CONTEXT = "fine", "context"  # which maps a summary is of
 
 
 @dataclass(frozen=True)
-class Domain:
+class ImageDomain:
     """Where the images of training lie (Lee et al., A simple unified framework for detecting out-of-distribution samples, 2018),
     with a covariance of its own for each kind of image: what a radiograph may be like says nothing about an MR slice.
 
@@ -40,7 +40,7 @@ class Domain:
     maps: str = FINE
 
     @classmethod
-    def fit(cls, kinds: Sequence[Tensor], held_out: Tensor, level: float = 0.99, maps: str = FINE) -> Domain:
+    def fit(cls, kinds: Sequence[Tensor], held_out: Tensor, level: float = 0.99, maps: str = FINE) -> ImageDomain:
         """From summaries [n, F] of training images of each kind, and [m, F] of others like them, which set the limit."""
         means = torch.stack([values.mean(dim=0) for values in kinds])
         whitening = torch.stack([_whitening(values - mean) for values, mean in zip(kinds, means)])
@@ -52,7 +52,7 @@ class Domain:
         whitened = torch.einsum("nkf,kfg->nkg", summaries[:, None] - self.means, self.whitening)
         return whitened.norm(dim=2).amin(dim=1) / self.limit
 
-    def of(self, maps: EncoderMaps, features: ImageFeatures) -> Tensor:
+    def ood_score(self, maps: EncoderMaps, features: ImageFeatures) -> Tensor:
         """The `distance` of B images, [B]."""
         return self.distance(summary(maps, features, self.maps))
 
@@ -63,7 +63,7 @@ class Domain:
             save_file(tensors, file, metadata={"maps": self.maps})
 
     @classmethod
-    def load(cls, folder: Path) -> Domain | None:
+    def load(cls, folder: Path) -> ImageDomain | None:
         """That of the weights in `folder`, if it has one.
 
         Raises:
@@ -79,9 +79,7 @@ class Domain:
                 maps = (opened.metadata() or {}).get("maps", CONTEXT)
             return cls(means, whitening.expand(len(means), -1, -1), limit.item(), maps)
         except Exception as error:  # safetensors has a class of errors of its own, and passes on those of the system
-            raise WeightsError(
-                file, f"{type(error).__name__}: {error}", "what benchmarks/out_of_domain.py writes"
-            ) from error
+            raise WeightsError(file, f"{type(error).__name__}: {error}", "what `mimo calibrate` writes") from error
 
 
 def _whitening(centred: Tensor) -> Tensor:

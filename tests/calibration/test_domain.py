@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from monai_mimo.calibration.domain import DOMAIN, ImageDomain, summary
 from monai_mimo.data.feature_cache import EncoderMaps
 from monai_mimo.errors import WeightsError
 from monai_mimo.inference import MimoPredictor
-from monai_mimo.inference.domain import DOMAIN, Domain, summary
 from monai_mimo.models import Mimo
 from monai_mimo.models.image_encoder import ImageFeatures
 from monai_mimo.models.weights import save_weights
@@ -31,7 +31,7 @@ def test_distance_is_mahalanobis_to_the_nearest_kind() -> None:
     rng = np.random.default_rng(0)
     kinds = [rng.normal(size=(500, 3)) @ rng.normal(size=(3, 3)) + centre for centre in (0.0, 9.0)]
     tensors = [torch.from_numpy(k).float() for k in kinds]
-    domain = Domain.fit(tensors, torch.cat(tensors))
+    domain = ImageDomain.fit(tensors, torch.cat(tensors))
     probe = rng.normal(size=(20, 3)) * 5
     expected = [min(mahalanobis(x, k.mean(0), shrunk(k)) for k in kinds) for x in probe]
     np.testing.assert_allclose(
@@ -45,20 +45,20 @@ def test_a_file_of_the_first_version_means_what_it_meant(tmp_path: Path) -> None
     rng = np.random.default_rng(1)
     means, whitening = (torch.from_numpy(rng.normal(size=s)).float() for s in ((2, 4), (4, 4)))
     save_file({"means": means, "whitening": whitening, "limit": torch.tensor(2.5)}, tmp_path / DOMAIN)
-    domain = Domain.load(tmp_path)
+    domain = ImageDomain.load(tmp_path)
     assert domain is not None
     context = torch.from_numpy(rng.normal(size=(3, 2, 5, 5))).float()
     maps, features = EncoderMaps([torch.zeros(3, 1, 20, 20)], []), ImageFeatures(context, context, ())
     values = torch.cat([context.mean(dim=(2, 3)), context.std(dim=(2, 3))], dim=1)
     expected = torch.cdist(values @ whitening, means @ whitening).amin(dim=1) / 2.5
-    torch.testing.assert_close(domain.of(maps, features), expected)
+    torch.testing.assert_close(domain.ood_score(maps, features), expected)
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     values = torch.from_numpy(np.random.default_rng(2).normal(size=(60, 4))).float()
-    fitted = Domain.fit([values, values + 3], values, maps="context")
+    fitted = ImageDomain.fit([values, values + 3], values, maps="context")
     fitted.save(tmp_path)
-    read = Domain.load(tmp_path)
+    read = ImageDomain.load(tmp_path)
     assert read is not None
     assert read.maps == "context"
     torch.testing.assert_close(read.distance(values * 2), fitted.distance(values * 2))
@@ -68,7 +68,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / DOMAIN).write_bytes(b"no tensors")
     with pytest.raises(WeightsError, match=DOMAIN):
-        Domain.load(tmp_path)
+        ImageDomain.load(tmp_path)
 
 
 def test_the_summary_is_of_the_two_finest_maps() -> None:
@@ -87,7 +87,7 @@ def test_predictor_warns_of_an_image_unlike_those_of_training(nano_weights: Path
     with torch.no_grad():
         encoded = model.encoder_maps(gray)
         values = summary(encoded, model.features(encoded), maps)
-    Domain.fit([values[:40]], values[40:], maps=maps).save(folder)
+    ImageDomain.fit([values[:40]], values[40:], maps=maps).save(folder)
     predictor = MimoPredictor.from_pretrained(folder)
     for pixels, unlike in ((gray[0], False), (torch.rand(3, 64, 64).round(), True)):
         predictor.set_image((pixels * 255).byte().permute(1, 2, 0).numpy())

@@ -1,7 +1,8 @@
-"""Weights of half the size, to come with the package."""
+"""Weights in another form, with the image domain and the temperature that were fitted for them: nothing else has changed."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,9 +10,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..files import atomic_folder
-from .mimo import Mimo
-from .temperature import carry_temperature
-from .weights import ADAPTER_WEIGHTS, CONFIG, WEIGHTS
+from ..models import Mimo
+from ..models.weights import ADAPTER_WEIGHTS, CONFIG, WEIGHTS
+from .domain import ImageDomain
+from .temperature import CALIBRATION, load_temperature, save_temperature
+
+
+def carry_calibration(folder: Path, out: Path) -> None:
+    """Give weights in `out`, which compute what those in `folder` do, the calibration of those, if they have one."""
+    temperature = load_temperature(folder)
+    if temperature is not None:
+        save_temperature(out, temperature, json.loads((folder / CALIBRATION).read_text()).get("fitted_on", ""))
+    domain = ImageDomain.load(folder)
+    if domain is not None:
+        domain.save(out)
 
 
 def ship(folder: Path, out: Path) -> Path:
@@ -29,5 +41,5 @@ def ship(folder: Path, out: Path) -> Path:
                 half = {k: t.half() if t.dtype in (torch.float32, torch.bfloat16) else t for k, t in tensors.items()}
                 save_file(half, new / name, metadata={"format": "pt"})
                 (new / name).chmod((new / CONFIG).stat().st_mode)  # for everyone who installs the package
-        carry_temperature(folder, new)
+        carry_calibration(folder, new)
     return out

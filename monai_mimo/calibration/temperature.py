@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import WeightsError
 from ..files import write_json
-from .weights import fingerprint
+from ..models.weights import fingerprint
 
 CALIBRATION = "calibration.json"  # in a weights folder
 
@@ -46,10 +46,3 @@ def load_temperature(folder: Path | str) -> float | None:
             file, f"fitted for {weights}", f"{fingerprint(folder)}, or no file: then scores are left as they are"
         )
     return temperature
-
-
-def carry_temperature(folder: Path, out: Path) -> None:
-    """Give weights in `out` the temperature of those in `folder`: they are the same but for the form they are kept in."""
-    temperature = load_temperature(folder)
-    if temperature is not None:
-        save_temperature(out, temperature, json.loads((folder / CALIBRATION).read_text()).get("fitted_on", ""))

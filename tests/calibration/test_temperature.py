@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from monai_mimo.calibration.carry import ship
+from monai_mimo.calibration.domain import ImageDomain
+from monai_mimo.calibration.temperature import CALIBRATION, load_temperature, save_temperature
 from monai_mimo.cli import main
 from monai_mimo.errors import WeightsError
 from monai_mimo.inference import MimoPredictor
-from monai_mimo.inference.domain import Domain
 from monai_mimo.models import Mimo
-from monai_mimo.models.shipped import ship
-from monai_mimo.models.temperature import CALIBRATION, load_temperature, save_temperature
 from monai_mimo.models.weights import save_weights
 
 from ..conftest import make_nano
-from .test_generation import talkative
+from ..models.test_generation import talkative
 
 
 @pytest.fixture
@@ -60,11 +60,11 @@ def test_merged_weights_keep_it_and_what_is_known_of_the_domain(tmp_path: Path) 
     folder = save_weights(make_nano(lora={"rank": 4, "alpha": 8}), tmp_path / "lora")
     save_temperature(folder, 0.4, "a test")
     values = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    Domain.fit([torch.from_numpy(values)], torch.from_numpy(values)).save(folder)
+    ImageDomain.fit([torch.from_numpy(values)], torch.from_numpy(values)).save(folder)
     assert main(["merge", str(folder), str(tmp_path / "merged")]) == 0
     assert load_temperature(tmp_path / "merged") == 0.4
     assert json.loads((tmp_path / "merged" / CALIBRATION).read_text())["fitted_on"] == "a test"
-    assert Domain.load(tmp_path / "merged") is not None
+    assert ImageDomain.load(tmp_path / "merged") is not None
 
 
 @pytest.mark.parametrize(
