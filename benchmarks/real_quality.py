@@ -41,7 +41,7 @@ from monai_mimo.metrics import (
     bootstrap_ratios,
     fit_temperature,
     is_correct,
-    moved_prompt_accuracy,
+    prompt_swap_accuracy,
     reliability,
     sums_by_patient,
 )
@@ -149,7 +149,7 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
         "dice": {source: {kind: ratio(groups[source, kind], *DICE) for kind in KINDS} for source in sources},
         "all": over_all,
         "measured": from_masks,
-        "moved_prompt": moved_prompt_accuracy(prompted(records))._asdict(),
+        "moved_prompt": prompt_swap_accuracy(prompted(records))._asdict(),
     }
 
 
@@ -310,7 +310,7 @@ def main() -> None:
     if options.moved:
         moved = concatenate_datasets([load_mimoseg(options.moved, split) for split in splits])
         answered = answers_of(model, where_prompts_differ(moved), "moved prompts", options.max_tokens)
-        result["moved_prompt"] = moved_prompt_accuracy(prompted(answered))._asdict()
+        result["moved_prompt"] = prompt_swap_accuracy(prompted(answered))._asdict()
     if options.jitter:
         rows = with_jitter(concatenate_datasets(list(splits.values())), options.jitter)
         jittered = answers_of(model, rows, "jitter", options.max_tokens)

@@ -13,19 +13,17 @@ from . import (
     app,
     ask,
     build,
-    calibrate,
     catalogue,
     demo,
     evaluate,
     example,
     export,
-    merge,
     phantom,
     plan,
     questions,
     review,
     stats,
-    use,
+    weights,
 )
 from .common import NOTICE
 
@@ -42,9 +40,7 @@ COMMANDS = (
     export,
     plan,
     evaluate,
-    calibrate,
-    merge,
-    use,
+    weights,
     example,
 )
 

@@ -72,7 +72,7 @@ def evaluate(options: argparse.Namespace) -> None:
             except ProcessExitedException as error:
                 raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command resumes from here", file=sys.stderr)
         raise
 
 

@@ -13,8 +13,7 @@ from monai.data import DataLoader
 from monai.engines import Evaluator
 
 from ..data.dataset import Batch
-from ..inference.answer import Entity
-from ..inference.grounding import ground
+from ..inference.answer import Entity, ground
 from ..metrics import Grounded, GroundingMetric, Reference
 from ..mimoseg.encoding import decode_rle
 from ..models import Mimo

@@ -145,8 +145,8 @@ def all_tables(summary: Mapping[str, Any]) -> list[TextTable]:
     tests = []
     if moved["pairs"]:
         tests += [
-            ["moved prompt: the answer changes", str(moved["pairs"]), shown(moved["changed"])],
-            ["moved prompt: to the right phrase and mask", str(moved["pairs"]), shown(moved["accuracy"])],
+            ["swapped prompt: the answer changes", str(moved["pairs"]), shown(moved["changed"])],
+            ["swapped prompt: to the right phrase and mask", str(moved["pairs"]), shown(moved["accuracy"])],
         ]
     if absent["entities"]:
         tests += [
@@ -155,7 +155,7 @@ def all_tables(summary: Mapping[str, Any]) -> list[TextTable]:
             ["both, balanced", str(absent["entities"] + absent["questions"]), shown(absent["balanced"])],
         ]
     if tests:
-        tables.append(TextTable("Moved prompt and absent entity", ["", "n", "fraction"], [tests]))
+        tables.append(TextTable("Swapped prompt and absent entity", ["", "n", "fraction"], [tests]))
     if calibration["phrases"]:
         kinds = {"raw score": calibration}
         if "scaled" in calibration:

@@ -28,12 +28,10 @@ from ..models.image_encoder import ImageFeatures
 from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
-from .answer import Answer, Entity
-from .grounding import ground
+from .answer import Answer, Entity, TextStream, ground
 from .name_guard import NameGuard
 from .safeguards import uncertain_line
 from .second_look import Sought, look_closer
-from .streaming import TextStream
 
 NAMED = 0.5  # what the prompts show is named where its name is likelier than this
 
@@ -72,8 +70,8 @@ class EncodedImage:
     @property
     def nbytes(self) -> int:
         """Memory of the features; one tensor under two names counts once."""
-        context, tokens, high_resolution, fine = self.features
-        maps = {id(m): m.nbytes for m in (context, tokens, *high_resolution, *fine)}
+        context, feature_map, high_resolution, fine = self.features
+        maps = {id(m): m.nbytes for m in (context, feature_map, *high_resolution, *fine)}
         return sum(maps.values()) + (0 if self.pixels is None else self.pixels.nbytes)
 
 

@@ -9,10 +9,9 @@ if TYPE_CHECKING:
     from .bootstrap import bootstrap_ratios, sums_by_patient
     from .calibration import Reliability, apply_temperature, fit_temperature, is_correct, reliability
     from .grounding import GroundingMetric, Reference
-    from .matching import Grounded, match_pairs, match_phrases, overlaps, predicted_ious
+    from .matching import Grounded, match_pairs, match_phrases, normalise_phrase, overlaps, predicted_ious
     from .measured import MeasuredAnswer, measured_accuracy, measured_answer
-    from .moved_prompt import MovedPrompt, PromptedAnswer, moved_prompt_accuracy
-    from .phrases import normalise_phrase
+    from .prompt_swap import PromptedAnswer, PromptSwap, prompt_swap_accuracy
     from .table import format_table
     from .text import text_metrics
     from .vqa import closed_right, open_recall
@@ -21,8 +20,8 @@ __all__ = [
     "Grounded",
     "GroundingMetric",
     "MeasuredAnswer",
-    "MovedPrompt",
     "NamingQuestion",
+    "PromptSwap",
     "PromptedAnswer",
     "Reference",
     "Reliability",
@@ -37,11 +36,11 @@ __all__ = [
     "match_phrases",
     "measured_accuracy",
     "measured_answer",
-    "moved_prompt_accuracy",
     "normalise_phrase",
     "open_recall",
     "overlaps",
     "predicted_ious",
+    "prompt_swap_accuracy",
     "reliability",
     "sums_by_patient",
     "text_metrics",
@@ -69,10 +68,10 @@ lazy(
         "MeasuredAnswer": "measured",
         "measured_accuracy": "measured",
         "measured_answer": "measured",
-        "MovedPrompt": "moved_prompt",
-        "PromptedAnswer": "moved_prompt",
-        "moved_prompt_accuracy": "moved_prompt",
-        "normalise_phrase": "phrases",
+        "PromptSwap": "prompt_swap",
+        "PromptedAnswer": "prompt_swap",
+        "prompt_swap_accuracy": "prompt_swap",
+        "normalise_phrase": "matching",
         "format_table": "table",
         "text_metrics": "text",
         "closed_right": "vqa",

@@ -13,8 +13,7 @@ from ignite.metrics.metric import reinit__is_reduced
 
 from ..mimoseg.categories import MEASURED, MODALITIES, NUMERALS, PERSPECTIVES
 from .gather import gather
-from .matching import Grounded, match_pairs, match_phrases
-from .phrases import normalise_phrase
+from .matching import Grounded, match_pairs, match_phrases, normalise_phrase
 
 FIELDS = (
     "samples",

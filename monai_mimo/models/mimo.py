@@ -41,7 +41,7 @@ class Prediction:
 
     Attributes:
         text_logits: [L, V] at the L positions that have a label, in the order of the batch.
-        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, four times as fine as `ImageFeatures.tokens`;
+        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, four times as fine as `ImageFeatures.feature_map`;
             scores: [M], their predicted IoU.
         alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
         presence_logits: [Q, I, 3] of the words of the questions, where the aligner classifies them.
@@ -96,14 +96,14 @@ class Prompted(NamedTuple):
     Attributes:
         prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
         maps: [Q, 5, S / 2, S / 2], the prompts as maps for the fine branch, where there is one.
-        context, tokens: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves both,
-            else each of its own size.
+        context, feature_map: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves
+            both, else each of its own size.
     """
 
     prompts: Tensor
     seen: Tensor
     context: Tensor
-    tokens: Tensor
+    feature_map: Tensor
     maps: Tensor | None = None
 
 
@@ -239,7 +239,7 @@ class Mimo(SavedModel):
         question, position = places.unbind(1)
         states = written.states[question, position]
         if len(states) == 0:  # the decoder takes time even for nothing
-            height, width = prompted.tokens.shape[2:]
+            height, width = prompted.feature_map.shape[2:]
             mask_logits, scores = states.new_zeros(0, 4 * height, 4 * width), states.new_zeros(0)
         else:
             mask_logits, scores = self.decode_masks(features, prompted, questions, question, states)
@@ -258,11 +258,17 @@ class Mimo(SavedModel):
                 described = self.region_token(self.describe(features, questions))
                 padded = torch.cat([described, described.new_zeros(1, described.shape[1])])
                 seen = seen + padded[questions.prompt_object]  # -1 is the last
-        context, tokens = selected.context, selected.tokens
-        context = context + self.prompt_encoder.dense(*where, context.shape[2:])
+        context, feature_map = selected.context, selected.feature_map
+        context = context + self.prompt_encoder.dense_embeddings(*where, context.shape[2:])
         if features.one_encoder:
             return Prompted(prompts, seen, context, context, maps)
-        return Prompted(prompts, seen, context, tokens + self.prompt_encoder.dense(*where, tokens.shape[2:]), maps)
+        return Prompted(
+            prompts,
+            seen,
+            context,
+            feature_map + self.prompt_encoder.dense_embeddings(*where, feature_map.shape[2:]),
+            maps,
+        )
 
     @torch.no_grad()
     def outline(self, features: ImageFeatures, questions: QuestionBatch) -> tuple[Tensor, Tensor]:
@@ -307,7 +313,7 @@ class Mimo(SavedModel):
         aligner the prompt tokens [Q, P, H] and the presence logits of the words [Q, I, 3]."""
         image_tokens, prompt_tokens, word_tokens = self.input_aligner(
             prompted.context,
-            self.prompt_encoder.grid(prompted.context.shape[2:]),
+            self.prompt_encoder.get_dense_pe(prompted.context.shape[2:]),
             prompted.seen,
             questions.prompt_labels == PADDING,
             self.language_model.embed(questions.instruction_ids),
@@ -353,11 +359,11 @@ class Mimo(SavedModel):
         Returns:
             mask logits [M, g, g] and predicted IoU [M].
         """
-        tokens = features.tokens.index_select(0, image_index)
-        size = tokens.shape[2:]
+        feature_map = features.feature_map.index_select(0, image_index)
+        size = feature_map.shape[2:]
         return self.mask_decoder(
-            tokens + self.prompt_encoder.dense(coordinates, labels, size),
-            self.prompt_encoder.grid(size),
+            feature_map + self.prompt_encoder.dense_embeddings(coordinates, labels, size),
+            self.prompt_encoder.get_dense_pe(size),
             features.high_resolution,
             image_index,
             condition,
@@ -372,8 +378,8 @@ class Mimo(SavedModel):
     ) -> tuple[Tensor, Tensor]:
         """All masks of a batch at once: mask m belongs to question `question[m]` and is driven by `states[m]`."""
         return self.mask_decoder(
-            prompted.tokens.index_select(0, question),
-            self.prompt_encoder.grid(prompted.tokens.shape[2:]),
+            prompted.feature_map.index_select(0, question),
+            self.prompt_encoder.get_dense_pe(prompted.feature_map.shape[2:]),
             features.high_resolution,
             questions.image_index[question],
             self.mask_decoder.text_projection(states),

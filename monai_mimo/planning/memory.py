@@ -93,7 +93,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """A run on `gpus` of `memory` bytes each with a global batch of `batch` samples. A GPU does `utilisation` of its `peak` of
     operations a second."""
 
@@ -185,7 +185,7 @@ def make_plan(
     utilisation: float = 0.4,
     samples: int = SAMPLES,
     epochs: int = EPOCHS,
-) -> Plan:
+) -> TrainingPlan:
     """Plan a run.
 
     Args:
@@ -230,7 +230,7 @@ def make_plan(
                     accumulation=rounds,
                 )
             )
-    return Plan(costs, gpus, memory, batch, fits, peak, utilisation, samples, epochs)
+    return TrainingPlan(costs, gpus, memory, batch, fits, peak, utilisation, samples, epochs)
 
 
 def _difference(two: dict[str, int], one: dict[str, int]) -> dict[str, int]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .memory import ADAM, EPOCHS, GB, GRADIENT, PUBLISHED_DAYS, PUBLISHED_GPUS, SAMPLES, Fit, Part, Plan
+from .memory import ADAM, EPOCHS, GB, GRADIENT, PUBLISHED_DAYS, PUBLISHED_GPUS, SAMPLES, Fit, Part, TrainingPlan
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: TrainingPlan) -> str:
     """The plan in words and tables, with the formula behind each number."""
     s, lines = plan.costs.sample, []
     lines.append(
@@ -62,7 +62,7 @@ def _name(fit: Fit) -> str:
     return fit.strategy.upper() + ", checkpointed" * fit.checkpointing
 
 
-def _part_rows(plan: Plan) -> list[list[str]]:
+def _part_rows(plan: TrainingPlan) -> list[list[str]]:
     rows = [["part", "parameters", "trainable", "weights", "gradients", "Adam", "activations", "forward"]]
     rows.append(["", "M", "M", "GB", "GB", "GB", "MB a sample", "GFLOP a sample"])
     total = Part(
@@ -82,7 +82,7 @@ def _part_rows(plan: Plan) -> list[list[str]]:
     return rows
 
 
-def _fit_rows(plan: Plan) -> list[list[str]]:
+def _fit_rows(plan: TrainingPlan) -> list[list[str]]:
     rows = [
         [
             "on each GPU",

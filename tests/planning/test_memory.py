@@ -13,7 +13,7 @@ from monai_mimo.errors import InputError
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo, MimoConfig, load_preset
 from monai_mimo.models.weights import without_pretrained
-from monai_mimo.planning.memory import ADAM, GB, GRADIENT, Costs, Plan, _cut, costs_of, make_plan
+from monai_mimo.planning.memory import ADAM, GB, GRADIENT, Costs, TrainingPlan, _cut, costs_of, make_plan
 from monai_mimo.planning.text import describe
 from monai_mimo.planning.trace import Sample, encode, measure, meta_model, parts_of, trace_step
 
@@ -104,11 +104,11 @@ def test_operations_are_those_of_the_closed_form() -> None:
 
 
 @pytest.fixture(scope="module")
-def published() -> Plan:
+def published() -> TrainingPlan:
     return make_plan(costs_of(load_preset("7b")), 4, 80 * GB, 40)
 
 
-def test_published_sizes(published: Plan) -> None:
+def test_published_sizes(published: TrainingPlan) -> None:
     millions = {part.name: part.parameters / 1e6 for part in published.costs.parts}
     assert millions["image_encoder"] == pytest.approx(632, rel=0.01)
     assert millions["segmentation_encoder"] == pytest.approx(637, rel=0.01)
@@ -120,7 +120,7 @@ def test_published_sizes(published: Plan) -> None:
     assert forward["segmentation_encoder"] == pytest.approx(2 * 2.973e12, rel=0.05)
 
 
-def test_the_published_run_is_within_what_its_gpus_can_do(published: Plan) -> None:
+def test_the_published_run_is_within_what_its_gpus_can_do(published: TrainingPlan) -> None:
     """10 to 12 days on 4 A800: more than the operations need at the peak, by less than a hundred."""
     [ddp, *_, checkpointed] = published.fits
     fastest = published.days(utilisation=1)

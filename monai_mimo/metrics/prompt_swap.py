@@ -17,7 +17,7 @@ class PromptedAnswer(NamedTuple):
     mask_right: bool
 
 
-class MovedPrompt(NamedTuple):
+class PromptSwap(NamedTuple):
     """Over ordered pairs of questions about one image that point at different structures: in which fraction moving the prompt
     from the first to the second changes the answer to the second's name, with the right mask (`accuracy`); in which it
     changes the answer at all (`changed`); and how many `pairs`. Fractions are nan without pairs."""
@@ -27,8 +27,8 @@ class MovedPrompt(NamedTuple):
     pairs: int
 
 
-def moved_prompt_accuracy(answers: Iterable[PromptedAnswer]) -> MovedPrompt:
-    """The moved-prompt test over all pairs within each image."""
+def prompt_swap_accuracy(answers: Iterable[PromptedAnswer]) -> PromptSwap:
+    """The prompt-swap test over all pairs within each image."""
     by_image: dict[str, list[PromptedAnswer]] = {}
     for answer in answers:
         by_image.setdefault(answer.image_id, []).append(answer)
@@ -39,7 +39,7 @@ def moved_prompt_accuracy(answers: Iterable[PromptedAnswer]) -> MovedPrompt:
         if first.expected != second.expected
     ]
     if not pairs:
-        return MovedPrompt(float("nan"), float("nan"), 0)
+        return PromptSwap(float("nan"), float("nan"), 0)
     changed = [first.answered != second.answered for first, second in pairs]
     right = [second.answered == second.expected and second.mask_right for _, second in pairs]
-    return MovedPrompt(sum(a and b for a, b in zip(changed, right)) / len(pairs), sum(changed) / len(pairs), len(pairs))
+    return PromptSwap(sum(a and b for a, b in zip(changed, right)) / len(pairs), sum(changed) / len(pairs), len(pairs))

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from monai_mimo.metrics import moved_prompt_accuracy
-from monai_mimo.metrics.moved_prompt import PromptedAnswer
+from monai_mimo.metrics import prompt_swap_accuracy
+from monai_mimo.metrics.prompt_swap import PromptedAnswer
 
 
 def test_counts_ordered_pairs_within_an_image() -> None:
@@ -19,7 +19,7 @@ def test_counts_ordered_pairs_within_an_image() -> None:
     ]
     # To spleen from liver: right; to the wrong one: not; from each of the two to liver: right from spleen, but from the
     # one that already said "liver" nothing changed.
-    result = moved_prompt_accuracy(answers)
+    result = prompt_swap_accuracy(answers)
     assert result.pairs == 4
     assert result.accuracy == pytest.approx(2 / 4)
     # From liver to the right spleen and back; and from the right spleen to liver, which the wrong one also said: that pair
@@ -29,10 +29,10 @@ def test_counts_ordered_pairs_within_an_image() -> None:
 
 def test_a_wrong_mask_does_not_count() -> None:
     answers = [PromptedAnswer("a", "liver", "liver", True), PromptedAnswer("a", "spleen", "spleen", False)]
-    assert moved_prompt_accuracy(answers) == (0.5, 1.0, 2)
+    assert prompt_swap_accuracy(answers) == (0.5, 1.0, 2)
 
 
 def test_nothing_to_compare() -> None:
-    result = moved_prompt_accuracy([PromptedAnswer("a", "liver", "liver", True)] * 2)
+    result = prompt_swap_accuracy([PromptedAnswer("a", "liver", "liver", True)] * 2)
     assert math.isnan(result.accuracy)
     assert result.pairs == 0
