@@ -71,7 +71,7 @@ endif
 
 app: $(READY)
 	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q -e ".[label]"
-	@test -e $(STUDIES) || $(BIN)/python -c "from monai_mimo.phantom.studies import write_studies; write_studies('$(STUDIES)')"
+	@test -e $(STUDIES) || $(BIN)/python -c "from monai_mimo.phantom.writer import write_studies; write_studies('$(STUDIES)')"
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m monailabel.main start_server --app monailabel_app --studies $(STUDIES) \
 		--host 127.0.0.1 --port $(PORT) $(if $(WEIGHTS),--conf weights $(WEIGHTS))
 
@@ -87,6 +87,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy monai_mimo transforms
+	MYPYPATH=monailabel_app $(BIN)/mypy -p lib -m main
 	@$(ESLINT)
 
 format: $(READY)

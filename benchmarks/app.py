@@ -28,7 +28,7 @@ import nibabel as nib
 import numpy as np
 import requests
 
-from monai_mimo.phantom.studies import write_studies
+from monai_mimo.phantom.writer import write_studies
 
 APP = Path(__file__).parents[1] / "monailabel_app"
 CACHE_MB = 64  # so small that 500 slices fill it several times

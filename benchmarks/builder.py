@@ -1,6 +1,6 @@
 """How fast, how flat and how resumable is `mimo build`? All ratios of a part are taken in one run, side by side.
 
-python benchmarks/builder.py [speed] [memory] [million] [resume]      (all four parts: some minutes, and 3 GB in TMPDIR)
+python benchmarks/builder.py [speed] [memory] [million] [resume] [series]      (all parts: some minutes, and 3 GB in TMPDIR)
 
 | part | what | target |
 |---|---|---|
@@ -9,6 +9,7 @@ python benchmarks/builder.py [speed] [memory] [million] [resume]      (all four 
 | memory | peak while building, 1000 volumes against 10 | <= 1.1 x |
 | million | 1,000,000 rows: open; a random row; a shuffled epoch without decoding images; memory of that | < 2 s; < 1 ms; >= 5000 rows/s; < 1 GiB |
 | resume | time to go on after kill -9 at 50 %, against the whole build | <= 0.6 x |
+| series | opening a DICOM series of 300 slices, against MONAI's ITKReader | |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pyarrow as pa
+from monai.data import ITKReader
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
-from monai_mimo.mimoseg.assemble import RowWriter
-from monai_mimo.mimoseg.build_case import SCHEMA
-from monai_mimo.mimoseg.partial import Partial
-from monai_mimo.mimoseg.runners import on_processes
+from monai_mimo.mimoseg.builder.case import SCHEMA
+from monai_mimo.mimoseg.builder.runners import on_processes
+from monai_mimo.mimoseg.builder.shards import PartialBuild, RowWriter
+from monai_mimo.phantom.dicom_series import write_series
+from monai_mimo.transforms.reading import read_grid
 
-PARTS = ("speed", "memory", "million", "resume")
+PARTS = ("speed", "memory", "million", "resume", "series")
 WORKERS = 2
 LABELS = {1: "liver", 2: "spleen", 3: "left kidney"}
 ROWS, FILES = 1_000_000, 8
@@ -241,7 +244,7 @@ def resume(folder: Path) -> list[str]:
     start("warm").join()
     whole = seconds(lambda: start("whole").join())
     process = start("half")
-    while len(list(Partial(folder / "half").path.glob("cases/*/*.json"))) < 20:
+    while len(list(PartialBuild(folder / "half").path.glob("cases/*/*.json"))) < 20:
         time.sleep(0.002)
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
@@ -251,9 +254,28 @@ def resume(folder: Path) -> list[str]:
     return [f"going on after kill -9 at 50 %: {rest:.1f} s against {whole:.1f} s | <= 0.6 x | {rest / whole:.2f} x"]
 
 
+def series(folder: Path) -> list[str]:
+    """Opening a DICOM series of 300 slices, by our reader and by MONAI's, in turn."""
+    values = np.random.default_rng(0).integers(-1000, 2000, (256, 256, 300)).astype(np.int16)
+    write_series(folder / "series", values, np.diag([0.8, 0.8, 1.5, 1.0]), "P", 0)
+    reader = ITKReader(affine_lps_to_ras=True)
+
+    def by_itk() -> None:
+        reader.get_data(reader.read(str(folder / "series")))
+
+    def by_headers() -> None:
+        read_grid(folder / "series")
+
+    by_itk()
+    times = [(seconds(by_itk), seconds(by_headers)) for _ in range(5)]
+    itk, ours = (statistics.median(column) for column in zip(*times))
+    ratio = statistics.median(b / a for a, b in times)
+    return [f"opening a DICOM series of 300 slices: {ours:.2f} s against {itk:.2f} s by ITKReader | | {ratio:.2f} x"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="speed, memory, million, resume (default: all)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--build", nargs=2, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -26,19 +26,19 @@ import pyarrow as pa
 from datasets import Dataset as Rows
 from datasets import concatenate_datasets
 from matplotlib import pyplot
-from real_baseline import measure_unet
+from real_baseline import ENCODERS, labelled_images, measure_unet, train_unet
 from real_quality import DICE, KINDS, answers_of, ratio
 from rich.console import Console
 from rich.table import Table
-from unets import ENCODERS, labelled_images, train_unet
 
 from monai_mimo.data.dataset import rows_by_image
 from monai_mimo.engines import fine_tune
 from monai_mimo.engines.fine_tune import CHOICES
-from monai_mimo.engines.report import write_text
 from monai_mimo.errors import InputError
+from monai_mimo.files import write_json
 from monai_mimo.mimoseg import load_mimoseg
-from monai_mimo.models.weights import fingerprint, load_weights
+from monai_mimo.models import Mimo
+from monai_mimo.models.weights import fingerprint
 
 BY_NAME, BY_BOX = "by name (I)", "box (II)"
 UNETS = dict(zip(("U-Net, MIMO's encoder", "U-Net from scratch"), ENCODERS))
@@ -79,7 +79,7 @@ def write_set(folder: Path, **splits: Rows) -> Path:
 
 def measure_mimo(weights: Path, rows: Rows, max_tokens: int = 48) -> dict[str, Any]:
     """Dice of the answers to questions by name and by box, with intervals over patients."""
-    records = answers_of(load_weights(weights), rows, "asking", max_tokens)
+    records = answers_of(Mimo.from_pretrained(weights), rows, "asking", max_tokens)
     return {kind: ratio([r for r in records if KINDS[kind](r)], *DICE) for kind in (BY_NAME, BY_BOX)}
 
 
@@ -189,7 +189,7 @@ def main() -> None:
     def add(row: dict[str, Any]) -> dict[str, Any]:
         rows.append(row)
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(options.out, json.dumps(rows, indent=1))
+        write_json(options.out, rows)
         return row
 
     if "MIMO" in options.learners and not known({**ours, "images": 0}):
@@ -208,7 +208,7 @@ def main() -> None:
                 learning_rate=options.learning_rate,
             )
             row = add({**key, **learned})
-        side = load_weights(options.weights).config.image_size
+        side = Mimo.from_pretrained(options.weights).config.image_size
         for learner in [name for name in UNETS if name in options.learners]:
             key = {**about, "learner": learner, "images": count, "seconds": row["seconds"]}
             if known(key) is None:

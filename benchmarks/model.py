@@ -31,10 +31,10 @@ from monai_mimo.data.collate import IGNORE, QuestionBatch, collate_questions
 from monai_mimo.data.conversation import EncodedQuestion
 from monai_mimo.data.feature_cache import EncoderMaps, FeatureCache
 from monai_mimo.data.tokenizer import train_tokenizer
-from monai_mimo.engines.trace import Sample, encode, measure, meta_model, trace_step
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo, MimoConfig
+from monai_mimo.planning.trace import Sample, encode, measure, meta_model, trace_step
 
 SAMPLE = Sample(question=16, answer=32, points=1, masks=1)
 COUNT = 8  # images of a training step, each with a question
@@ -153,15 +153,15 @@ class Training:
             with torch.no_grad():
                 maps = model.encoder_maps(self.images[n : n + 1])
             features = model.features(maps)
-            prompted = model._prompt(features, question)
-            embeddings, _, _ = model._embed(prompted, question)
+            prompted = model.encode_prompts(features, question)
+            embeddings, _, _ = model.embed_inputs(prompted, question)
             states = model.language_model.states(embeddings, question.attention_mask)
             logits = model.language_model.logits(states).float()
             labels = question.labels
             loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE)
             for place in torch.nonzero(labels[0] == model.seg_id)[:, 0]:
                 row = torch.zeros(1, dtype=torch.long)
-                found, score = model._decode(features, prompted, question, row, states[0, place][None])
+                found, score = model.decode_masks(features, prompted, question, row, states[0, place][None])
                 truth = self.masks[mask][None, None].float()
                 grown = F.interpolate(found[:, None], truth.shape[-2:], mode="bilinear")
                 loss = loss + 2 * F.binary_cross_entropy_with_logits(grown, truth) + 0.5 * self.loss.dice(grown, truth)
@@ -252,11 +252,13 @@ def masks(config: MimoConfig, repeats: int) -> None:
     with torch.no_grad():
         features = model.encode(training.images[:1])
         question = training.batch([encode(model, SAMPLE)], generate=True)
-        prompted = model._prompt(features, question)
+        prompted = model.encode_prompts(features, question)
         states = torch.randn(8, model.language_model.width)
         decode = {
             f"{n}": (
-                lambda n=n: model._decode(features, prompted, question, torch.zeros(n, dtype=torch.long), states[:n])
+                lambda n=n: model.decode_masks(
+                    features, prompted, question, torch.zeros(n, dtype=torch.long), states[:n]
+                )
             )
             for n in (1, 8)
         }

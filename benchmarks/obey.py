@@ -29,7 +29,7 @@ from rich.table import Table
 from scipy import ndimage
 from skimage.segmentation import random_walker
 
-from monai_mimo.data.names import plain_words
+from monai_mimo.data.names import REGION, plain_words
 from monai_mimo.data.other_words import held_out_names, held_out_questions
 from monai_mimo.data.prompt_maps import centerline, click_inside, scribble
 from monai_mimo.inference import Answer, MimoPredictor
@@ -37,8 +37,7 @@ from monai_mimo.metrics import reliability
 from monai_mimo.metrics.measured import measured_accuracy, measured_answer
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.catalogue.plausible import view
-from monai_mimo.mimoseg.rle import decode_rle
-from monai_mimo.models.region_names import REGION
+from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.transforms.prompts import tight_box
 
 OLD = ("chest_xray_lung", "ct_liver", "endoscopy_polyp", "ultrasound_nerve", "Task04_Hippocampus")

@@ -26,11 +26,10 @@ from rich.table import Table
 from torch import Tensor
 from tqdm import tqdm
 
+from monai_mimo.calibration.domain import ImageDomain, summary
 from monai_mimo.data.dataset import rows_by_image
-from monai_mimo.inference.domain import Domain, summary
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models import Mimo
-from monai_mimo.models.weights import load_weights
 from monai_mimo.transforms import MedicalImage, SquareResize
 from monai_mimo.transforms.augment import MIRRORS, RandMove
 
@@ -102,7 +101,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=300, help="of each kind and split, at most")
     options = parser.parse_args()
 
-    model, changes = load_weights(options.weights), Changes()
+    model, changes = Mimo.from_pretrained(options.weights), Changes()
     summaries: dict[str, dict[str, Tensor]] = {}
     for split in ("train", "validation", "test"):
         kinds = images_by_kind(model, load_mimoseg(options.dataset, split), options.images)
@@ -110,7 +109,7 @@ def main() -> None:
             plain = [image for image, _ in images]
             changed = [] if split == "test" else [changes(*image) for image in images]
             summaries.setdefault(split, {})[kind] = summarise(model, plain + changed)
-    domain = Domain.fit(list(summaries["train"].values()), torch.cat(list(summaries["validation"].values())))
+    domain = ImageDomain.fit(list(summaries["train"].values()), torch.cat(list(summaries["validation"].values())))
     domain.save(options.weights)
 
     measured = summaries["test"]

@@ -30,27 +30,27 @@ from ignite.engine import Engine, Events
 from rich.console import Console
 from rich.table import Table
 
-from monai_mimo.engines.evaluation_data import evaluation_loader
-from monai_mimo.engines.evaluator import GroundingEvaluator
-from monai_mimo.engines.handlers import Progress
-from monai_mimo.engines.records import Record, records_of_batch
-from monai_mimo.engines.summary import measured, prompted
+from monai_mimo.calibration.temperature import save_temperature
+from monai_mimo.evaluation.data import evaluation_loader
+from monai_mimo.evaluation.evaluator import GroundingEvaluator
+from monai_mimo.evaluation.progress import Progress
+from monai_mimo.evaluation.records import Record, records_of_batch
+from monai_mimo.evaluation.summary import measured, prompted
 from monai_mimo.metrics import (
     apply_temperature,
     bootstrap_ratios,
     fit_temperature,
     is_correct,
-    moved_prompt_accuracy,
+    prompt_swap_accuracy,
     reliability,
     sums_by_patient,
 )
 from monai_mimo.metrics.table import measured_text_table
 from monai_mimo.mimoseg import load_mimoseg
-from monai_mimo.mimoseg.numerals import MEASURED
+from monai_mimo.mimoseg.categories import MEASURED
 from monai_mimo.models import Mimo
 from monai_mimo.models.default_weights import default_weights_dir
-from monai_mimo.models.temperature import save_temperature
-from monai_mimo.models.weights import fingerprint, load_weights
+from monai_mimo.models.weights import fingerprint
 
 KINDS: dict[str, Callable[[Record], bool]] = {
     "by name (I)": lambda r: r["perspective"] == 1,
@@ -149,7 +149,7 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
         "dice": {source: {kind: ratio(groups[source, kind], *DICE) for kind in KINDS} for source in sources},
         "all": over_all,
         "measured": from_masks,
-        "moved_prompt": moved_prompt_accuracy(prompted(records))._asdict(),
+        "moved_prompt": prompt_swap_accuracy(prompted(records))._asdict(),
     }
 
 
@@ -293,7 +293,7 @@ def main() -> None:
     options = parser.parse_args()
 
     weights = options.weights or default_weights_dir()
-    model, start = load_weights(weights), time.perf_counter()
+    model, start = Mimo.from_pretrained(weights), time.perf_counter()
     splits = {split: load_mimoseg(options.dataset, split) for split in ("validation", "test")}
     if options.images:
         splits = {split: first_images(rows, options.images) for split, rows in splits.items()}
@@ -310,7 +310,7 @@ def main() -> None:
     if options.moved:
         moved = concatenate_datasets([load_mimoseg(options.moved, split) for split in splits])
         answered = answers_of(model, where_prompts_differ(moved), "moved prompts", options.max_tokens)
-        result["moved_prompt"] = moved_prompt_accuracy(prompted(answered))._asdict()
+        result["moved_prompt"] = prompt_swap_accuracy(prompted(answered))._asdict()
     if options.jitter:
         rows = with_jitter(concatenate_datasets(list(splits.values())), options.jitter)
         jittered = answers_of(model, rows, "jitter", options.max_tokens)

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from monai_mimo.engines.examples import panel_row
+from monai_mimo.evaluation.examples import panel_row
 from monai_mimo.mimoseg import load_mimoseg
-from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.visualize import overlay, panel, phrase_colors, save_figure
 
 PICTURES = Path(__file__).parent / "pictures"

@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from monai_mimo.engines.examples import panel_row
+from monai_mimo.evaluation.examples import panel_row
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.visualize import panel
 

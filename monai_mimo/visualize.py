@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
+
+if TYPE_CHECKING:  # drawings alone need it, and it is slow to import
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+from .files import atomic_file
 
 Color = tuple[int, int, int]
 
@@ -134,6 +136,8 @@ def panel(rows: Sequence[PanelRow], path: str | Path) -> None:
     """Draw questions as in a paper's figure, one row each: image with prompts, answer, reference, dialogue."""
     with_reference = any(row.reference is not None for row in rows)
     pictures = 3 if with_reference else 2
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(2.3 * pictures + 3.6, 2.5 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), pictures + 1, squeeze=False, width_ratios=[*[1] * pictures, 1.6])
     for number, row in enumerate(rows):
@@ -203,6 +207,8 @@ def curves(history: dict[str, list[tuple[int, float]]], path: str | Path) -> Non
     """Training curves: losses at the left, smoothed over 20 steps, and validation metrics at the right."""
     losses = {name: values for name, values in history.items() if "loss" in name}
     metrics = {name: values for name, values in history.items() if "loss" not in name}
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axis, series, title in ((left, losses, "training loss"), (right, metrics, "validation")):
@@ -226,17 +232,16 @@ def curves(history: dict[str, list[tuple[int, float]]], path: str | Path) -> Non
 
 
 def save_picture(picture: np.ndarray, path: str | Path) -> None:
-    """Write uint8 [h, w, 3] as PNG, whole or not at all."""
-    path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        temporary = Path(folder) / "picture.png"
-        Image.fromarray(picture).save(temporary)
-        os.replace(temporary, path)
+    """Write uint8 [h, w, 3] as PNG, an atomic file."""
+    with atomic_file(path) as file:
+        Image.fromarray(picture).save(file, format="PNG")
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int) -> None:
-    """Render a figure and write it as PNG, whole or not at all."""
+    """Render a figure and write it as PNG, an atomic file."""
     figure.set_dpi(dpi)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     save_picture(np.asarray(canvas.buffer_rgba())[..., :3], path)

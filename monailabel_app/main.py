@@ -25,13 +25,12 @@ from monailabel.tasks.activelearning.random import Random
 from lib.activelearning import First, Uncertainty
 from lib.audit import AuditLog
 from lib.engine import CacheSizes, Engine
-from lib.gate import asked_host, check_exposure, told
 from lib.infers import Ask, Click, SegmentNames, Volume
-from lib.limits import Limits, whole_number
 from lib.model import ModelStore
 from lib.pacs import Pacs, source_of
+from lib.request_limits import Limits, whole_number
 from lib.scoring import Agreement
-from lib.server import install
+from lib.server import asked_host, check_exposure, error_response, install
 from lib.study_folder import StudyFolder
 from lib.trainers import MimoTrain
 from lib.versions import Versions
@@ -135,7 +134,7 @@ class MimoApp(MONAILabelApp):
         """Answer a request, and note it in the audit log.
 
         Raises:
-            MimoError, MONAILabelException: it cannot be used; see `lib.gate.told`.
+            MimoError, MONAILabelException: it cannot be used; see `lib.server.error_response`.
         """
         name, image = str(request.get("model")), request.get("image")
         noted = {"prompt": self.audit.prompt(request)}
@@ -148,7 +147,7 @@ class MimoApp(MONAILabelApp):
             path = self.image_file(image, datastore)
             file, params = task({**request, "image": str(path), "description": task.description})
         except Exception as error:
-            status, _ = told(error, own=True)
+            status, _ = error_response(error, own=True)
             self.audit.write(name[:80], image, f"refused ({status or type(error).__name__})", **noted)
             raise
         statuses = [entity["status"] for entity in params["entities"]] + ["withheld"] * len(params["withheld"])

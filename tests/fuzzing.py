@@ -54,12 +54,22 @@ def misspelt(text: bytes, rng: np.random.Generator) -> bytes:
     return b"".join(parts)
 
 
-def hold(seeds: dict[str, bytes], count: int, write: Path, read: Callable[[Path], object], text: bool = False) -> int:
+def hold(
+    seeds: dict[str, bytes],
+    count: int,
+    write: Path,
+    read: Callable[[Path], object],
+    text: bool = False,
+    header: int = 400,
+    longest: float = LONGEST,
+) -> int:
     """Damage files `count` times: each is read, or is an error of ours in one line, in bounded time and memory.
 
     Args:
         seeds: names of files, whose suffix tells what they are, and what is in them.
         write: the folder for the damaged one.
+        header: as of `damaged`.
+        longest: seconds that one may take.
 
     Returns:
         how many were read.
@@ -69,7 +79,7 @@ def hold(seeds: dict[str, bytes], count: int, write: Path, read: Callable[[Path]
     good = 0
     for name, data in _in_turn(seeds, count):
         path = write / name
-        path.write_bytes(misspelt(data, rng) if text else damaged(data, rng))
+        path.write_bytes(misspelt(data, rng) if text else damaged(data, rng, header))
         start = time.monotonic()
         fault = ""
         try:
@@ -79,7 +89,7 @@ def hold(seeds: dict[str, bytes], count: int, write: Path, read: Callable[[Path]
             fault = str(error)
         assert "\n" not in fault
         assert len(fault) < 2000
-        assert time.monotonic() - start < LONGEST, path
+        assert time.monotonic() - start < longest, path
         path.unlink()
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert grown < LARGEST

@@ -1,12 +1,18 @@
 """Medical images, masks and prompts, brought to what MIMO reads."""
 
-from .augment import RandMove, rand_intensity
-from .medical_image import MedicalImage
-from .prompts import PromptTarget, sample_box, sample_point
-from .reading import read_grid
-from .resize import SquareResize
-from .slices import select_slices
-from .window import WindowByModalityd, window
+from typing import TYPE_CHECKING
+
+from monai_mimo.lazy import lazy
+
+if TYPE_CHECKING:
+    from .augment import RandMove, rand_intensity
+    from .medical_image import MedicalImage
+    from .prompts import PromptTarget, sample_box, sample_point
+    from .reading import read_grid
+    from .resize import SquareResize
+    from .slices import select_slices
+    from .window import window
+    from .window_dictionary import WindowByModalityd
 
 __all__ = [
     "MedicalImage",
@@ -21,3 +27,20 @@ __all__ = [
     "select_slices",
     "window",
 ]
+
+lazy(
+    __name__,
+    {
+        "RandMove": "augment",
+        "rand_intensity": "augment",
+        "MedicalImage": "medical_image",
+        "PromptTarget": "prompts",
+        "sample_box": "prompts",
+        "sample_point": "prompts",
+        "read_grid": "reading",
+        "SquareResize": "resize",
+        "select_slices": "slices",
+        "window": "window",
+        "WindowByModalityd": "window_dictionary",
+    },
+)

@@ -304,6 +304,18 @@ def decoded(file: DicomFile) -> np.ndarray:
     return pixels.reshape(-1, *shape)[:count]  # pydicom 3 gives frames that the header does not count, too
 
 
+def stored_frames(file: DicomFile) -> np.ndarray:
+    """The stored values of a file alone, as of a SEG: [frames, rows, columns].
+
+    Raises:
+        InputError: see `check_pixels` and `decoded`.
+    """
+    check_pixels(file)
+    with tempfile.TemporaryDirectory(prefix="mimo-dicom-") as folder:
+        decode([file], Path(folder))
+        return _stored(file)
+
+
 def decode(files: Sequence[DicomFile], folder: Path) -> None:
     """Unpack those that are compressed by a codec of GDCM, by `dicom_decoder` in a process of its own, into a folder.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from PIL import Image
 
 from ..errors import InputError, OutputError
+from ..files import atomic_file, output_errors
 from .grid import Grid
 from .nifti import is_nifti_pair, nifti_mask
 from .reading import NIFTI, PAIRS, has_suffix, read_grid
@@ -209,20 +208,14 @@ class MedicalImage:
         )
         if not has_suffix(out, suffixes):
             raise OutputError(out, f"the mask of a {kind}", f"a name in {suffixes}")
-        suffix = ".nii.gz" if has_suffix(out, (".nii.gz",)) else out.suffix
-        try:
-            with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-                temporary = Path(folder) / f"mask{suffix}"
-                if self.affine is not None:
-                    nib.save(self._nifti(array), temporary)
-                elif self.is_stack:
-                    first, *others = [Image.fromarray(page) for page in array]
-                    first.save(temporary, save_all=True, append_images=others)
-                else:
-                    Image.fromarray(array).save(temporary)
-                os.replace(temporary, out)
-        except OSError as error:
-            raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
+        with output_errors(out), atomic_file(out) as new:
+            if self.affine is not None:
+                nib.save(self._nifti(array), new)
+            elif self.is_stack:
+                first, *others = [Image.fromarray(page) for page in array]
+                first.save(new, save_all=True, append_images=others)
+            else:
+                Image.fromarray(array).save(new)
 
     def _nifti(self, array: np.ndarray) -> nib.Nifti1Image:
         if has_suffix(self.path, NIFTI) or (has_suffix(self.path, PAIRS) and is_nifti_pair(self.path)):

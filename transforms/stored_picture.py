@@ -33,7 +33,7 @@ class StoredPicture:
 
     Attributes:
         values: [h, w], indices where there is a palette, or [h, w, 3]; of several pages [n, h, w] or [n, h, w, 3].
-        palette: uint8 [256, 3], the colours of the indices, or none.
+        palette: uint8 [256 or more, 3], the colours of the indices, or none.
         alpha: uint8, of the shape of `values` without colours; none where all is opaque.
         lossy: whether it was stored with loss, as JPEG.
         bilevel: whether it has one bit a pixel; values are 0 and 1.

@@ -7,6 +7,7 @@ byte, lay the rows of uncompressed pictures that are stored turned wrongly, and 
 from __future__ import annotations
 
 import logging
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,9 @@ def read_tiff(path: Path) -> StoredPicture:
 
 def _kind(page: tifffile.TiffPage) -> tuple:
     """What must be the same of all pages."""
-    return page.imagelength, page.imagewidth, page.samplesperpixel, str(page.dtype), int(page.photometric)
+    turn, palette = int(page.tags.valueof(ORIENTATION, default=1)), _palette(page)
+    about = page.imagelength, page.imagewidth, page.samplesperpixel, str(page.dtype), int(page.photometric), turn
+    return about if palette is None else (*about, f"palette {zlib.crc32(palette.tobytes()):x}")
 
 
 def _decoded(path: Path, number: int, page: tifffile.TiffPage, size: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -159,7 +162,6 @@ def _palette(page: tifffile.TiffPage) -> np.ndarray | None:
     if int(page.photometric) != PALETTE:
         return None
     colours = np.asarray(page.colormap).T
-    out = np.zeros((256, 3), np.uint8)
-    count = min(256, len(colours))
-    out[:count] = colours[:count] >> (8 if colours.max() > 255 else 0)
+    out = np.zeros((max(256, len(colours)), 3), np.uint8)
+    out[: len(colours)] = colours >> (8 if colours.max() > 255 else 0)
     return out

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from monai.config import KeysCollection
-from monai.transforms import MapTransform
 
 CT_LEVEL, CT_WIDTH = 40.0, 400.0  # the usual soft-tissue window, in HU
 PERCENTILES = (0.5, 99.5)
@@ -51,17 +47,3 @@ def window(frames: np.ndarray, modality: str | None, given: tuple[float, float] 
         frames: [n, h, w] or [n, h, w, 3], all slices of one image.
     """
     return frames if frames.dtype == np.uint8 else to_grey(frames, *limits(frames, modality, given))
-
-
-class WindowByModalityd(MapTransform):
-    """Dictionary version of `window`; the modality is the entry `modality_key`."""
-
-    def __init__(self, keys: KeysCollection, modality_key: str = "modality", allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.modality_key = modality_key
-
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        out = dict(data)
-        for key in self.key_iterator(out):
-            out[key] = window(out[key], out.get(self.modality_key))
-        return out

@@ -18,13 +18,12 @@ from . import (
     evaluate,
     example,
     export,
-    merge,
     phantom,
     plan,
     questions,
     review,
     stats,
-    use,
+    weights,
 )
 from .common import NOTICE
 
@@ -41,8 +40,7 @@ COMMANDS = (
     export,
     plan,
     evaluate,
-    merge,
-    use,
+    weights,
     example,
 )
 

@@ -25,8 +25,9 @@ def app(options: argparse.Namespace) -> None:
     """Copy the app, and say how to start it."""
     import importlib.util
     import shutil
-    import tempfile
     from importlib import resources
+
+    from ..files import atomic_folder, output_errors
 
     for out in (options.out, options.example_studies):
         if out is not None and out.exists():
@@ -35,15 +36,10 @@ def app(options: argparse.Namespace) -> None:
     if not (source / "main.py").is_file():
         raise InputError(source, "no app", "an installation of monai-mimo with its MONAI Label app")
     unwanted = shutil.ignore_patterns("__pycache__", "logs", "model", "bin", "studies")
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}-") as folder:
-            shutil.copytree(source, Path(folder) / "app", ignore=unwanted)
-            (Path(folder) / "app").rename(options.out)
-    except OSError as error:
-        raise OutputError(options.out, f"{error.strerror or error}", "a place that can be written") from error
+    with output_errors(options.out), atomic_folder(options.out) as new:
+        shutil.copytree(source, new, ignore=unwanted, dirs_exist_ok=True)
     if options.example_studies is not None:
-        from ..phantom.studies import write_studies
+        from ..phantom.writer import write_studies
 
         write_studies(options.example_studies)
     studies = options.example_studies or "STUDIES"

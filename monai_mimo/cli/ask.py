@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from .common import add_thresholds, add_weights, check_output, numbers
 
 
@@ -83,15 +83,14 @@ def ask(options: argparse.Namespace) -> None:
             labels[entity.mask] = number
         image.save_mask(image.to_file_grid({options.slice or 0: labels}), options.mask)
     if options.overlay is not None or not options.json:
+        from ..files import output_errors
         from ..visualize import ansi_answer, overlay, phrase_colors, save_picture
 
         colors = phrase_colors(len(answer.entities))
     if options.overlay is not None:
         masks = [entity.mask for entity in answer.entities]
-        try:
+        with output_errors(options.overlay):
             save_picture(overlay(image.slice(options.slice), masks, colors, points, boxes), options.overlay)
-        except OSError as error:
-            raise OutputError(options.overlay, f"{error.strerror or error}", "a place that can be written") from error
     for note in answer.notes:
         print(f"note: {image.path.name}: {note}", file=sys.stderr)
     if options.json:

@@ -13,7 +13,7 @@ from ..errors import InputError
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """The options. Those without a default here have it in `build`, after the config file had its say."""
+    """The options. Those without a default here have it in `build`, after the config file."""
     parser = commands.add_parser("build", help="build a training set from source sets")
     parser.add_argument(
         "--source",
@@ -30,14 +30,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--allow-empty-splits",
         action="store_true",
         default=None,
-        help="go on though nobody is left for validation or test",
+        help="continue even if no patient is left for validation or test",
     )
     parser.add_argument("--slices-per-volume", type=int, metavar="N", help="default 6")
     parser.add_argument("--questions-per-image", type=int, metavar="N", help="default 8")
     parser.add_argument("--perspectives", metavar="1,2,3,4,5", help="which are made (default: all)")
-    parser.add_argument("--drafts", type=Path, metavar="FILE", help="questions of III and IV written before")
+    parser.add_argument("--drafts", type=Path, metavar="FILE", help="prepared questions of perspectives III and IV")
     parser.add_argument(
-        "--knowledge", type=Path, action="append", metavar="FILE", help="your own knowledge records; repeatable"
+        "--knowledge", type=Path, action="append", metavar="FILE", help="your own knowledge entries; repeatable"
     )
     parser.add_argument("--seed", type=int, metavar="S", help="default 0")
     parser.add_argument(
@@ -49,10 +49,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def build(options: argparse.Namespace) -> None:
-    """Build a data set and say what was made."""
+    """Build a data set and print what was made."""
     from ..mimoseg import build as build_set
     from ..mimoseg import discover, parse_source
-    from ..mimoseg.config import BuildConfig, load_config, spec_and_use
+    from ..mimoseg.builder.config_file import BuildConfig, load_config, spec_and_use
 
     begin = time.monotonic()
     config = load_config(options.config) if options.config is not None else BuildConfig()

@@ -42,7 +42,7 @@ def list_sets(options: argparse.Namespace) -> None:
     from rich.table import Table
 
     from ..mimoseg.catalogue import catalogue
-    from ..mimoseg.modality import MODALITIES
+    from ..mimoseg.categories import MODALITIES
 
     if options.modality not in (None, *MODALITIES):
         raise InputError("--modality", repr(options.modality), f"one of {', '.join(MODALITIES)}")
@@ -113,7 +113,7 @@ def show(options: argparse.Namespace) -> None:
             f"{series.modality}{sequences}: perspectives {perspectives}{entities}{where}"
             f"{'; published: ' + numbers if numbers else ''}"
         )
-    print(f"\nmimo catalogue check {record.name} PATH tells whether PATH is laid out so.")
+    print(f"\nmimo catalogue check {record.name} PATH checks whether PATH is laid out like this.")
 
 
 def check(options: argparse.Namespace) -> None:
@@ -122,7 +122,7 @@ def check(options: argparse.Namespace) -> None:
     Raises:
         DataError: something needed is missing.
     """
-    from ..mimoseg.check_source import check_source
+    from ..mimoseg.sources.by_record import check_source
 
     record = _record(options.name)
     if not options.path.is_dir():

@@ -8,6 +8,8 @@ from pathlib import Path
 from .. import NOTICE
 from ..errors import InputError, OutputError
 
+WEIGHTS = "a weights folder, lite or small, which come along, or OWNER/NAME on the Hugging Face Hub"
+
 __all__ = ["NOTICE", "add_thresholds", "check_output", "numbers"]
 
 
@@ -27,18 +29,9 @@ def numbers(option: str, text: str, counts: tuple[int, ...]) -> tuple[float, ...
     return values
 
 
-def weights_dir(text: str) -> Path:
-    """A weights folder: that of the path, or where there is none, the one of that name that comes with the package."""
-    from ..models.default_weights import SHIPPED
-
-    shipped = SHIPPED / text
-    return shipped if not Path(text).exists() and shipped.is_dir() else Path(text)
-
-
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """The option that names weights other than the default ones."""
-    about = "not the default ones; lite and small come along"
-    parser.add_argument("--weights", type=weights_dir, metavar="DIR", help=about)
+    parser.add_argument("--weights", metavar="DIR", help=f"{WEIGHTS} (default: those chosen by `mimo use`, else lite)")
 
 
 def add_bases(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +46,7 @@ def add_bases(parser: argparse.ArgumentParser) -> None:
 
 
 def given_bases(options: argparse.Namespace) -> dict[str, Path | None]:
-    """What was given for `add_bases`, as `load_weights` takes it."""
+    """What was given for `add_bases`, as `Mimo.from_pretrained` takes it."""
     return {"llm": options.llm, "image_encoder": options.image_encoder, "seg_encoder": options.seg_encoder}
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, MimoError, OutputError, WeightsError
+from ..errors import InputError, MimoError, OutputError
 from .common import NOTICE, add_weights
 
 
@@ -72,7 +72,7 @@ def evaluate(options: argparse.Namespace) -> None:
             except ProcessExitedException as error:
                 raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command resumes from here", file=sys.stderr)
         raise
 
 
@@ -135,13 +135,14 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     import ignite.distributed as idist
     import torch
 
-    from ..engines import about_run, join_processes, leave_processes, some_images
-    from ..engines import evaluate as evaluate_rows
+    from ..calibration.temperature import load_temperature
+    from ..engines import some_images
+    from ..evaluation import about_run, join_processes, leave_processes
+    from ..evaluation import evaluate as evaluate_rows
     from ..mimoseg import load_mimoseg
-    from ..mimoseg.zero_shot import build_zero_shot, load_zero_shot, published_as
-    from ..models.default_weights import default_weights_dir
-    from ..models.temperature import load_temperature
-    from ..models.weights import load_weights
+    from ..mimoseg.builder.zero_shot import build_zero_shot, load_zero_shot, published_as
+    from ..models import Mimo
+    from ..models.default_weights import find_weights
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("ignite").setLevel(logging.WARNING)
@@ -149,10 +150,8 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
     if options.processes > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
     device = usable_device(options.device) if options.device else idist.device()
-    weights = options.weights or default_weights_dir()
-    if not weights.exists():
-        raise WeightsError("weights", f"none in {weights}", "`make train` to have run, or --weights DIR")
-    network = load_weights(weights).to(device)
+    weights = find_weights(options.weights)
+    network = Mimo.from_pretrained(weights).to(device)
     temperature = load_temperature(weights) if options.temperature is None else options.temperature
     if idist.get_rank() == 0:
         for spec in options.zero_shot:
@@ -214,7 +213,8 @@ VQA = {"closed accuracy": "closed_accuracy", "open recall": "open_recall"}
 
 def write_overview(held_out: list[tuple[str, Any, dict[str, Any]]], out: Path) -> None:
     """OUT/zero_shot.md and .json: all held-out sets in one table, beside the published number of samples."""
-    from ..engines.report import without_nan, write_text
+    from ..evaluation.report import without_nan
+    from ..files import write_json, write_text
     from ..metrics.table import TextTable, shown
 
     lines, values = [], {}
@@ -237,4 +237,4 @@ def write_overview(held_out: list[tuple[str, Any, dict[str, Any]]], out: Path) -
     table = TextTable("Held-out sets", columns, [lines])
     print(table.plain())
     write_text(out / "zero_shot.md", table.markdown() + "\n")
-    write_text(out / "zero_shot.json", json.dumps(without_nan(values), indent=2) + "\n")
+    write_json(out / "zero_shot.json", without_nan(values), indent=2)

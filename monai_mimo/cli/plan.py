@@ -41,10 +41,10 @@ def run(options: argparse.Namespace) -> None:
             "question and answer tokens", found, f"at least 1 and {4 * options.masks + 1}, for each mask takes 4"
         )
 
-    from ..engines.plan import GB, costs_of, make_plan
-    from ..engines.plan_text import describe
-    from ..engines.trace import Sample
     from ..models import load_preset
+    from ..planning.memory import GB, costs_of, make_plan
+    from ..planning.text import describe
+    from ..planning.trace import Sample
 
     costs = costs_of(
         load_preset(options.preset),

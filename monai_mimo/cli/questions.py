@@ -19,13 +19,25 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """The options."""
     parser = commands.add_parser("questions", help="write questions of perspectives III and IV")
     add = parser.add_argument
-    add("--writer", choices=["offline", "llm"], default="offline", help="from the knowledge records, or by a model")
+    add("--writer", choices=["offline", "llm"], default="offline", help="from the knowledge entries, or by a model")
     add("--out", type=Path, required=True, metavar="DRAFTS.jsonl")
     add("--entity", nargs="+", action="extend", default=[], metavar="NAME", help="to write about")
     add(
-        "--dataset-entities", nargs="+", action="extend", default=[], metavar="SET", help="all of sets of the catalogue"
+        "--dataset-entities",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SET",
+        help="all entities of a set of the catalogue",
     )
-    add("--knowledge", action="append", type=Path, default=[], metavar="FILE", help="records of your own; repeatable")
+    add(
+        "--knowledge",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="your own knowledge entries; repeatable",
+    )
     add("--perspective", nargs="+", type=int, choices=[3, 4], default=[3, 4], metavar="P", help="3, 4 (default both)")
     add("--several", type=positive, default=1, metavar="N", help="ask about N entities at once (default 1)")
     add("--most", type=positive, metavar="N", help="no more than N choices of entities, drawn at random")
@@ -45,7 +57,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--show", action="store_true", help="with --dry-run: print the first request in full")
     add("--price", metavar="IN,OUT", help="dollars for a million tokens")
     add("--prices", type=Path, metavar="FILE", help="a table of prices instead of the packaged one")
-    add("--batch", choices=["submit", "collect"], help="by the Batch API: hand in, and later fetch the results")
+    add("--batch", choices=["submit", "collect"], help="with the Batch API: submit, and collect the answers later")
     parser.set_defaults(run=questions)
 
 
@@ -72,10 +84,10 @@ def questions(options: argparse.Namespace) -> None:
 
 
 def offline(options: argparse.Namespace, knowledge: dict[str, Any], groups: list[Group]) -> None:
-    """Write drafts from the knowledge records."""
+    """Write drafts from the knowledge entries."""
     from collections import Counter
 
-    from ..mimoseg.questions.draft_files import write_drafts
+    from ..mimoseg.questions.drafts import write_drafts
     from ..mimoseg.questions.offline import OfflineWriter
     from ..mimoseg.questions.pool import keep_valid
 
@@ -93,13 +105,12 @@ def offline(options: argparse.Namespace, knowledge: dict[str, Any], groups: list
 
 
 def by_model(options: argparse.Namespace, writer: LlmWriter, groups: list[Group]) -> None:
-    """Write drafts by a language model: estimate, ask, or hand in and fetch a batch."""
+    """Write drafts by a language model: estimate, ask, or submit and collect a batch."""
     from tqdm import tqdm
 
     from ..mimoseg.questions.llm.batch import Batches
-    from ..mimoseg.questions.llm.cost import load_prices
-    from ..mimoseg.questions.llm.progress import Request
-    from ..mimoseg.questions.llm.run import estimate_lines, finish
+    from ..mimoseg.questions.llm.requests import Request
+    from ..mimoseg.questions.llm.run import estimate_lines, finish, load_prices
 
     tasks = [task for group in groups for task in writer.tasks(group, options.count, options.seed)]
     price = numbers("--price", options.price, (2,)) if options.price else None
@@ -107,7 +118,7 @@ def by_model(options: argparse.Namespace, writer: LlmWriter, groups: list[Group]
         rate = (price[0], price[1]) if price else None
         for line in estimate_lines(writer, tasks, load_prices(options.prices), rate, options.batch == "submit"):
             print(line)
-    requests = [stand for task in tasks if isinstance(stand := writer.plan.stand(task, writer.cache), Request)]
+    requests = [status for task in tasks if isinstance(status := writer.plan.status(task, writer.cache), Request)]
     if options.dry_run:
         if options.show and requests:
             print(json.dumps(requests[0].body, indent=1, ensure_ascii=False))
@@ -116,7 +127,9 @@ def by_model(options: argparse.Namespace, writer: LlmWriter, groups: list[Group]
     if options.batch:
         batches = Batches(writer.cache, writer.endpoint.client())
         if options.batch == "submit":
-            print(f"{batches.submit(requests)} requests handed in; fetch them with --batch collect within 24 hours")
+            print(
+                f"{batches.submit(requests)} requests submitted; collect the answers with --batch collect within 24 hours"
+            )
             return
         if running := batches.collect():
             more = f" and {len(running) - 1} more" if len(running) > 1 else ""
@@ -134,12 +147,12 @@ def make_writer(options: argparse.Namespace, knowledge: dict[str, Any]) -> LlmWr
     Raises:
         InputError: no model, or a parameter that is no KEY=VALUE.
     """
-    from ..mimoseg.questions.llm import AnswerCache, Endpoint, LlmWriter, Plan
+    from ..mimoseg.questions.llm import AnswerCache, Endpoint, LlmWriter, RequestPlan
     from ..mimoseg.questions.validate import check
 
     if not options.model:
         raise InputError("--model", "none", "the name of a model of the endpoint")
-    plan = Plan(
+    plan = RequestPlan(
         options.model,
         knowledge,
         check=lambda draft: check(draft, knowledge),

@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def review(options: argparse.Namespace) -> None:
     """Serve the page, or write what was decided."""
-    from ..mimoseg.splits import SPLITS
+    from ..mimoseg.categories import SPLITS
 
     splits = options.split.split(",")
     if not set(splits) <= set(SPLITS):
@@ -43,19 +43,19 @@ def review(options: argparse.Namespace) -> None:
         print(f"{len(decisions)} decisions: {options.export}")
         return
 
-    from ..mimoseg.review.session import Session
+    from ..mimoseg.review.queue import ReviewQueue
 
-    session = Session(options.dataset, splits, [int(p) for p in perspectives], options.reviewer or getpass.getuser())
+    queue = ReviewQueue(options.dataset, splits, [int(p) for p in perspectives], options.reviewer or getpass.getuser())
     try:
-        from ..mimoseg.review.page import serve
+        from ..mimoseg.review.gradio_page import serve
     except ImportError as error:
         raise InputError("mimo review", f"no {error.name}", "an installation with [demo]") from error
-    done = len(session.places) - session.progress()["open"]
+    done = len(queue.refs) - queue.progress()["open"]
     print(
-        f"{len(session.places)} rows, {done} decided; http://{options.host}:{options.port}, Ctrl+C ends. {NOTICE}",
+        f"{len(queue.refs)} rows, {done} decided; http://{options.host}:{options.port}, Ctrl+C ends. {NOTICE}",
         flush=True,
     )
     try:
-        serve(session, options.host, options.port)
+        serve(queue, options.host, options.port)
     except OSError as error:
         raise InputError("--port", str(options.port), "a free port") from error

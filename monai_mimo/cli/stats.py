@@ -17,7 +17,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def stats(options: argparse.Namespace) -> None:
     """Print the tables and write them with the charts."""
-    from ..mimoseg.stats_report import tables, write_statistics
+    from ..mimoseg.describe.tables import tables, write_statistics
 
     out = options.out or options.dataset / "statistics"
     statistics = write_statistics(options.dataset, out, force=options.force)

@@ -19,8 +19,8 @@ from monai.data import CacheDataset
 from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
 
-from ..mimoseg.questions.measured_value import OF_PLACE_OR_SIZE
-from ..mimoseg.rle import decode_rle
+from ..mimoseg.encoding import decode_rle
+from ..mimoseg.questions.templates import OF_PLACE_OR_SIZE
 from ..transforms.augment import MIRRORS, RandMove, rand_color, rand_intensity
 from ..transforms.prompts import inside, sample_box, sample_point
 from ..transforms.resize import SquareResize

@@ -1,13 +1,12 @@
 """What frozen encoders make of images, kept on disk: computed once, memory-mapped, shared by all processes.
 
-A store is a folder of safetensors files, each with the maps of some images in bfloat16 and the keys of those images. A file
-appears whole or not at all, so a store that was interrupted is simply one with fewer images.
+A store is a folder of safetensors files, each with the maps of some images in bfloat16 and the keys of those images. Each file
+is atomic, so a store that was interrupted is simply one with fewer images.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import DataError
-from ..mimoseg.temporary import temporary
+from ..files import atomic_file
 
 KEYS = "keys"
 KEY_BYTES = 16
@@ -106,7 +105,6 @@ class FeatureCache:
         }
         tensors[KEYS] = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(len(keys), KEY_BYTES)
         name = hashlib.blake2b(b"".join(keys), digest_size=KEY_BYTES).hexdigest()
-        with temporary(self.folder / f"{name}.safetensors") as file:
+        with atomic_file(self.folder / f"{name}.safetensors") as file:
             save_file(tensors, file)
-            os.chmod(file, 0o644)  # other users of a cluster read it too
         self.refresh()

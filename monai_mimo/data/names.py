@@ -12,6 +12,7 @@ from itertools import product
 
 from .word_lists import is_english, other_terms, thing_words
 
+REGION = "region"  # what is called so has no known name
 LONG = 5  # letters of a word in which one typing error is forgiven
 SWAPPED = 4  # letters of a word in which two neighbours may have changed places
 JOINED = 7  # letters of a name that is also found with its blanks left out, or with others put in

@@ -13,7 +13,7 @@ import numpy as np
 from datasets import Dataset as Rows
 
 from ..errors import InputError
-from ..mimoseg.numerals import NUMERALS
+from ..mimoseg.categories import NUMERALS
 
 SET = "set"  # the column of `engines.load_sets` that says which set a row is of
 

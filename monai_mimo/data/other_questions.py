@@ -13,10 +13,9 @@ from datasets import Dataset as Rows
 from numpy.random import Generator
 
 from ..mimoseg.catalogue.plausible import view
-from ..models.region_names import REGION
 from ..transforms.resize import SquareResize
 from .conversation import Conversation, EncodedQuestion
-from .names import KnownNames
+from .names import REGION, KnownNames
 from .other_words import absent_words, off_topic_question, off_topic_reply, pseudo_word
 from .prompt_maps import click_inside, jittered_box
 from .regions import pick, superpixels

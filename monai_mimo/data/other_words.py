@@ -5,13 +5,13 @@ Of all lists a fixed part is kept out of teaching, so that refusing is measured 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Iterable
 from functools import cache
 
 import numpy as np
 
+from ..files import digest
 from .names import KnownNames
 from .word_lists import is_english, off_topic, other_terms, plain_nouns, terms_by_region
 
@@ -61,7 +61,7 @@ def pseudo_word(rng: np.random.Generator, *, held_out: bool = False, known: Know
         syllables = int(rng.integers(1, 4))
         groups = [*(ONSETS, VOWELS, CODAS) * syllables, ENDINGS]
         word = "".join(rng.choice(group.split()) for group in groups).replace("-", "")
-        if 4 <= len(word) <= 14 and (digest(word) % 10 == 0) == held_out and not is_word(word, known):
+        if 4 <= len(word) <= 14 and (int(digest(word)[:16], 16) % 10 == 0) == held_out and not is_word(word, known):
             return word
 
 
@@ -87,11 +87,6 @@ def off_topic_reply(rng: np.random.Generator) -> str:
 def held_out_questions() -> tuple[str, ...]:
     """50 off-topic questions that are never taught."""
     return off_topic().held_out
-
-
-def digest(text: str) -> int:
-    """A number that is the same for the same text, on every machine."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def shuffled(texts: Iterable[str]) -> list[str]:

@@ -25,9 +25,9 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from ..mimoseg.catalogue.plausible import safely_absent
-from ..mimoseg.rle import decode_rle
-from ..models.region_names import REGION
+from ..mimoseg.encoding import decode_rle
 from ..transforms.prompts import tight_box
+from .names import REGION
 from .prompt_maps import RegionPrompts, draw, half, simulate
 from .prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 

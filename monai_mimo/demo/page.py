@@ -13,7 +13,7 @@ from ..errors import MimoError, SeveralError
 from ..inference import MimoPredictor
 from ..inference.safeguards import Thresholds
 from ..local_page import gr, launch
-from ..mimoseg.modality import MODALITIES
+from ..mimoseg.categories import MODALITIES
 from ..transforms.medical_image import PLANES
 from .examples import Example
 from .render import CSS, render, render_notes, render_problem

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..errors import OutputError
-from .state import RandomState, gathered, place
+from ..files import atomic_file, file_digest
+from .state import RandomState, gathered, load_state
 
 logger = logging.getLogger(__name__)
 STAGES = ("regions", "reading", "aligning", "training")
@@ -65,7 +66,7 @@ class Checkpoints:
                 raise OutputError(
                     self.folder,
                     f"checkpoints of a run with other {', '.join(other)}",
-                    "the same configuration to go on, another output_dir, or that folder removed to begin anew",
+                    "the same configuration to resume, another output_dir, or that folder removed to begin anew",
                 )
             return state
         return None
@@ -85,11 +86,9 @@ class Checkpoints:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         whole = {"identity": self.identity, "stage": stage, "step": step, "parts": states, "random": random}
-        new = self.folder / ".new"
-        with open(new, "wb") as file:
+        new = self.folder / "new.pt"
+        with atomic_file(new, sync=True) as file:
             torch.save(whole, file)
-            file.flush()
-            os.fsync(file.fileno())
         new.replace(self.folder / f"{stage}-{step:08d}-{_digest(new)}.pt")
         files = self._files()
         later = [file for file in files if _place(file) > (STAGES.index(stage), step)]  # damaged: this run did without
@@ -101,7 +100,7 @@ class Checkpoints:
         return sorted((file for stage in STAGES for file in self.folder.glob(f"{stage}-*-*.pt")), key=_place)
 
     def watch(self, engine: Engine, stage: str, parts: Mapping[str, Any]) -> None:
-        """Save `parts` and the engine's step as the engine runs, and stop it after a step when SIGTERM came (see `obeying`).
+        """Save `parts` and the engine's step as the engine runs, and stop it after a step when SIGTERM came (`handle_sigterm`).
         Call it after all other handlers were attached, for what they do at the end of an epoch belongs to it."""
         parts = {**parts, "engine": engine}
 
@@ -124,7 +123,7 @@ class Checkpoints:
         engine.add_event_handler(Events.EPOCH_COMPLETED, after_epoch)
 
     @contextmanager
-    def obeying(self) -> Iterator[None]:
+    def handle_sigterm(self) -> Iterator[None]:
         """While the block runs, SIGTERM asks the engine to stop instead of ending the process."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -135,19 +134,19 @@ class Checkpoints:
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def go_on(self, engine: Engine, stage: str, parts: Mapping[str, Any]) -> int:
+    def resume(self, engine: Engine, stage: str, parts: Mapping[str, Any]) -> int:
         """Bring `parts` and the engine to where the last checkpoint of this stage was, and say so.
 
         Returns:
-            the step to go on after; 0 when there is none.
+            the step to resume after; 0 when there is none.
         """
         state = self.latest()
         if state is None or state["stage"] != stage:
             return 0
         for name, part in {**parts, "engine": engine}.items():
-            place(part, state["parts"][name])
+            load_state(part, state["parts"][name])
         RandomState.restore(state["random"])
-        say("%s goes on after step %d, from %s", stage, state["step"], self.folder)
+        log_rank_zero("%s resumes after step %d, from %s", stage, state["step"], self.folder)
         return state["step"]
 
     def end(self) -> None:
@@ -157,7 +156,9 @@ class Checkpoints:
 
     def _stop(self, engine: Engine) -> None:
         self.stopped = True
-        say("stopped by SIGTERM after step %d; the same command goes on from %s", engine.state.iteration, self.folder)
+        log_rank_zero(
+            "stopped by SIGTERM after step %d; the same command resumes from %s", engine.state.iteration, self.folder
+        )
         engine.terminate(skip_completed=True)
 
     def _on_signal(self, *_: object) -> None:
@@ -168,7 +169,7 @@ class Checkpoints:
         return bool(idist.all_reduce(int(self.asked_to_stop)))
 
 
-def say(message: str, *values: object) -> None:
+def log_rank_zero(message: str, *values: object) -> None:
     """Log it once, not from every process."""
     if idist.get_rank() == 0:
         logger.info(message, *values)
@@ -181,8 +182,4 @@ def _place(file: Path) -> tuple[int, int]:
 
 
 def _digest(file: Path) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    with open(file, "rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return file_digest(file, algorithm=partial(hashlib.blake2b, digest_size=8))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import json
 import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ..data.dataset import rows_by_image
 from ..data.feature_cache import EncoderMaps, FeatureCache, image_key
 from ..errors import InputError
+from ..files import digest
 from ..models import Mimo
 from ..transforms.resize import SquareResize
 
@@ -114,15 +115,14 @@ def _check_room(model: Mimo, folder: Path, images: int) -> None:
 
 def encoders_hash(model: Mimo) -> str:
     """Names what the encoders compute: their kind, their weights, and the size of image they get."""
-    digest = hashlib.sha256()
+    parts: list[Any] = []
     for name in ("image_encoder", "segmentation_encoder"):
         encoder = getattr(model, name)
         if encoder is not None:
             about = dataclasses.asdict(getattr(model.config, name))
             for irrelevant in ("frozen", "pretrained", "source"):  # the weights say it
                 about.pop(irrelevant, None)
-            digest.update(json.dumps([name, about, model.config.image_size], sort_keys=True).encode())
+            parts.append(json.dumps([name, about, model.config.image_size], sort_keys=True))
             for key, tensor in sorted(encoder.state_dict().items()):
-                digest.update(key.encode())
-                digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
+                parts += [key, tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data]
+    return digest(*parts)[:16]

@@ -14,19 +14,26 @@ import torch
 from datasets import Dataset as Rows
 from ignite.engine import Engine, Events
 from monai.handlers import LrScheduleHandler
+from torch import Tensor
 
+from ..calibration.domain import ImageDomain
+from ..calibration.fit import KeepRecords, fit_domain, temperature_of
+from ..calibration.temperature import load_temperature, save_temperature
 from ..errors import DataError, InputError
+from ..evaluation.data import evaluation_loader
+from ..evaluation.evaluator import GroundingEvaluator, grounding_metrics
+from ..evaluation.records import Record
+from ..evaluation.summary import scored_phrases
 from ..mimoseg import build, load_mimoseg
-from ..mimoseg.cases import SourceSpec
-from ..mimoseg.labelled import LabelledImage, write_labelled
+from ..mimoseg.sources.cases import SourceSpec
+from ..mimoseg.sources.labelled import LabelledImage, write_labelled
 from ..models import Mimo
 from ..models.config import LoraConfig
+from ..models.default_weights import find_weights
 from ..models.language_model import add_lora
-from ..models.weights import load_weights, save_weights
-from .evaluation_data import evaluation_loader
-from .evaluator import GroundingEvaluator, grounding_metrics
+from ..models.weights import save_weights
 from .handlers import GradientClip, NanGuard
-from .setup import adam, loss_of, prepare_batch, rows_that_fit, training_loader, warmup_cosine
+from .setup import SamplingConfig, adam, loss_of, prepare_batch, rows_that_fit, training_loader, warmup_cosine
 from .trainer import MimoTrainer
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -123,6 +130,9 @@ def fine_tune(
 ) -> FineTuned:
     """Train LoRA adapters of the language model and `parts` of the model on labelled images.
 
+    The new weights warn of unknown images as the old ones did, or where their encoder was trained, of those unlike the labelled
+    ones; the temperature of their scores is fitted on the held-out questions where these are enough, and else that of the old.
+
     Args:
         weights: a weights folder; it is not changed.
         labelled: images with label maps, or a built set with train and validation.
@@ -151,12 +161,13 @@ def fine_tune(
             options |= {"images_per_batch": images_per_batch, "questions_per_image": questions_per_image}
             return fine_tune(weights, built, out, **options, seed=seed, device=device, on_step=on_step)
 
-    model = load_weights(weights).to(device)
+    model = Mimo.from_pretrained(weights).to(device)
     train = rows_that_fit(load_mimoseg(labelled, "train"), model)
     held_out = rows_that_fit(load_mimoseg(labelled, "validation"), model, with_answers=False)
     if not len(train) or not len(held_out):
         raise DataError(labelled, f"{len(train)} questions to train on, {len(held_out)} held out", "some of both")
     before = measure(model, held_out)
+    encoders = frozen_features(model)
     with adapted(model, rank, parts) as trained:
         train_steps(
             trained,
@@ -169,21 +180,42 @@ def fine_tune(
             seed=seed,
             handlers=[] if on_step is None else [_TellStep(on_step, steps)],
         )
-    after = measure(model, held_out)
+    records: list[Record] = []
+    after = measure(model, held_out, records)
     result = FineTuned(Path(out), before, after, len(train), len(held_out))
     notes: Mapping[str, Any] = {"steps": steps, "before": vars(before), "after": vars(after), "held_out": len(held_out)}
+    domain = ImageDomain.load(find_weights(weights))
+    if domain is None or not torch.equal(encoders, frozen_features(model)):  # which the training has changed
+        domain = fit_domain(model, train, held_out)
+    phrases = scored_phrases(records)
+    temperature = temperature_of([p["score"] for p in phrases], [p["correct"] for p in phrases])
+    fitted_on = "the held-out questions of a fine-tuning"
+    if temperature is None:
+        temperature, fitted_on = load_temperature(find_weights(weights)), "before a fine-tuning"
     save_weights(model.cpu(), out, fine_tuned=notes)
+    domain.save(Path(out))
+    if temperature is not None:
+        save_temperature(Path(out), temperature, fitted_on)
     return result
 
 
-def measure(model: Mimo, rows: Rows) -> Quality:
-    """What the answers of a model to the questions of `rows` are worth."""
+@torch.no_grad()
+def frozen_features(model: Mimo) -> Tensor:
+    """What the image encoder gives of one fixed image, to tell whether it has changed."""
+    side = model.config.image_size
+    image = torch.linspace(0, 1, 3 * side * side, device=next(model.parameters()).device).view(1, 3, side, side)
+    return torch.cat([m.flatten() for m in model.encoder_maps(image).image[:2]]).cpu()
+
+
+def measure(model: Mimo, rows: Rows, records: list[Record] | None = None) -> Quality:
+    """What the answers of a model to the questions of `rows` are worth; their records are appended to a list that is given."""
     evaluator = GroundingEvaluator(
         next(model.parameters()).device,
         evaluation_loader(model, rows, 16),
         model,
         rows,
         key_val_metric=grounding_metrics(),
+        val_handlers=[] if records is None else [KeepRecords(records)],
     )
     evaluator.run()
     overall = evaluator.state.metrics["grounding"]["overall"]
@@ -235,25 +267,19 @@ def train_steps(
 
     Args:
         learning_rate, encoder_learning_rate: see `adam`.
-        images_per_batch, questions_per_image, perspective_weights: see `training_loader`.
+        images_per_batch, questions_per_image, perspective_weights: see `SamplingConfig`.
         handlers: of the trainer, after its own.
     """
     torch.manual_seed(seed)
     images = min(images_per_batch, len(set(rows["image_id"])))
+    sampling = SamplingConfig(
+        images, images, questions_per_image, seed, balanced=True, perspective_weights=perspective_weights
+    )
     optimizer = adam(model, learning_rate, encoder_learning_rate)
     trainer = MimoTrainer(
         device=next(model.parameters()).device,
         max_epochs=1,
-        train_data_loader=training_loader(
-            model,
-            rows,
-            images_per_batch=images,
-            global_batch=images,
-            questions_per_image=questions_per_image,
-            seed=seed,
-            balanced=True,
-            perspective_weights=perspective_weights,
-        ),
+        train_data_loader=training_loader(model, rows, sampling),
         epoch_length=steps,
         network=model,
         optimizer=optimizer,

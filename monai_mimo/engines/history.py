@@ -11,6 +11,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 from torch.utils.tensorboard import SummaryWriter
 
+from ..files import write_text
 from ..visualize import curves, overlay, phrase_colors
 
 
@@ -45,8 +46,7 @@ class History:
 
     def write(self, engine: Engine) -> None:
         if idist.get_rank() == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "history.json").write_text(json.dumps(self.values))
+            write_text(self.folder / "history.json", json.dumps(self.values))
             curves(self.values, self.folder / "curves.png")
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import ignite.distributed as idist
 import numpy as np
@@ -24,14 +25,14 @@ from ..data.order import SET, TrainingOrder
 from ..data.other_questions import OtherQuestions
 from ..data.steps import StepLoader, Steps
 from ..data.tokenizer import train_tokenizer
-from ..errors import InputError
+from ..errors import InputError, WeightsError
+from ..files import digest
 from ..losses import MimoLoss, Targets
 from ..mimoseg import load_mimoseg
 from ..models import Mimo, MimoConfig
 from ..models.four_bit import in_four_bits
 from ..models.pretrained import pretrained_tokenizer
 from ..transforms.resize import SquareResize
-from .take_over import take_over
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,32 @@ def load_sets(folders: Mapping[str, str], split: str, perspective: int | None = 
     return concatenate_datasets([rows.add_column(SET, [name] * len(rows)) for name, rows in parts.items()])
 
 
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Which questions a step asks, and how they are read.
+
+    Attributes:
+        images_per_batch ... absent_share, length_window: see `TrainingOrder`, whose `window` is the last.
+        augment_images: move images and change their intensity; prompts are drawn anew in any case.
+        memory_gb: of this process and its workers, for decoded images; those that have no place are decoded each time.
+        workers: processes that load ahead.
+    """
+
+    images_per_batch: int
+    global_batch: int
+    questions_per_image: int
+    seed: int = 0
+    balanced: bool = False
+    set_weights: Mapping[str, float] | None = None
+    perspective_weights: Mapping[int, float] | None = None
+    image_shares: Mapping[str, float] = field(default_factory=dict)
+    absent_share: float = 1
+    length_window: int = 1
+    augment_images: bool = True
+    memory_gb: float = 4.0
+    workers: int = 0
+
+
 def other_questions(model: Mimo, rows: Rows) -> OtherQuestions | None:
     """What a model that knows names and regions without a name is also asked; none for others."""
     if model.region_names is None:
@@ -65,47 +92,28 @@ def other_questions(model: Mimo, rows: Rows) -> OtherQuestions | None:
 
 
 def training_loader(
-    model: Mimo,
-    rows: Rows,
-    *,
-    images_per_batch: int,
-    global_batch: int,
-    questions_per_image: int,
-    seed: int = 0,
-    balanced: bool = False,
-    set_weights: Mapping[str, float] | None = None,
-    perspective_weights: Mapping[int, float] | None = None,
-    image_shares: Mapping[str, float] | None = None,
-    absent_share: float = 1,
-    length_window: int = 1,
-    augment_images: bool = True,
-    features: FeatureCache | None = None,
-    memory_gb: float = 4.0,
-    workers: int = 0,
+    model: Mimo, rows: Rows, sampling: SamplingConfig, features: FeatureCache | None = None
 ) -> StepLoader:
     """The share of this process of each step.
 
     Args:
-        images_per_batch ... absent_share, length_window: see `TrainingOrder`.
-        augment_images: move images and change their intensity; prompts are drawn anew in any case.
         features: of the images, instead of the images (`encode_once`).
-        memory_gb: of this process and its workers, for decoded images; those that have no place are decoded each time.
-        workers: processes that load ahead.
 
     Raises:
         InputError: a feature cache together with augmented images, which it does not hold.
     """
-    if features is not None and augment_images:
+    if features is not None and sampling.augment_images:
         raise InputError(
             "feature_cache", "augment_images: true", "augment_images: false, for it holds images as they are"
         )
-    side = model.config.image_size
+    side, workers = model.config.image_size, sampling.workers
+    an_image = 4 * 3 * side**2 + 4 * side**2  # bytes, with four masks
     dataset = MimoSegDataset(
         rows,
         model.conversation(),
         side,
-        cache=int(memory_gb * 1e9) // max(workers, 1) // (4 * 3 * side**2 + 4 * side**2),  # an image, and four masks
-        augment=Augment(image=augment_images, strong=model.config.training.strong_augmentation),
+        cache=int(sampling.memory_gb * 1e9) // max(workers, 1) // an_image,
+        augment=Augment(image=sampling.augment_images, strong=model.config.training.strong_augmentation),
         sentences=model.config.training.answer_sentences,
         others=other_questions(model, rows) if features is None else None,
         features=features,
@@ -113,16 +121,16 @@ def training_loader(
     order = TrainingOrder(
         rows,
         dataset.data,
-        images_per_batch=images_per_batch,
-        global_batch=global_batch,
-        questions_per_image=questions_per_image,
-        seed=seed,
-        balanced=balanced,
-        set_weights=set_weights,
-        perspective_weights=perspective_weights,
-        image_shares=image_shares,
-        absent_share=absent_share,
-        window=length_window,
+        images_per_batch=sampling.images_per_batch,
+        global_batch=sampling.global_batch,
+        questions_per_image=sampling.questions_per_image,
+        seed=sampling.seed,
+        balanced=sampling.balanced,
+        set_weights=sampling.set_weights,
+        perspective_weights=sampling.perspective_weights,
+        image_shares=sampling.image_shares or None,
+        absent_share=sampling.absent_share,
+        window=sampling.length_window,
     )
     steps = Steps(dataset, order, model.tokenizer.pad_token_id, idist.get_rank(), idist.get_world_size())
     return StepLoader(steps, workers)
@@ -175,10 +183,32 @@ def perspective_weights(config: MimoConfig) -> dict[int, float] | None:
 
 def rows_hash(rows: Rows) -> str:
     """Names what a run learns from: the questions and answers, and what they are about."""
-    digest = hashlib.sha256()
-    for values in zip(*(rows[name] for name in ("id", "question", "answer"))):
-        digest.update("\0".join(values).encode())
-    return digest.hexdigest()[:16]
+    return digest(*("\0".join(values) for values in zip(*(rows[name] for name in ("id", "question", "answer")))))[:16]
+
+
+def load_partial(model: Mimo, folder: str | Path, parts: Sequence[str]) -> None:
+    """Start from parts of another model: copy into `model` its tensors that have the same name and
+    shape, in place.
+
+    Args:
+        model: whose own values stay where the other has nothing that fits.
+        folder: a weights folder.
+        parts: the attributes of `Mimo` to copy, such as "image_encoder" and "mask_decoder".
+
+    Raises:
+        WeightsError: the folder cannot be read, or a part has nothing that fits.
+    """
+    state, own = Mimo.from_pretrained(folder).state_dict(), model.state_dict()
+    fitting = {
+        name: tensor
+        for name, tensor in state.items()
+        if name.split(".")[0] in parts and name in own and own[name].shape == tensor.shape
+    }
+    empty = set(parts) - {name.split(".")[0] for name in fitting}
+    if empty:
+        raise WeightsError(folder, f"no tensor of {', '.join(sorted(empty))} that fits", "weights of a similar preset")
+    model.load_state_dict(fitting, strict=False)
+    logger.info("loaded from %s: %d tensors of %s", folder, len(fitting), ", ".join(parts))
 
 
 def prepare_model(
@@ -192,7 +222,7 @@ def prepare_model(
     """The model as it is trained, on its device.
 
     Args:
-        start_from: weights folders, and the parts to be taken over from each (`take_over`).
+        start_from: weights folders, and the parts to be loaded from each (`load_partial`).
         frozen: parts that get no gradient besides those that are frozen already, e.g. "mask_decoder" or "mask_decoder.fine".
         activation_checkpointing: the language model forgets the activations of its layers and computes them again in the
             backward pass.
@@ -202,7 +232,7 @@ def prepare_model(
         InputError: it has no such part.
     """
     for folder, parts in (start_from or {}).items():
-        take_over(model, folder, parts)
+        load_partial(model, folder, parts)
     for part in frozen:
         try:
             model.get_submodule(part).requires_grad_(False)

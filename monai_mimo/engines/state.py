@@ -98,7 +98,7 @@ def gathered(state: Any) -> Any:
     return tree_map_only(Tensor, whole, state)
 
 
-def place(part: Any, state: Any) -> None:
+def load_state(part: Any, state: Any) -> None:
     """Load a state that `gathered` made into a part that may be sharded."""
     if isinstance(part, Optimizer):
         parameters = [p for group in part.param_groups for p in group["params"]]

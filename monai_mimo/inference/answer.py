@@ -1,17 +1,25 @@
-"""What a model wrote, as text without special tokens and entities that point into it."""
+"""What a model wrote, as text without special tokens and entities that point into it, whole or while it is being written."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from ..data.prompt_maps import RegionPrompts
 from ..data.tokenizer import PHRASE_END, PHRASE_START, SEG
-from ..mimoseg.rle import encode_rle
+from ..metrics.calibration import apply_temperature
+from ..mimoseg.encoding import encode_rle
+from ..models import Answers, Mimo
 from ..transforms.prompts import tight_box
+from ..transforms.resize import SquareResize
+from .second_look import Seen, Sought, look_closer
 
 
 @dataclass
@@ -129,3 +137,77 @@ def parse_answer(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> tuple[st
             closed = None
     flush()
     return text, phrases
+
+
+def ground(
+    model: Mimo,
+    answers: Answers,
+    resizes: list[SquareResize],
+    temperature: float | None = None,
+    images: Sequence[tuple[np.ndarray, RegionPrompts]] | None = None,
+) -> list[tuple[str, list[Entity]]]:
+    """Text and entities of each question; `resizes[q]` maps its image to the model's square.
+
+    The score of an entity is the predicted IoU of its mask times the mean probability of its phrase's tokens; with a
+    `temperature`, what `metrics.apply_temperature` makes of that. Evaluations fit the temperature, so theirs are without.
+
+    Args:
+        images: pixels uint8 [h, w, 3] of each question's image, and its prompts, for a second look at what is small.
+    """
+    row_of = {tuple(place): m for m, place in enumerate(answers.places.tolist())}
+    results = []
+    for question, ids in enumerate(answers.ids.tolist()):
+        text, phrases = parse_answer(ids, model.tokenizer)
+        grounded = [(p, row_of[question, p.seg]) for p in phrases if (question, p.seg) in row_of]
+        rows = torch.tensor([row for _, row in grounded], dtype=torch.long)
+        logits = answers.mask_logits[rows].float().cpu()
+        masks = (resizes[question].logits_to_image(logits) > 0).numpy()
+        closer: list[Seen | None] = [None] * len(grounded)
+        if images is not None and grounded:
+            pixels, prompts = images[question]
+            sought = [Sought(answers.conditions[row], prompts, own) for (_, row), own in zip(grounded, logits)]
+            closer = look_closer(model, pixels, list(masks), sought)
+        entities = []
+        for (phrase, row), mask, own, seen in zip(grounded, masks, logits.numpy(), closer):
+            iou = answers.scores[row].item()
+            if seen is not None:
+                mask, own, iou = seen
+            probability = answers.probabilities[question, slice(*phrase.words)].mean().item()
+            score = min(max(iou, 0.0), 1.0) * probability
+            if temperature is not None:
+                score = apply_temperature([score], temperature).item()
+            entities.append(Entity(phrase.phrase, phrase.span, mask, score, own))
+        results.append((text, entities))
+    return results
+
+
+HALF_A_CHARACTER = "\N{REPLACEMENT CHARACTER}"  # what tokenizers decode the first bytes of a character to
+
+
+class TextStream:
+    """Takes the tokens of one answer one by one and hands on the text that each adds; together it is `Answer.text`.
+
+    Args:
+        on_text: is called with each piece that is not empty.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None]) -> None:
+        self.tokenizer, self.on_text = tokenizer, on_text
+        self.ids: list[int] = []
+        self.sent = ""
+
+    def __call__(self, tokens: Tensor) -> None:
+        """The next token, [1]."""
+        self.ids += tokens.tolist()
+        text, _ = parse_answer(self.ids, self.tokenizer)
+        if not text.endswith(HALF_A_CHARACTER):
+            self._send(text)
+
+    def finish(self) -> None:
+        """No token follows: send what was held back."""
+        self._send(parse_answer(self.ids, self.tokenizer)[0])
+
+    def _send(self, text: str) -> None:
+        piece, self.sent = text[len(self.sent) :], text
+        if piece:
+            self.on_text(piece)

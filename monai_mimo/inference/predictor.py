@@ -13,27 +13,25 @@ import numpy as np
 import torch
 from transformers import CompileConfig
 
+from ..calibration.domain import ImageDomain
+from ..calibration.temperature import load_temperature
 from ..data.collate import collate_questions
 from ..data.conversation import Point, Scribbles
+from ..data.names import REGION
 from ..data.prompt_maps import RegionPrompts
 from ..data.tokenizer import BOX, POINT
-from ..errors import InputError, WeightsError
+from ..errors import InputError
 from ..metrics.calibration import apply_temperature
 from ..models import Mimo
-from ..models.default_weights import default_weights_dir
+from ..models.default_weights import find_weights
 from ..models.image_encoder import ImageFeatures
-from ..models.region_names import REGION
-from ..models.temperature import load_temperature
-from ..models.weights import fingerprint, load_weights, merge_adapter, parameter_counts
+from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
-from .answer import Answer, Entity
-from .domain import Domain
-from .grounding import ground
+from .answer import Answer, Entity, TextStream, ground
 from .name_guard import NameGuard
 from .safeguards import uncertain_line
 from .second_look import Sought, look_closer
-from .streaming import TextStream
 
 NAMED = 0.5  # what the prompts show is named where its name is likelier than this
 
@@ -67,13 +65,13 @@ class EncodedImage:
     spacing_mm: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()  # what was odd about its file, see `MedicalImage`
     pixels: np.ndarray | None = None  # uint8 [h, w, 3], for a second look
-    unlike: float | None = None  # distance from the images of training, of which 1 is the limit (see `Domain`)
+    ood_score: float | None = None  # above 1 it is out of the domain of training (see `ImageDomain`)
 
     @property
     def nbytes(self) -> int:
         """Memory of the features; one tensor under two names counts once."""
-        context, tokens, high_resolution, fine = self.features
-        maps = {id(m): m.nbytes for m in (context, tokens, *high_resolution, *fine)}
+        context, feature_map, high_resolution, fine = self.features
+        maps = {id(m): m.nbytes for m in (context, feature_map, *high_resolution, *fine)}
         return sum(maps.values()) + (0 if self.pixels is None else self.pixels.nbytes)
 
 
@@ -100,28 +98,28 @@ class MimoPredictor:
         self.model_info = {"preset": model.config.preset, "weights": weights}
         self.conversation = model.conversation()
         self.names = NameGuard(model.config.names) if model.config.names else None
-        self.domain: Domain | None = None  # what the images of training were like
+        self.domain: ImageDomain | None = None  # what the images of training were like
         self.temperature: float | None = None  # calibrates the scores
         self._image: EncodedImage | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path | None = None, device: str | torch.device = "cpu") -> MimoPredictor:
-        """Load a weights folder; none: the default one. On a CPU, the adapter of a small language model is merged into it, which
-        halves the time of an answer.
+    def from_pretrained(cls, weights: str | Path | None = None, device: str | torch.device = "cpu") -> MimoPredictor:
+        """Load weights by any of their names. On a CPU, the adapter of a small language model is merged into it, which halves the
+        time of an answer.
+
+        Args:
+            weights: a folder, "lite" or "small", OWNER/NAME on the Hugging Face Hub, or none: the default (`find_weights`).
 
         Raises:
             WeightsError: there is none, or it is damaged.
         """
-        if folder is None:
-            folder = default_weights_dir()
-            if not folder.exists():
-                raise WeightsError("weights", f"none in {folder}", "`make train` to have run, or --weights DIR")
-        model = load_weights(folder)
+        folder = find_weights(weights)
+        model = Mimo.from_pretrained(folder)
         if model.config.lora is not None and torch.device(device).type == "cpu" and _is_small(model):
             merge_adapter(model)
-        predictor = cls(model, f"{Path(folder).name}@{fingerprint(folder)}", device)
-        predictor.domain = Domain.load(Path(folder))
-        predictor.temperature = load_temperature(Path(folder))
+        predictor = cls(model, f"{folder.name}@{fingerprint(folder)}", device)
+        predictor.domain = ImageDomain.load(folder)
+        predictor.temperature = load_temperature(folder)
         return predictor
 
     def set_image(
@@ -172,9 +170,9 @@ class MimoPredictor:
         with torch.no_grad():
             maps = self.model.encoder_maps(resize.image(pixels)[None].to(self.device))
             features = self.model.features(maps)
-        unlike = None if self.domain is None else self.domain.of(maps, features).item()
+        ood_score = None if self.domain is None else self.domain.ood_score(maps, features).item()
         kept = None if self.model.region_names is None else pixels
-        return EncodedImage(features, resize, slice, modality, spacing, notes, kept, unlike)
+        return EncodedImage(features, resize, slice, modality, spacing, notes, kept, ood_score)
 
     def ask(
         self,
@@ -356,8 +354,8 @@ class MimoPredictor:
     def _answer(self, image: EncodedImage, text: str, entities: list[Entity]) -> Answer:
         """An answer with what is known of its image, and its warnings."""
         warnings = [uncertain_line(e.phrase, e.score) for e in entities if e.score < UNSURE]
-        if image.unlike is not None and image.unlike > 1:
-            warnings.append(f"this image is unlike those of training ({image.unlike:.1f} times the limit)")
+        if image.ood_score is not None and image.ood_score > 1:
+            warnings.append(f"this image is unlike those of training ({image.ood_score:.1f} times the limit)")
         size = image.resize.height, image.resize.width
         about = image.slice, image.modality, image.spacing_mm
         return Answer(text, entities, size, *about, warnings, dict(self.model_info), list(image.notes))

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..data.conversation import Scribbles
-from ..errors import InputError, OutputError
-from ..mimoseg.temporary import temporary
+from ..errors import InputError
+from ..files import atomic_file, output_errors
 from ..transforms.reading import read_grid
 
 DRAWN = 64  # of 255: paint is at least as bright or as strong in colour
@@ -62,8 +62,5 @@ def save_logits(logits: np.ndarray, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    try:
-        with temporary(path) as new, open(new, "wb") as file:
-            np.save(file, logits)
-    except OSError as error:
-        raise OutputError(path, f"{error.strerror or error}", "a place that can be written") from error
+    with output_errors(path), atomic_file(path) as new, open(new, "wb") as file:
+        np.save(file, logits)

@@ -1,23 +1,27 @@
 """How well answers and masks fit the references."""
 
-from .absent import NamingQuestion, absent_entities
-from .bootstrap import bootstrap_ratios, sums_by_patient
-from .calibration import Reliability, apply_temperature, fit_temperature, is_correct, reliability
-from .grounding import GroundingMetric, Reference
-from .matching import Grounded, match_pairs, match_phrases, overlaps, predicted_ious
-from .measured import MeasuredAnswer, measured_accuracy, measured_answer
-from .moved_prompt import MovedPrompt, PromptedAnswer, moved_prompt_accuracy
-from .phrases import normalise_phrase
-from .table import format_table
-from .text import text_metrics
-from .vqa import closed_right, open_recall
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    from .absent import NamingQuestion, absent_entities
+    from .bootstrap import bootstrap_ratios, sums_by_patient
+    from .calibration import Reliability, apply_temperature, fit_temperature, is_correct, reliability
+    from .grounding import GroundingMetric, Reference
+    from .matching import Grounded, match_pairs, match_phrases, normalise_phrase, overlaps, predicted_ious
+    from .measured import MeasuredAnswer, measured_accuracy, measured_answer
+    from .prompt_swap import PromptedAnswer, PromptSwap, prompt_swap_accuracy
+    from .table import format_table
+    from .text import text_metrics
+    from .vqa import closed_right, open_recall
 
 __all__ = [
     "Grounded",
     "GroundingMetric",
     "MeasuredAnswer",
-    "MovedPrompt",
     "NamingQuestion",
+    "PromptSwap",
     "PromptedAnswer",
     "Reference",
     "Reliability",
@@ -32,12 +36,45 @@ __all__ = [
     "match_phrases",
     "measured_accuracy",
     "measured_answer",
-    "moved_prompt_accuracy",
     "normalise_phrase",
     "open_recall",
     "overlaps",
     "predicted_ious",
+    "prompt_swap_accuracy",
     "reliability",
     "sums_by_patient",
     "text_metrics",
 ]
+
+lazy(
+    __name__,
+    {
+        "NamingQuestion": "absent",
+        "absent_entities": "absent",
+        "bootstrap_ratios": "bootstrap",
+        "sums_by_patient": "bootstrap",
+        "Reliability": "calibration",
+        "apply_temperature": "calibration",
+        "fit_temperature": "calibration",
+        "is_correct": "calibration",
+        "reliability": "calibration",
+        "GroundingMetric": "grounding",
+        "Reference": "grounding",
+        "Grounded": "matching",
+        "match_pairs": "matching",
+        "match_phrases": "matching",
+        "overlaps": "matching",
+        "predicted_ious": "matching",
+        "MeasuredAnswer": "measured",
+        "measured_accuracy": "measured",
+        "measured_answer": "measured",
+        "PromptSwap": "prompt_swap",
+        "PromptedAnswer": "prompt_swap",
+        "prompt_swap_accuracy": "prompt_swap",
+        "normalise_phrase": "matching",
+        "format_table": "table",
+        "text_metrics": "text",
+        "closed_right": "vqa",
+        "open_recall": "vqa",
+    },
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .phrases import normalise_phrase
+from .matching import normalise_phrase
 
 
 class NamingQuestion(NamedTuple):

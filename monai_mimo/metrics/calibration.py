@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from .matching import IOU_THRESHOLD
 
@@ -73,6 +72,8 @@ def fit_temperature(scores: Sequence[float], correct: Sequence[bool]) -> float:
     right = np.asarray(correct, dtype=bool)
     if right.all() or not right.any():
         return 1.0
+    from scipy.optimize import minimize_scalar  # slow to import, and not needed to apply a temperature
+
     logits = _logit(scores)
     sign = np.where(right, 1.0, -1.0)
 

@@ -11,11 +11,9 @@ from typing import Any
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
 
-from ..mimoseg.modality import MODALITIES
-from ..mimoseg.numerals import MEASURED, NUMERALS, PERSPECTIVES
+from ..mimoseg.categories import MEASURED, MODALITIES, NUMERALS, PERSPECTIVES
 from .gather import gather
-from .matching import Grounded, match_pairs, match_phrases
-from .phrases import normalise_phrase
+from .matching import Grounded, match_pairs, match_phrases, normalise_phrase
 
 FIELDS = (
     "samples",

@@ -1,15 +1,25 @@
-"""One-to-one pairs of predicted and reference phrases with masks."""
+"""When two phrases are the same, and one-to-one pairs of predicted and reference phrases with masks."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .phrases import normalise_phrase
-
+ARTICLES = re.compile(r"^(the|a|an) ")
 IOU_THRESHOLD = 0.5  # a pair is correct above it (MIMO's grounding F1)
+
+
+def normalise_phrase(phrase: str) -> str:
+    """Compatibility-composed Unicode, lower case, punctuation and runs of space as one space, no leading article.
+
+    Applied to predictions and references alike.
+    """
+    words = re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", phrase).casefold()).strip()
+    return ARTICLES.sub("", words)
 
 
 @dataclass

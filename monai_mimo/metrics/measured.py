@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ..mimoseg.questions.measured_value import KINDS, is_right, parse_value
+from ..mimoseg.questions.templates import KINDS, is_right, parse_value
 
 
 class MeasuredAnswer(NamedTuple):

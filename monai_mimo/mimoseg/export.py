@@ -7,7 +7,6 @@ memory does not grow with the set.
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,9 +22,9 @@ from PIL import Image as Picture
 from pycocotools import mask as coco
 
 from ..errors import InputError, OutputError
-from .plain_text import plain_answer
-from .rle import decode_rle
-from .stats import open_splits
+from ..files import atomic_folder, output_errors
+from .describe.statistics import open_splits
+from .encoding import decode_rle, plain_answer
 
 SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
 
@@ -246,12 +245,6 @@ def export(folder: str | Path, kind: str, out: str | Path) -> None:
     if out.exists():
         raise OutputError(out, "an existing path", "a new folder")
     splits = open_splits(folder)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-            new = Path(temporary) / "new"
-            (new / "images").mkdir(parents=True)
-            FORMATS[kind](splits, new)
-            os.rename(new, out)
-    except OSError as error:
-        raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
+    with output_errors(out), atomic_folder(out) as new:
+        (new / "images").mkdir()
+        FORMATS[kind](splits, new)

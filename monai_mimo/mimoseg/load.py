@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from datasets import Dataset, concatenate_datasets
 
 from ..errors import DataError
+from .categories import SPLITS
 from .review.decisions import apply_decisions
-from .splits import SPLITS
 
 
 def load_mimoseg(

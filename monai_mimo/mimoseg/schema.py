@@ -19,7 +19,7 @@
 | points | [x, y, label], label 1 inside and 0 outside, in the order of the `<point>` markers |
 | boxes | [x0, y0, x1, y1], inclusive-exclusive, in the order of the `<box>` markers |
 | template | which template the texts come from, "section/question number/answer number", or for III and IV the writer |
-| value | of perspective 5: `kind` of the question, and the right `answer` as a text (`questions.measured_value`); else empty |
+| value | of perspective 5: `kind` of the question, and the right `answer` as text (`questions.templates.parse_value`) |
 | file | path of the image below the folder of the source set |
 | builder | the version of monai-mimo that wrote the row |
 """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,14 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, WeightsError
+from ..files import digest, write_json
 from .checkpoint import read_state, weight_files
 from .config import MimoConfig
+from .default_weights import home
 from .pretrained import PACKAGED, language_model_folder
 
 # Under the names of the options that give their place: the part of the configuration, which is also that of the model.
 PARTS = {"llm": "language_model", "image_encoder": "image_encoder", "seg_encoder": "segmentation_encoder"}
-
-
-def home() -> Path:
-    """Where the package keeps what outlives a run: `$MIMO_HOME`, or ~/.cache/monai-mimo."""
-    return Path(os.environ.get("MIMO_HOME", Path.home() / ".cache" / "monai-mimo"))
 
 
 def frozen_bases(config: MimoConfig) -> dict[str, str]:
@@ -95,10 +90,7 @@ def base_hash(source: str) -> str:
         known = {}
     if key not in known:
         known[key] = _digest(files)
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        new = memory.with_name(f".{memory.name}-{os.getpid()}")
-        new.write_text(json.dumps(known, indent=1))
-        new.replace(memory)
+        write_json(memory, known)
     return known[key]
 
 
@@ -107,9 +99,9 @@ def _digest(files: list[Path]) -> str:
     for file in files:
         for name, tensor in read_state(file).items():
             each[name] = f"{name} {tensor.dtype} {list(tensor.shape)} {_hash_values(tensor)}"
-    return hashlib.sha256("\n".join(each[name] for name in sorted(each)).encode()).hexdigest()
+    return digest("\n".join(each[name] for name in sorted(each)))
 
 
 def _hash_values(tensor: Tensor) -> str:
     values = tensor.contiguous().reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
-    return hashlib.sha256(values).hexdigest()
+    return digest(values)

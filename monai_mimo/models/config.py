@@ -1,15 +1,10 @@
-"""The sizes of a model as data. A preset is one YAML file in `presets/`; nothing else tells one size from another."""
+"""The sizes of a model as data; nothing else tells one size from another."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
-
-import yaml
-
-from ..errors import InputError
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ class TrainingConfig:
         learning_rate, encoder_learning_rate: of Adam; the latter for an image encoder that is not frozen.
         images_per_batch, questions_per_image, accumulation_steps: their product is the global batch in questions.
         phrase_weight, alignment_weight, presence_weight, naming_weight: of `losses.MimoLoss`.
-        language_steps, language_batch, language_knowledge: of `engines.read_texts`, its first reading of the texts alone.
+        language_steps, language_batch, language_knowledge: of `engines.pretrain_text`, its first reading of the texts alone.
         balanced: draw images at random, each modality of each source as often as any other, instead of each question once.
         strong_augmentation: see `data.dataset.Augment`.
         answer_sentences: answers are learned up to so many sentences (`data.dataset.first_sentences`); 0 for all of them.
@@ -181,44 +176,3 @@ class MimoConfig:
 def _encoder(values: dict[str, Any]) -> ImageEncoderConfig:
     pixels: dict[str, Any] = {name: tuple(values[name]) for name in ("mean", "std") if name in values}
     return ImageEncoderConfig(**{**values, **pixels})
-
-
-def preset_names() -> list[str]:
-    """The presets that `load_preset` knows."""
-    return sorted(f.name.removesuffix(".yaml") for f in (resources.files(__package__) / "presets").iterdir())
-
-
-def load_preset(
-    name: str,
-    *,
-    llm: str | None = None,
-    image_encoder: str | dict[str, Any] | None = None,
-    seg_encoder: str | None = None,
-    **changes: Any,
-) -> MimoConfig:
-    """Read a preset.
-
-    Args:
-        llm: the pretrained language model to start from, see `LanguageModelConfig.source`.
-        image_encoder: the checkpoint of a vision tower (`vision_tower`); or, like `changes`, an entry of the preset.
-        seg_encoder: the SAM checkpoint (`sam`) that segmentation encoder, prompt encoder and mask decoder start from.
-        changes: replace top-level entries of the preset (`lora={"rank": 8}`).
-
-    Raises:
-        InputError: there is no such preset.
-        WeightsError: a checkpoint is missing or of a kind that is not supported.
-    """
-    if name not in preset_names():
-        raise InputError("preset", repr(name), f"one of {', '.join(preset_names())}")
-    text = (resources.files(__package__) / "presets" / f"{name}.yaml").read_text()
-    if isinstance(image_encoder, dict):
-        changes["image_encoder"], image_encoder = image_encoder, None
-    config = MimoConfig.from_dict({"preset": name, **yaml.safe_load(text), **changes})
-    encoder = config.image_encoder
-    if encoder.source is not None and encoder.architecture is None:
-        image_encoder = encoder.source
-    if llm or image_encoder or seg_encoder:
-        from .sources import with_sources  # reads checkpoints, which a plain preset needs not
-
-        config = with_sources(config, llm, image_encoder, seg_encoder)
-    return config

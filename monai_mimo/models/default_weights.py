@@ -1,14 +1,47 @@
-"""Which weights are used when none are named: the user's choice, or those that come with the package."""
+"""Where weights are found: the user's choice, those that come with the package, a folder, or the Hugging Face Hub."""
 
 from __future__ import annotations
 
+import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from .bases import home
+from ..errors import WeightsError
 
 SHIPPED = Path(__file__).parent / "trained"
 ORDER = ("lite", "small")  # the better first, as measured (docs/model-card.md); `small` needs the extra [small]
+
+
+def home() -> Path:
+    """Where the package keeps what outlives a run: `$MIMO_HOME`, or ~/.cache/monai-mimo."""
+    return Path(os.environ.get("MIMO_HOME", Path.home() / ".cache" / "monai-mimo"))
+
+
+def find_weights(name: str | Path | None = None) -> Path:
+    """The weights folder that a name stands for, the same wherever weights are named.
+
+    Args:
+        name: a folder; "lite" or "small", which come with the package; OWNER/NAME, a repository on the Hugging Face Hub; or
+            none: `default_weights_dir`. A folder comes before the others.
+
+    Raises:
+        WeightsError: there are no default weights, or the Hub has none of that name or cannot be asked.
+    """
+    if name is None:
+        folder = default_weights_dir()
+        if not folder.exists():
+            raise WeightsError("weights", f"none in {folder}", "`make train` to have run, or --weights DIR")
+        return folder
+    if Path(name).exists():
+        return Path(name)
+    if (SHIPPED / name).is_dir():
+        return SHIPPED / name
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        from .hub import download  # the client of the Hub is slow to import
+
+        return download(str(name))
+    return Path(name)
 
 
 def chosen_weights_dir() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -19,14 +18,12 @@ except ImportError:
     from httpx import TransportError  # type: ignore[assignment]
 
 from ..errors import OutputError, WeightsError
-from .mimo import Mimo
-from .weights import save_weights
 
 OFFLINE = (OfflineModeIsEnabled, LocalEntryNotFoundError, TransportError, OSError)
 
 
-def push_to_hub(model: Mimo, repository: str, *, private: bool = True, token: str | None = None) -> str:
-    """Write the weights folder of `model` and upload it; the frozen models that it stands on are not part of it.
+def upload(folder: Path, repository: str, *, private: bool = True, token: str | None = None) -> str:
+    """Upload a weights folder to OWNER/NAME, which is made if it is not there.
 
     Returns:
         the address of the commit.
@@ -35,21 +32,17 @@ def push_to_hub(model: Mimo, repository: str, *, private: bool = True, token: st
         OutputError: there is no network, or the Hub refuses.
     """
     api = HfApi(token=token)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = save_weights(model, Path(temporary) / "weights")
-        try:
-            api.create_repo(repository, private=private, exist_ok=True)
-            return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Add MIMO weights"))
-        except HfHubHTTPError as error:
-            raise OutputError(
-                f"{repository} on the Hub", str(error), "leave to write there: `hf auth login`"
-            ) from error
-        except OFFLINE as error:
-            raise OutputError(
-                f"{repository} on the Hub",
-                f"no connection ({type(error).__name__})",
-                "a network; or save_pretrained(DIR) here, and `hf upload` from where there is one",
-            ) from error
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Add MIMO weights"))
+    except HfHubHTTPError as error:
+        raise OutputError(f"{repository} on the Hub", str(error), "leave to write there: `hf auth login`") from error
+    except OFFLINE as error:
+        raise OutputError(
+            f"{repository} on the Hub",
+            f"no connection ({type(error).__name__})",
+            "a network; or save_pretrained(DIR) here, and `hf upload` from where there is one",
+        ) from error
 
 
 def download(repository: str) -> Path:

@@ -31,28 +31,28 @@ class ImageFeatures(NamedTuple):
 
     Attributes:
         context: [B, D, h, w], read by the aligner.
-        tokens: [B, D, h, w], read by the mask decoder; the same tensor where one encoder serves both, else of its own size.
+        feature_map: [B, D, h, w], read by the mask decoder; the same tensor where one encoder serves both, else of its own size.
         high_resolution: ([B, D / 4, 2h, 2w], [B, D / 8, 4h, 4w]), added where the mask decoder upscales; of a vision
             transformer there are none.
         fine: five maps of strides 2 to 32 for the fine branch of the mask decoder (`FineNeck`), where it has one.
     """
 
     context: Tensor
-    tokens: Tensor
+    feature_map: Tensor
     high_resolution: tuple[Tensor, ...]
     fine: tuple[Tensor, ...] = ()
 
     @property
     def one_encoder(self) -> bool:
         """Whether aligner and mask decoder read the same features."""
-        return self.tokens is self.context
+        return self.feature_map is self.context
 
     def select(self, index: Tensor) -> ImageFeatures:
         """The features of images `index` [n], with repeats, in that order."""
         context, *high_resolution = (m.index_select(0, index) for m in (self.context, *self.high_resolution))
-        tokens = context if self.one_encoder else self.tokens.index_select(0, index)
+        feature_map = context if self.one_encoder else self.feature_map.index_select(0, index)
         return ImageFeatures(
-            context, tokens, tuple(high_resolution), tuple(m.index_select(0, index) for m in self.fine)
+            context, feature_map, tuple(high_resolution), tuple(m.index_select(0, index) for m in self.fine)
         )
 
 
@@ -139,7 +139,7 @@ def build_image_encoder(config: ImageEncoderConfig) -> nn.Module:
     return encoder.requires_grad_(False) if config.frozen else encoder
 
 
-def see(encoder: nn.Module, config: ImageEncoderConfig, images: Tensor) -> list[Tensor]:
+def extract_features(encoder: nn.Module, config: ImageEncoderConfig, images: Tensor) -> list[Tensor]:
     """The feature maps of images [B, 3, S, S] in 0..1, resized to the side that the encoder was trained with, if it has one, and
     normalised as it was trained."""
     side = getattr(encoder, "input_size", images.shape[-1])
@@ -169,9 +169,9 @@ class Neck(nn.Module):
         while laterals:
             finer = laterals.pop()
             x = finer + F.interpolate(x, finer.shape[-2:], mode="nearest")
-        tokens = self.output(x)
+        feature_map = self.output(x)
         fine = () if self.fine is None else self.fine(maps)
-        return ImageFeatures(tokens, tokens, (self.stride4(stride4), self.stride2(stride2)), fine)
+        return ImageFeatures(feature_map, feature_map, (self.stride4(stride4), self.stride2(stride2)), fine)
 
 
 class PatchNeck(nn.Module):
@@ -182,8 +182,8 @@ class PatchNeck(nn.Module):
         self.output = nn.Sequential(nn.Conv2d(channels, width, 1), LayerNorm2d(width))
 
     def forward(self, maps: list[Tensor]) -> ImageFeatures:
-        tokens = self.output(maps[0])
-        return ImageFeatures(tokens, tokens, ())
+        feature_map = self.output(maps[0])
+        return ImageFeatures(feature_map, feature_map, ())
 
 
 class NoNeck(nn.Module):

@@ -23,13 +23,13 @@ class AlignerLayer(nn.Module):
             nn.init.normal_(last.weight, std=0.1 / width**0.5)  # a layer starts close to the identity
 
     def forward(
-        self, x: Tensor, place: Tensor, padding: Tensor, instruction: Tensor, keys: Tensor, values: Tensor
+        self, x: Tensor, pos_embed: Tensor, padding: Tensor, instruction: Tensor, keys: Tensor, values: Tensor
     ) -> Tensor:
         y = self.norm_self(x)
-        context = torch.cat([y + place, instruction], dim=1)
-        x = x + self.self_attention(y + place, context, context, key_padding_mask=padding, need_weights=False)[0]
+        context = torch.cat([y + pos_embed, instruction], dim=1)
+        x = x + self.self_attention(y + pos_embed, context, context, key_padding_mask=padding, need_weights=False)[0]
         y = self.norm_cross(x)
-        x = x + self.cross_attention(y + place, keys, values, need_weights=False)[0]
+        x = x + self.cross_attention(y + pos_embed, keys, values, need_weights=False)[0]
         return x + self.mlp(self.norm_mlp(x))
 
 
@@ -62,7 +62,7 @@ class InputAligner(nn.Module):
     def forward(
         self,
         image: Tensor,
-        image_place: Tensor,
+        image_pe: Tensor,
         prompts: Tensor,
         prompt_padding: Tensor,
         instruction: Tensor,
@@ -71,7 +71,7 @@ class InputAligner(nn.Module):
         """Align Q questions, each with the features of its image.
 
         Args:
-            image: [Q, D, h, w] image features, and `image_place` [1, D, h, w], their positional encoding.
+            image: [Q, D, h, w] image features, and `image_pe` [1, D, h, w], their positional encoding.
             prompts: [Q, P, D] encoded prompts, and `prompt_padding` [Q, P], true where there is none.
             instruction: [Q, T, H] the LLM's embeddings of the question, and `instruction_padding` [Q, T].
 
@@ -80,20 +80,20 @@ class InputAligner(nn.Module):
         """
         count = len(image)
         values = image.flatten(2).transpose(1, 2)
-        keys = (image + image_place).flatten(2).transpose(1, 2)
+        keys = (image + image_pe).flatten(2).transpose(1, 2)
         prompts = self.prompt_projection(prompts)
         words = self.text_projection(instruction) * ~instruction_padding.unsqueeze(-1)
         words = words + self.neighbours(words.transpose(1, 2)).transpose(1, 2) + sinusoids(words)
         x = torch.cat([self.queries.expand(count, -1, -1), prompts], dim=1)
-        place = torch.cat([self.query_place.expand(count, -1, -1), prompts], dim=1)
+        pos_embed = torch.cat([self.query_place.expand(count, -1, -1), prompts], dim=1)
         tokens = x.shape[1]
         if self.words_take_part:
             x, words = torch.cat([x, words], dim=1), words[:, :0]
-            place = torch.cat([place, torch.zeros_like(x[:, tokens:])], dim=1)
+            pos_embed = torch.cat([pos_embed, torch.zeros_like(x[:, tokens:])], dim=1)
         no_query_padding = prompt_padding.new_zeros(count, len(self.queries))
         padding = torch.cat([no_query_padding, prompt_padding, instruction_padding], dim=1)
         for layer in self.layers:
-            x = layer(x, place, padding, words, keys, values)
+            x = layer(x, pos_embed, padding, words, keys, values)
         x = self.norm(x)
         image_tokens, prompt_tokens = self.output(x[:, :tokens]).tensor_split([len(self.queries)], dim=1)
         return image_tokens, prompt_tokens, x[:, tokens:] if self.words_take_part else None

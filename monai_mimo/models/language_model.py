@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 
 import torch
-from peft import LoraConfig as PeftLoraConfig
-from peft import get_peft_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, CompileConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -111,6 +109,9 @@ def make_causal_lm(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerBa
 def add_lora(model: PreTrainedModel, lora: LoraConfig, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
     """Wrap `model` by `peft`: adapters, and trainable rows for MIMO's special tokens alone, in the embedding and, where it is
     not the same matrix, in the output layer."""
+    from peft import LoraConfig as PeftLoraConfig  # slow to import, and many weights have no adapter
+    from peft import get_peft_model
+
     layers = {id(layer): name for name, layer in model.named_modules()}
     rows = [layers[id(layer)] for layer in (model.get_input_embeddings(), model.get_output_embeddings())]
     if model.config.tie_word_embeddings:

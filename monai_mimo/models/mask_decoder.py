@@ -60,17 +60,17 @@ class MaskedTwoWayTransformer(TwoWayTransformer):
     """SAM's two-way transformer, with the same weights, that ignores padded prompt tokens: SAM itself never batches
     masks with different numbers of prompts."""
 
-    def forward(self, image: Tensor, image_place: Tensor, tokens: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """
         Args:
-            image: [M, D, h, w], `image_place` [1, D, h, w].
+            image: [M, D, h, w], `image_pe` [1, D, h, w].
             tokens: [M, K, D], `padding` [M, K], true where a token is padding.
 
         Returns:
             tokens [M, K, D] and image [M, h * w, D], both updated.
         """
         keys = image.flatten(2).transpose(1, 2)
-        place = image_place.flatten(2).transpose(1, 2)
+        key_pe = image_pe.flatten(2).transpose(1, 2)
         allowed = ~padding[:, None, None, :]
         queries = tokens
         for layer in self.layers:
@@ -80,13 +80,13 @@ class MaskedTwoWayTransformer(TwoWayTransformer):
                 q = queries + tokens
                 queries = queries + attend(layer.self_attn, q, q, queries, allowed)
             queries = layer.norm1(queries)
-            queries = queries + tokens_to_image(layer.cross_attn_token_to_image, queries + tokens, keys + place, keys)
+            queries = queries + tokens_to_image(layer.cross_attn_token_to_image, queries + tokens, keys + key_pe, keys)
             queries = layer.norm2(queries)
             queries = layer.norm3(queries + layer.mlp(queries))
             attention = layer.cross_attn_image_to_token
-            update = image_to_tokens(attention, keys + place, queries + tokens, queries, allowed)
+            update = image_to_tokens(attention, keys + key_pe, queries + tokens, queries, allowed)
             keys = layer.norm4(keys + update)
-        queries = queries + tokens_to_image(self.final_attn_token_to_image, queries + tokens, keys + place, keys)
+        queries = queries + tokens_to_image(self.final_attn_token_to_image, queries + tokens, keys + key_pe, keys)
         return self.norm_final_attn(queries), keys
 
 
@@ -120,12 +120,12 @@ class MaskDecoder(SamMaskDecoder):
 
     def forward(  # type: ignore[override]
         self,
-        image: Tensor,
-        image_place: Tensor,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
         high_resolution: tuple[Tensor, ...],
         image_index: Tensor,
         condition: Tensor,
-        prompts: Tensor,
+        sparse_prompt_embeddings: Tensor,
         prompt_padding: Tensor,
         fine_image: tuple[Tensor, ...] = (),
         prompt_maps: Tensor | None = None,
@@ -133,10 +133,10 @@ class MaskDecoder(SamMaskDecoder):
         """Decode M masks in B images.
 
         Args:
-            image: [M, D, h, w], the features of each mask's image; `image_place` [1, D, h, w].
+            image_embeddings: [M, D, h, w], the features of each mask's image; `image_pe` [1, D, h, w].
             high_resolution: see `ImageFeatures`, of the B images (SAM has none); `image_index` [M], the image of each mask.
             condition: [M, D], what says which region is meant: the LLM's hidden states at `<SEG>`, projected (`text_projection`).
-            prompts: [M, P, D], the user's encoded prompts, and `prompt_padding` [M, P].
+            sparse_prompt_embeddings: [M, P, D], the user's encoded prompts, and `prompt_padding` [M, P].
             fine_image: `ImageFeatures.fine` of the B images, and prompt_maps: [M, 5, S / 2, S / 2], for the fine branch.
 
         Returns:
@@ -144,10 +144,12 @@ class MaskDecoder(SamMaskDecoder):
         """
         count = len(condition)
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
-        tokens = torch.cat([output_tokens, condition[:, None], prompts], dim=1)
-        always = prompt_padding.new_zeros(count, tokens.shape[1] - prompts.shape[1])
-        image = image + self.no_mask_embed.weight[:, :, None, None]
-        tokens, image_tokens = self.transformer(image, image_place, tokens, torch.cat([always, prompt_padding], dim=1))
+        tokens = torch.cat([output_tokens, condition[:, None], sparse_prompt_embeddings], dim=1)
+        always = prompt_padding.new_zeros(count, tokens.shape[1] - sparse_prompt_embeddings.shape[1])
+        image_embeddings = image_embeddings + self.no_mask_embed.weight[:, :, None, None]
+        tokens, image_tokens = self.transformer(
+            image_embeddings, image_pe, tokens, torch.cat([always, prompt_padding], dim=1)
+        )
 
         weights = self.output_hypernetworks_mlps[0](tokens[:, 1])  # SAM's single-mask output
         fine, finer = (
@@ -155,7 +157,7 @@ class MaskDecoder(SamMaskDecoder):
             if high_resolution
             else (0, 0)
         )
-        logits = self._upscale(image_tokens.unflatten(1, image.shape[2:]), fine, finer, weights)
+        logits = self._upscale(image_tokens.unflatten(1, image_embeddings.shape[2:]), fine, finer, weights)
         scores = self.iou_prediction_head(tokens[:, 0])[:, 0]
         if self.fine is None:
             return logits, scores

@@ -7,9 +7,7 @@ the prompts of `MaskDecoder`.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -24,7 +22,7 @@ from ..data.prompts import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .generation import OnTokens
-from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck, see
+from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck, extract_features
 from .input_aligner import InputAligner
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
@@ -34,6 +32,7 @@ from .pretrained import architecture
 from .prompt_encoder import PromptEncoder
 from .region_names import RegionNames
 from .sam import read_sam
+from .weights import SavedModel
 
 
 @dataclass
@@ -42,7 +41,7 @@ class Prediction:
 
     Attributes:
         text_logits: [L, V] at the L positions that have a label, in the order of the batch.
-        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, four times as fine as `ImageFeatures.tokens`;
+        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, four times as fine as `ImageFeatures.feature_map`;
             scores: [M], their predicted IoU.
         alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
         presence_logits: [Q, I, 3] of the words of the questions, where the aligner classifies them.
@@ -80,7 +79,7 @@ class Pointed(NamedTuple):
     """What prompts show.
 
     Attributes:
-        name: the likeliest, or `region_names.REGION`, and its probability.
+        name: the likeliest, or `data.names.REGION`, and its probability.
         named, unnamed: mask logits [g, g] and predicted IoU, decoded by that name, and by the prompts alone; and the condition
             [D] that they were decoded by.
     """
@@ -97,18 +96,18 @@ class Prompted(NamedTuple):
     Attributes:
         prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
         maps: [Q, 5, S / 2, S / 2], the prompts as maps for the fine branch, where there is one.
-        context, tokens: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves both,
-            else each of its own size.
+        context, feature_map: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves
+            both, else each of its own size.
     """
 
     prompts: Tensor
     seen: Tensor
     context: Tensor
-    tokens: Tensor
+    feature_map: Tensor
     maps: Tensor | None = None
 
 
-class Mimo(nn.Module):
+class Mimo(SavedModel):
     """The whole model. Everything that tells one size from another is in `config`.
 
     Args:
@@ -153,36 +152,6 @@ class Mimo(nn.Module):
         if segmentation is not None and segmentation.name == "sam" and segmentation.source is not None:
             read_sam(segmentation.source).start(self.prompt_encoder, self.mask_decoder)
 
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, **bases: str | Path | None) -> Mimo:
-        """Read what `save_pretrained` wrote: a folder, or a repository OWNER/NAME on the Hugging Face Hub.
-
-        Args:
-            bases: `llm`, `image_encoder`, `seg_encoder`: where the frozen models are now that it was trained on.
-
-        Raises:
-            WeightsError: see `weights.load_weights`.
-        """
-        from .hub import download  # these import this module
-        from .weights import load_weights
-
-        if not Path(folder).exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder)):
-            folder = download(str(folder))
-        return load_weights(folder, **bases)
-
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write a weights folder (`weights`): what is trained, a plain PEFT adapter with LoRA, the tokenizer, and by hash the
-        frozen models that it stands on."""
-        from .weights import save_weights
-
-        return save_weights(self, folder)
-
-    def push_to_hub(self, repository: str, *, private: bool = True, token: str | None = None) -> str:
-        """Upload what `save_pretrained` writes to OWNER/NAME on the Hugging Face Hub; see `hub.push_to_hub`."""
-        from .hub import push_to_hub
-
-        return push_to_hub(self, repository, private=private, token=token)
-
     def conversation(self) -> Conversation:
         """How questions for this model become tokens."""
         side = self.config.image_size if self.mask_decoder.fine is not None else 0
@@ -195,10 +164,12 @@ class Mimo(nn.Module):
 
     def encoder_maps(self, images: Tensor) -> EncoderMaps:
         """images [B, 3, S, S] in 0..1 -> what the encoders give of them; it never changes where they are frozen."""
-        maps = EncoderMaps(see(self.image_encoder, self.config.image_encoder, images), [])
+        maps = EncoderMaps(extract_features(self.image_encoder, self.config.image_encoder, images), [])
         if self.segmentation_encoder is None or self.config.segmentation_encoder is None:
             return maps
-        return maps._replace(segmentation=see(self.segmentation_encoder, self.config.segmentation_encoder, images))
+        return maps._replace(
+            segmentation=extract_features(self.segmentation_encoder, self.config.segmentation_encoder, images)
+        )
 
     def features(self, maps: EncoderMaps) -> ImageFeatures:
         """The part of `encode` that is trained."""
@@ -210,14 +181,14 @@ class Mimo(nn.Module):
     def forward(self, images: Tensor | EncoderMaps, questions: QuestionBatch) -> Prediction:
         """Read Q questions with their answers, about B images [B, 3, S, S], or what the encoders made of them."""
         features = self.features(images if isinstance(images, EncoderMaps) else self.encoder_maps(images))
-        prompted = self._prompt(features, questions)
-        embeddings, prompt_tokens, presence = self._embed(prompted, questions)
+        prompted = self.encode_prompts(features, questions)
+        embeddings, prompt_tokens, presence = self.embed_inputs(prompted, questions)
         states = self.language_model.states(embeddings, questions.attention_mask)
 
         labelled = questions.labels[:, 1:] != IGNORE
         text_logits = self.language_model.logits(states[:, :-1][labelled])
         question, position = torch.nonzero(questions.labels == self.seg_id, as_tuple=True)
-        mask_logits, scores = self._decode(features, prompted, questions, question, states[question, position])
+        mask_logits, scores = self.decode_masks(features, prompted, questions, question, states[question, position])
         alignment = self.align(questions, states, prompt_tokens)
         naming = None
         if self.region_names is not None:
@@ -259,8 +230,8 @@ class Mimo(nn.Module):
             whole_phrases: allow only answers in which every phrase is closed and has one mask (`generation.PhraseGrammar`).
             on_tokens: is given the next token [Q] of each question as soon as it is there.
         """
-        prompted = self._prompt(features, questions)
-        embeddings, _, _ = self._embed(prompted, questions)
+        prompted = self.encode_prompts(features, questions)
+        embeddings, _, _ = self.embed_inputs(prompted, questions)
         written = self.language_model.generate(
             embeddings, questions.attention_mask, max_tokens, whole_phrases=whole_phrases, on_tokens=on_tokens
         )
@@ -268,18 +239,18 @@ class Mimo(nn.Module):
         question, position = places.unbind(1)
         states = written.states[question, position]
         if len(states) == 0:  # the decoder takes time even for nothing
-            height, width = prompted.tokens.shape[2:]
+            height, width = prompted.feature_map.shape[2:]
             mask_logits, scores = states.new_zeros(0, 4 * height, 4 * width), states.new_zeros(0)
         else:
-            mask_logits, scores = self._decode(features, prompted, questions, question, states)
+            mask_logits, scores = self.decode_masks(features, prompted, questions, question, states)
         conditions = self.mask_decoder.text_projection(states)
         return Answers(written.ids, written.probabilities, mask_logits, scores, places, conditions)
 
-    def _prompt(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
+    def encode_prompts(self, features: ImageFeatures, questions: QuestionBatch) -> Prompted:
         """Encode the prompts: as tokens, as what lies under them, and as a map that is added to the features."""
         selected, where = features.select(questions.image_index), (questions.coordinates, questions.prompt_labels)
         prompts = self.prompt_encoder(*where)
-        seen = prompts + self.prompt_encoder.look(*where, (selected.context, *selected.high_resolution))
+        seen = prompts + self.prompt_encoder.pool_features(*where, (selected.context, *selected.high_resolution))
         maps = None
         if self.mask_decoder.fine is not None:
             maps = union_of_maps(questions, self.config.image_size // 2)
@@ -287,11 +258,17 @@ class Mimo(nn.Module):
                 described = self.region_token(self.describe(features, questions))
                 padded = torch.cat([described, described.new_zeros(1, described.shape[1])])
                 seen = seen + padded[questions.prompt_object]  # -1 is the last
-        context, tokens = selected.context, selected.tokens
-        context = context + self.prompt_encoder.dense(*where, context.shape[2:])
+        context, feature_map = selected.context, selected.feature_map
+        context = context + self.prompt_encoder.dense_embeddings(*where, context.shape[2:])
         if features.one_encoder:
             return Prompted(prompts, seen, context, context, maps)
-        return Prompted(prompts, seen, context, tokens + self.prompt_encoder.dense(*where, tokens.shape[2:]), maps)
+        return Prompted(
+            prompts,
+            seen,
+            context,
+            feature_map + self.prompt_encoder.dense_embeddings(*where, feature_map.shape[2:]),
+            maps,
+        )
 
     @torch.no_grad()
     def outline(self, features: ImageFeatures, questions: QuestionBatch) -> tuple[Tensor, Tensor]:
@@ -331,12 +308,12 @@ class Mimo(nn.Module):
         masks = self.outline(features, questions)[0].float().sigmoid()
         return self.region_names.embed(features, questions.image_index[questions.map_question], masks)
 
-    def _embed(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+    def embed_inputs(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and of the
         aligner the prompt tokens [Q, P, H] and the presence logits of the words [Q, I, 3]."""
         image_tokens, prompt_tokens, word_tokens = self.input_aligner(
             prompted.context,
-            self.prompt_encoder.grid(prompted.context.shape[2:]),
+            self.prompt_encoder.get_dense_pe(prompted.context.shape[2:]),
             prompted.seen,
             questions.prompt_labels == PADDING,
             self.language_model.embed(questions.instruction_ids),
@@ -346,7 +323,7 @@ class Mimo(nn.Module):
         if self.presence is not None:
             presence = self.presence(word_tokens, prompted.context)
             known = questions.presence if self.training else presence.argmax(-1)
-            embeddings = self.embed_words(questions, self.presence.tell(known))
+            embeddings = self.embed_words(questions, self.presence.embed(known))
         else:
             embeddings = self.language_model.embed(questions.input_ids)
         ids = questions.input_ids
@@ -382,11 +359,11 @@ class Mimo(nn.Module):
         Returns:
             mask logits [M, g, g] and predicted IoU [M].
         """
-        tokens = features.tokens.index_select(0, image_index)
-        size = tokens.shape[2:]
+        feature_map = features.feature_map.index_select(0, image_index)
+        size = feature_map.shape[2:]
         return self.mask_decoder(
-            tokens + self.prompt_encoder.dense(coordinates, labels, size),
-            self.prompt_encoder.grid(size),
+            feature_map + self.prompt_encoder.dense_embeddings(coordinates, labels, size),
+            self.prompt_encoder.get_dense_pe(size),
             features.high_resolution,
             image_index,
             condition,
@@ -396,13 +373,13 @@ class Mimo(nn.Module):
             prompt_maps,
         )
 
-    def _decode(
+    def decode_masks(
         self, features: ImageFeatures, prompted: Prompted, questions: QuestionBatch, question: Tensor, states: Tensor
     ) -> tuple[Tensor, Tensor]:
         """All masks of a batch at once: mask m belongs to question `question[m]` and is driven by `states[m]`."""
         return self.mask_decoder(
-            prompted.tokens.index_select(0, question),
-            self.prompt_encoder.grid(prompted.tokens.shape[2:]),
+            prompted.feature_map.index_select(0, question),
+            self.prompt_encoder.get_dense_pe(prompted.feature_map.shape[2:]),
             features.high_resolution,
             questions.image_index[question],
             self.mask_decoder.text_projection(states),

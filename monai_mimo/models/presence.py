@@ -34,7 +34,7 @@ class Presence(nn.Module):
         kind = image.mean(dim=(2, 3)).unsqueeze(1).expand(-1, words.shape[1], -1)
         return self.classify(torch.cat([words, kind], dim=2))
 
-    def tell(self, presence: Tensor) -> Tensor:
+    def embed(self, presence: Tensor) -> Tensor:
         """What to add to each word's embedding [..., H] for its presence [...]; nothing to a word that names nothing, and to
         padding. In training it is the true presence, so that the LLM learns to believe it."""
         return F.embedding(presence.clamp(min=0), self.embedding.weight) * (presence > 0).unsqueeze(-1)

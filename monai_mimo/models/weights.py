@@ -1,4 +1,4 @@
-"""A weights folder, written whole or not at all.
+"""A weights folder, written as an atomic folder.
 
 config.json          the model's configuration, the versions that wrote it, source and hash of the frozen models it stands on
 model.safetensors    all tensors but those of the frozen models and of the adapter
@@ -8,9 +8,7 @@ tokenizer/           with MIMO's tokens
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,24 +17,99 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
-from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from typing_extensions import Self
 
 from .. import __version__
 from ..errors import WeightsError
+from ..files import atomic_folder, file_digest, write_json
 from .bases import PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
 from .checkpoint import check_state, read_state
 from .config import MimoConfig
-from .mimo import Mimo
+from .default_weights import find_weights
 
 CONFIG, WEIGHTS, ADAPTER, TOKENIZER = "config.json", "model.safetensors", "adapter", "tokenizer"
 ADAPTER_WEIGHTS = f"{ADAPTER}/adapter_model.safetensors"
 FORMAT = 2  # 1 had no adapter/: all tensors were in model.safetensors; it is read too
 
 
-def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | None = None, **notes: Any) -> Path:
+class SavedModel(nn.Module):
+    """What of `Mimo` reads and writes weights folders."""
+
+    config: MimoConfig
+    tokenizer: PreTrainedTokenizerBase
+    language_model: Any
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | Path | None = None,
+        *,
+        llm: str | Path | None = None,
+        image_encoder: str | Path | None = None,
+        seg_encoder: str | Path | None = None,
+    ) -> Self:
+        """Read what `save_pretrained` wrote, in evaluation mode.
+
+        Args:
+            weights: a folder, "lite" or "small", OWNER/NAME on the Hugging Face Hub, or none: the default (`find_weights`).
+            llm, image_encoder, seg_encoder: where the frozen models are that it was trained on, if not where they were then.
+
+        Raises:
+            WeightsError: there is no such folder, its parts do not fit together, or a frozen model is missing or another.
+        """
+        folder = find_weights(weights)
+        for part in (CONFIG, WEIGHTS, TOKENIZER):
+            if not (folder / part).exists():
+                raise WeightsError(folder, f"no {part}", "a weights folder, as `make train` writes one")
+        config, bases = read_config(folder)
+        config = with_places(config, {"llm": llm, "image_encoder": image_encoder, "seg_encoder": seg_encoder})
+        state = read_state(folder / WEIGHTS)
+        check_bases(config, bases, folder)
+        model = cls(without_pretrained(config), PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER))
+        model.config = config
+        adapter_apart = (folder / ADAPTER_WEIGHTS).exists()
+        if adapter_apart:
+            from peft import get_peft_model_state_dict, set_peft_model_state_dict  # slow to import
+
+            adapter = read_state(folder / ADAPTER_WEIGHTS)
+            # Without the embeddings, which `peft` counts in by itself where tokens were added.
+            expected_adapter = get_peft_model_state_dict(model.language_model.model, save_embedding_layers=False)
+            check_state(folder / ADAPTER_WEIGHTS, adapter, expected_adapter)
+            set_peft_model_state_dict(model.language_model.model, adapter)
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        for name, tensor in state.items():
+            if name not in shapes or shapes[name] != tensor.shape:
+                shape = list(shapes[name]) if name in shapes else "no such tensor"
+                raise WeightsError(
+                    folder / WEIGHTS, f"{name} {list(tensor.shape)}", f"{shape} for preset {config.preset}"
+                )
+        missing = set(model.load_state_dict(state, strict=False).missing_keys)
+        pointers = {t.data_ptr() for n, t in model.state_dict().items() if n not in missing}
+        missing = {n for n, t in model.state_dict().items() if n in missing and t.data_ptr() not in pointers}
+        missing = {n for n in missing if not _of_base(n, config) and not (adapter_apart and _of_adapter(n))}
+        if missing:
+            raise WeightsError(folder / WEIGHTS, f"no {sorted(missing)[0]}", f"all tensors of preset {config.preset}")
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a weights folder: what is trained, a plain PEFT adapter with LoRA, the tokenizer, and by hash the frozen models
+        that it stands on."""
+        return save_weights(self, folder)
+
+    def push_to_hub(self, repository: str, *, private: bool = True, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to OWNER/NAME on the Hugging Face Hub; see `hub.upload`."""
+        from .hub import upload
+
+        with tempfile.TemporaryDirectory() as folder:
+            return upload(save_weights(self, Path(folder) / "weights"), repository, private=private, token=token)
+
+
+def save_weights(
+    model: SavedModel, folder: Path | str, state: Mapping[str, Tensor] | None = None, **notes: Any
+) -> Path:
     """Write `model` to `folder`, in place of what stands there.
 
     Args:
@@ -45,10 +118,7 @@ def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | 
     """
     folder = Path(folder)
     state = model.state_dict() if state is None else state
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        new = Path(temporary) / folder.name
-        new.mkdir()
+    with atomic_folder(folder, replace=True) as new:
         about = {
             "format": FORMAT,
             "version": __version__,
@@ -70,7 +140,6 @@ def save_weights(model: Mimo, folder: Path | str, state: Mapping[str, Tensor] | 
         if model.config.lora is not None:
             save_adapter(model, state, new / ADAPTER)
         model.tokenizer.save_pretrained(new / TOKENIZER)
-        replace_folder(new, folder)
     return folder
 
 
@@ -84,72 +153,15 @@ def _of_base(name: str, config: MimoConfig) -> bool:
     return not _of_adapter(name) and any(name.startswith(f"{PARTS[base]}.") for base in frozen_bases(config))
 
 
-def save_adapter(model: Mimo, state: Mapping[str, Tensor], folder: Path) -> None:
+def save_adapter(model: SavedModel, state: Mapping[str, Tensor], folder: Path) -> None:
     """Write the LoRA layers and the rows of MIMO's tokens as `peft` does, without asking the network for anything."""
-    peft_model: PeftModel = model.language_model.model
+    peft_model = model.language_model.model
     prefix = "language_model.model."
     mine = {name.removeprefix(prefix): value for name, value in state.items() if _of_adapter(name)}
     peft_model.peft_config["default"].base_model_name_or_path = model.config.language_model.source
     peft_model.save_pretrained(str(folder), state_dict=mine, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # an empty form
     (folder / "adapter_model.safetensors").chmod((folder / "adapter_config.json").stat().st_mode)
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Put the finished folder `new`, on the same file system, in the place of `folder`."""
-    if folder.exists():
-        old = new.with_name("old")
-        folder.rename(old)
-        new.rename(folder)
-        shutil.rmtree(old)
-    else:
-        new.rename(folder)
-
-
-def load_weights(
-    folder: Path | str,
-    *,
-    llm: str | Path | None = None,
-    image_encoder: str | Path | None = None,
-    seg_encoder: str | Path | None = None,
-) -> Mimo:
-    """Read a model written by `save_weights`, in evaluation mode.
-
-    Args:
-        llm, image_encoder, seg_encoder: where the frozen models are that it was trained on, if not where they were then.
-
-    Raises:
-        WeightsError: the folder is none, its parts do not fit together, or a frozen model is missing or another.
-    """
-    folder = Path(folder)
-    for part in (CONFIG, WEIGHTS, TOKENIZER):
-        if not (folder / part).exists():
-            raise WeightsError(folder, f"no {part}", "a weights folder, as `make train` writes one")
-    config, bases = read_config(folder)
-    config = with_places(config, {"llm": llm, "image_encoder": image_encoder, "seg_encoder": seg_encoder})
-    state = read_state(folder / WEIGHTS)
-    check_bases(config, bases, folder)
-    model = Mimo(without_pretrained(config), PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER))
-    model.config = config
-    adapter_apart = (folder / ADAPTER_WEIGHTS).exists()
-    if adapter_apart:
-        adapter = read_state(folder / ADAPTER_WEIGHTS)
-        # Without the embeddings, which `peft` counts in by itself where tokens were added.
-        expected_adapter = get_peft_model_state_dict(model.language_model.model, save_embedding_layers=False)
-        check_state(folder / ADAPTER_WEIGHTS, adapter, expected_adapter)
-        set_peft_model_state_dict(model.language_model.model, adapter)
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    for name, tensor in state.items():
-        if name not in shapes or shapes[name] != tensor.shape:
-            shape = list(shapes[name]) if name in shapes else "no such tensor"
-            raise WeightsError(folder / WEIGHTS, f"{name} {list(tensor.shape)}", f"{shape} for preset {config.preset}")
-    missing = set(model.load_state_dict(state, strict=False).missing_keys)
-    pointers = {t.data_ptr() for n, t in model.state_dict().items() if n not in missing}
-    missing = {n for n, t in model.state_dict().items() if n in missing and t.data_ptr() not in pointers}
-    missing = {n for n in missing if not _of_base(n, config) and not (adapter_apart and _of_adapter(n))}
-    if missing:
-        raise WeightsError(folder / WEIGHTS, f"no {sorted(missing)[0]}", f"all tensors of preset {config.preset}")
-    return model.eval()
 
 
 def read_config(folder: Path) -> tuple[MimoConfig, dict[str, dict[str, str]]]:
@@ -178,9 +190,7 @@ def move_bases(folder: Path, **places: str | Path | None) -> None:
     config = with_places(config, places)
     about["config"] = config.to_dict()
     about["bases"] = {name: {**bases[name], "source": source} for name, source in frozen_bases(config).items()}
-    new = folder / f".{CONFIG}"
-    new.write_text(json.dumps(about, indent=2))
-    new.replace(folder / CONFIG)
+    write_json(folder / CONFIG, about, indent=2)
 
 
 def without_pretrained(config: MimoConfig) -> MimoConfig:
@@ -195,7 +205,7 @@ def without_pretrained(config: MimoConfig) -> MimoConfig:
     return MimoConfig.from_dict(values)
 
 
-def merge_adapter(model: Mimo) -> Mimo:
+def merge_adapter(model: SavedModel) -> SavedModel:
     """Put the LoRA layers and the rows of MIMO's tokens into the language model itself, in place; it then needs no base, and is
     in float32, since half-precision weights would round away part of what was added.
 
@@ -212,13 +222,8 @@ def merge_adapter(model: Mimo) -> Mimo:
 
 def fingerprint(folder: Path | str) -> str:
     """The first 12 hex digits of the sha256 of the weights, to name them in results."""
-    digest = hashlib.sha256()
-    for name in (WEIGHTS, ADAPTER_WEIGHTS):
-        if (Path(folder) / name).exists():
-            with open(Path(folder) / name, "rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-    return digest.hexdigest()[:12]
+    files = [Path(folder) / name for name in (WEIGHTS, ADAPTER_WEIGHTS)]
+    return file_digest(*(file for file in files if file.exists()))[:12]
 
 
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
-import os
-import tempfile
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import InputError, OutputError
-from .dicom import write_series
-from .pictures import DRAW
-from .shapes import Rng
-from .volumes import CT_LABELS, MR_LABELS, PET_LABELS, PhantomVolume, draw_ct, draw_mr, draw_pet
+from ..files import atomic_folder, output_errors, write_json
+from .dicom_series import write_series
+from .draw_pictures import DRAW
+from .draw_volumes import CT_LABELS, MR_LABELS, PET_LABELS, PhantomVolume, draw_ct, draw_mr, draw_pet
+from .drawing import Rng
 
 VOLUMES: dict[str, tuple[Callable[[Rng], PhantomVolume], dict[int, str]]] = {
     "CT": (draw_ct, CT_LABELS),
@@ -50,37 +49,29 @@ def write_phantom(out: str | Path, patients: int = 24, seed: int = 0, progress: 
         raise OutputError(out, "an existing path", "a new folder for the phantom")
     modalities: dict[str, Any] = {}
     cases: list[dict[str, Any]] = []
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-            new = Path(folder) / out.name
-            with tqdm(
-                total=(len(VOLUMES) + len(DRAW)) * patients, desc="phantom", unit="patient", disable=not progress
-            ) as bar:
-                for number, modality in enumerate([*VOLUMES, *DRAW]):
-                    layout = "volume" if modality in VOLUMES else "masks"
-                    modalities[modality] = {"folder": modality.lower(), "layout": layout}
-                    if modality in VOLUMES:
-                        modalities[modality]["labels"] = {str(v): name for v, name in VOLUMES[modality][1].items()}
-                    for patient in range(patients):
-                        rng = np.random.default_rng([seed, number, patient])
-                        write = write_volume if modality in VOLUMES else write_pictures
-                        cases += write(new, modality, patient, rng, seed)
-                        bar.update()
-            about = {
-                "name": "phantom",
-                "description": "Synthetic phantom images of eight modalities, drawn by monai-mimo; not of any person.",
-                "version": 1,
-                "seed": seed,
-                "modalities": modalities,
-                "cases": cases,
-            }
-            (new / "phantom.json").write_text(json.dumps(about, indent=1))
-            if out.exists():
-                out.rmdir()
-            os.rename(new, out)
-    except OSError as error:
-        raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
+    with output_errors(out), atomic_folder(out) as new:
+        with tqdm(
+            total=(len(VOLUMES) + len(DRAW)) * patients, desc="phantom", unit="patient", disable=not progress
+        ) as bar:
+            for number, modality in enumerate([*VOLUMES, *DRAW]):
+                layout = "volume" if modality in VOLUMES else "masks"
+                modalities[modality] = {"folder": modality.lower(), "layout": layout}
+                if modality in VOLUMES:
+                    modalities[modality]["labels"] = {str(v): name for v, name in VOLUMES[modality][1].items()}
+                for patient in range(patients):
+                    rng = np.random.default_rng([seed, number, patient])
+                    write = write_volume if modality in VOLUMES else write_pictures
+                    cases += write(new, modality, patient, rng, seed)
+                    bar.update()
+        about = {
+            "name": "phantom",
+            "description": "Synthetic phantom images of eight modalities, drawn by monai-mimo; not of any person.",
+            "version": 1,
+            "seed": seed,
+            "modalities": modalities,
+            "cases": cases,
+        }
+        write_json(new / "phantom.json", about)
     return out
 
 
@@ -156,3 +147,27 @@ def save_nifti(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     with open(path, "wb") as raw, gzip.GzipFile("", "wb", compresslevel=3, fileobj=raw, mtime=0) as file:
         file.write(image.to_bytes())
+
+
+def write_studies(out: str | Path, patients: int = 2, seed: int = 0) -> Path:
+    """Write OUT/phantom-ct-001.nii.gz, OUT/phantom-ct-002 (a DICOM series), OUT/phantom-x-ray-001.png and so on, without labels.
+
+    Args:
+        out: a folder that does not exist yet.
+        patients: of each modality; the second CT is the DICOM series.
+
+    Raises:
+        OutputError: `out` exists, or cannot be written.
+    """
+    out = Path(out)
+    if out.exists():
+        raise OutputError(out, "an existing path", "a new folder for the studies")
+    with output_errors(out), atomic_folder(out) as studies:
+        phantom = write_phantom(studies / "phantom", patients, seed, progress=False)
+        for patient in sorted(p for p in phantom.glob("*/*") if p.is_dir()):
+            for image in (patient / "image.nii.gz", patient / "dicom", *patient.glob("image_1.*")):
+                if image.exists():
+                    ending = "" if image.is_dir() else "".join(image.suffixes)
+                    shutil.move(image, studies / f"{patient.name}{ending}")
+        shutil.rmtree(phantom)
+    return out

@@ -1,10 +1,9 @@
-"""Whole files or none: a server that is killed while it saves leaves what was there before."""
+"""An atomic datastore: a server that is killed while it saves leaves what was there before."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,25 +12,15 @@ from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.interfaces.exception import ImageNotFoundException
 
-PART = ".part"
-
-
-def copy_whole(source: str | Path, target: str | Path) -> None:
-    """Copy a file to a temporary name beside its target, then rename it."""
-    part = f"{target}{PART}"
-    shutil.copyfile(source, part)
-    with open(part, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, target)
+from monai_mimo.files import atomic_file, copy_file, remove_leftovers
 
 
 class AtomicDatastore(LocalDatastore):
-    """MONAI Label's folder of images and labels, each file and its table written whole."""
+    """MONAI Label's folder of images and labels, each file and its table atomic."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        for part in Path(self._datastore_path).rglob(f"*{PART}"):  # of a server that was killed
-            part.unlink(missing_ok=True)
+        remove_leftovers(self._datastore_path)  # of a server that was killed
 
     def _to_id(self, file: str) -> tuple[str, str]:
         """The name without its extension: only the end of a name is one, and a folder has none."""
@@ -45,7 +34,7 @@ class AtomicDatastore(LocalDatastore):
         image_id = image_id or name
         name = self._filename(image_id, extension)
         with FileLock(self._lock_file):
-            copy_whole(image_filename, Path(self._datastore.image_path()) / name)
+            copy_file(image_filename, Path(self._datastore.image_path()) / name)
             info = {**(image_info or {}), "ts": int(time.time()), "name": name}
             self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=extension))
             self._update_datastore_file(lock=False)
@@ -61,7 +50,7 @@ class AtomicDatastore(LocalDatastore):
         name = self._filename(image_id, extension)
         with FileLock(self._lock_file):
             folder.mkdir(parents=True, exist_ok=True)
-            copy_whole(label_filename, folder / name)
+            copy_file(label_filename, folder / name)
             old = image.labels.get(label_tag)
             info = {**(label_info or {}), "ts": int(time.time()), "name": name}
             image.labels[label_tag] = DataModel(info=info, ext=extension)
@@ -75,10 +64,7 @@ class AtomicDatastore(LocalDatastore):
             with FileLock(self._lock_file):
                 return self._update_datastore_file(lock=False)
         table = Path(self._datastore_config_path)
-        part = table.with_name(f".{table.name}{PART}")
-        with open(part, "w") as file:
-            json.dump(self._datastore.model_dump(exclude={"base_path"}), file, indent=2, default=str)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, table)
+        values = self._datastore.model_dump(exclude={"base_path"})
+        with atomic_file(table, sync=True) as file:
+            file.write_text(json.dumps(values, indent=2, default=str))
         self._config_ts = os.stat(table).st_mtime

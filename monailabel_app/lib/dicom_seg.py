@@ -26,10 +26,10 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from skimage.color import rgb2lab
 
 from monai_mimo.errors import InputError
-from monai_mimo.mimoseg.cases import Reader
 from monai_mimo.mimoseg.catalogue.vocabulary import standard_name, vocabulary
-from monai_mimo.mimoseg.label_files.dicom import segment_masks
-from monai_mimo.mimoseg.labelled import OVERLAP
+from monai_mimo.mimoseg.label_files.dicom_labels import segment_masks
+from monai_mimo.mimoseg.sources.cases import Reader
+from monai_mimo.mimoseg.sources.labelled import OVERLAP
 from monai_mimo.transforms.dicom_series import find_stack
 from monai_mimo.visualize import phrase_colors
 

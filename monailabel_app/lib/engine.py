@@ -7,7 +7,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,10 @@ from monai_mimo.errors import MimoError
 from monai_mimo.inference import Answer, EncodedImage
 from monai_mimo.transforms import MedicalImage
 
-from .limits import Limits
 from .lru import LRUCache
 from .model import Model, ModelStore
+from .request_limits import Limits
 from .study_image import StudyImage, open_study_image
-from .turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +48,10 @@ class Engine:
         self.models, self.sizes, self.limits = models, sizes or CacheSizes(), limits or Limits()
         self.images: LRUCache[StudyImage] = LRUCache(self.sizes.images, lambda image: image.nbytes)
         self.features: LRUCache[EncodedImage] = LRUCache(self.sizes.features, lambda encoded: encoded.nbytes)
-        self._turns = Turns()
-        self._wanted: queue.LifoQueue[tuple[Model, StudyImage, int]] = queue.LifoQueue()
+        self._lock = PriorityLock()
+        self._to_prefetch: queue.LifoQueue[tuple[Model, StudyImage, int]] = queue.LifoQueue()
         self._stop = threading.Event()
-        self._helper: threading.Thread | None = None
+        self._prefetcher: threading.Thread | None = None
 
     def open(self, path: str | Path, plane: str = "auto") -> StudyImage:
         """An image of the studies, kept while there is room.
@@ -79,10 +78,10 @@ class Engine:
             slice: in the order of `MedicalImage`.
             questions: each with points (x, y, label) and boxes (x0, y0, x1, y1) in pixels of the slice.
             prefetch: prepare the neighbours of the slice when there is time.
-            background: let all others go first.
+            background: let all requests go first.
         """
         answers: list[Answer] = []
-        with self._turns.take(background):
+        with self._lock.hold(background):
             encoded = self._encode(model, image, slice)
             for start in range(0, len(questions), MANY):
                 answers += model.predictor.ask_many(encoded, questions[start : start + MANY])
@@ -98,8 +97,8 @@ class Engine:
     def close(self) -> None:
         """Stop preparing slices."""
         self._stop.set()
-        if self._helper is not None:
-            self._helper.join()
+        if self._prefetcher is not None:
+            self._prefetcher.join()
 
     def _encode(self, model: Model, image: StudyImage, slice: int) -> EncodedImage:
         return self.features.get(
@@ -107,35 +106,64 @@ class Engine:
         )
 
     def _prefetch(self, model: Model, image: StudyImage, slice: int) -> None:
-        """Ask the helper for the neighbours; the nearest are put last, since it takes the last ones first."""
+        """Queue the neighbours; the nearest are put last, since the thread takes the last ones first."""
         if self.sizes.features == 0:
             return
         for distance in range(self.sizes.neighbours, 0, -1):
             for neighbour in (slice - distance, slice + distance):
                 if 0 <= neighbour < image.shown.n_slices:
-                    self._wanted.put((model, image, neighbour))
-        if self._helper is None and self.sizes.neighbours > 0:
-            self._helper = threading.Thread(target=self._prepare, name="mimo-prefetch", daemon=True)
-            self._helper.start()
+                    self._to_prefetch.put((model, image, neighbour))
+        if self._prefetcher is None and self.sizes.neighbours > 0:
+            self._prefetcher = threading.Thread(target=self._prepare, name="mimo-prefetch", daemon=True)
+            self._prefetcher.start()
 
     def _prepare(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)  # of this thread alone, on Linux
         while not self._stop.is_set():
             try:
-                model, image, slice = self._wanted.get(timeout=0.5)
+                model, image, slice = self._to_prefetch.get(timeout=0.5)
             except queue.Empty:
                 continue
-            while self._wanted.qsize() > 64:  # what was wanted long ago
+            while self._to_prefetch.qsize() > 64:  # what was asked for long ago
                 with contextlib.suppress(queue.Empty):
-                    self._wanted.queue.pop(0)
+                    self._to_prefetch.queue.pop(0)
             if (image.key, slice, model.hash) in self.features:
                 continue
             try:
-                with self._turns.take(background=True):
+                with self._lock.hold(background=True):
                     self._encode(model, image, slice)
             except (MimoError, RuntimeError, MemoryError) as error:
-                logger.warning("a slice could not be prepared: %s", error)
+                logger.warning("could not prefetch a slice: %s", error)
+
+
+class PriorityLock:
+    """A lock that requests get before background work.
+
+    One computation runs at a time: the processor's cores already work together on one request; two would only share them.
+    """
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._busy = False
+        self._waiting = 0
+
+    @contextlib.contextmanager
+    def hold(self, background: bool = False) -> Iterator[None]:
+        """Hold the lock; `background` waits until no request waits for it."""
+        with self._free:
+            self._waiting += not background
+            try:
+                self._free.wait_for(lambda: not self._busy and not (background and self._waiting))
+            finally:
+                self._waiting -= not background
+            self._busy = True
+        try:
+            yield
+        finally:
+            with self._free:
+                self._busy = False
+                self._free.notify_all()
 
 
 def _number(image: MedicalImage, slice: int) -> int | None:

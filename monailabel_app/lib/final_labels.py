@@ -10,7 +10,7 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from PIL import Image
 
-from monai_mimo.mimoseg.labelled import LabelledImage
+from monai_mimo.mimoseg.sources.labelled import LabelledImage
 from monai_mimo.transforms import MedicalImage
 from monai_mimo.transforms.dicom_series import DICOM_MODALITIES
 from monai_mimo.transforms.reading import PICTURES, has_suffix
@@ -26,7 +26,7 @@ def final_labels(datastore: Datastore, folder: Path) -> list[LabelledImage]:
         folder: for label maps that must be written anew to fit their images.
     """
     datastore.refresh()
-    found = []
+    found: list[LabelledImage] = []
     for image_id in sorted(datastore.get_labeled_images()):
         names = label_names(datastore, image_id, DefaultLabelTag.FINAL)
         if names:

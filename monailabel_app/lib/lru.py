@@ -59,10 +59,10 @@ class LRUCache(Generic[Value]):
         making.set_result(value)
         return value
 
-    def drop(self, wanted: Callable[[Hashable], bool]) -> None:
-        """Forget all keys but those that are still `wanted`."""
+    def drop(self, keep: Callable[[Hashable], bool]) -> None:
+        """Forget all keys but those that `keep` is true for."""
         with self._lock:
-            for key in [k for k in self._values if not wanted(k)]:
+            for key in [k for k in self._values if not keep(k)]:
                 self.nbytes -= self._values.pop(key)[1]
 
     def _keep(self, key: Hashable, value: Value) -> None:

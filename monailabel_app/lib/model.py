@@ -14,7 +14,7 @@ from monai_mimo.errors import WeightsError
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
 from monai_mimo.models import Mimo
-from monai_mimo.models.default_weights import default_weights_dir
+from monai_mimo.models.default_weights import default_weights_dir, find_weights
 from monai_mimo.models.weights import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class ModelStore:
     """The current model. Requests take `current()` once and keep it, so that an exchange never splits one.
 
     Args:
-        folder: of the weights; none: the default ones, which `make train` and `mimo use` leave.
+        folder: of the weights, or another name of them as of `find_weights`; none: the default ones.
         labels: names that are offered to viewers, instead of those that the weights know.
         device: where the model runs; none: a GPU when there is one.
     """
@@ -46,7 +46,7 @@ class ModelStore:
     def __init__(
         self, folder: str | Path | None = None, labels: Sequence[str] = (), device: str | torch.device | None = None
     ) -> None:
-        self._folder = Path(folder).expanduser() if folder else None
+        self._named = str(Path(folder).expanduser()) if folder else None
         self._labels = tuple(labels)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._lock = threading.Lock()
@@ -57,7 +57,7 @@ class ModelStore:
         """Where the weights are, or would be looked for."""
         if self._model is not None:
             return self._model.folder
-        return self._folder or default_weights_dir()
+        return Path(self._named) if self._named else default_weights_dir()
 
     def current(self) -> Model:
         """The model, loaded when first asked for; so weights that come after the start are found.
@@ -67,7 +67,7 @@ class ModelStore:
         """
         with self._lock:
             if self._model is None:
-                self._model = self._load(self.folder)
+                self._model = self._load(find_weights(self._named))
             return self._model
 
     def peek(self) -> Model | None:

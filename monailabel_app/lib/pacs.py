@@ -6,7 +6,6 @@ import functools
 import logging
 import os
 import re
-import shutil
 import tempfile
 import threading
 import time
@@ -26,6 +25,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from pydicom.dataset import Dataset
 
 from monai_mimo.errors import InputError, MimoError
+from monai_mimo.files import atomic_folder
 from monai_mimo.transforms import MedicalImage
 from monai_mimo.transforms.nifti import nifti_geometry, nifti_mask
 from monai_mimo.transforms.pictures import read_stored
@@ -33,7 +33,7 @@ from monai_mimo.transforms.reading import PICTURES, has_suffix
 
 from .atomic import AtomicDatastore
 from .dicom_seg import colors_of, names_of, read_seg, write_seg
-from .limits import Limits
+from .request_limits import Limits
 from .result import affine_of
 from .study_folder import to_nifti
 from .study_image import open_study_image
@@ -213,19 +213,14 @@ class Pacs(DICOMWebDatastore, AtomicDatastore):
             AtomicDatastore.save_label(self, image_id, str(out), DefaultLabelTag.FINAL, info)
 
     def _fetch(self, uid: str, folder: Path) -> None:
-        """Bring a series over: into another folder first, so that what is cut off leaves nothing."""
+        """Bring a series over, as an atomic folder."""
         found = self._client.search_for_series(search_filters={"SeriesInstanceUID": uid})
         study = next((str(s["0020000D"]["Value"][0]) for s in found if s["0020000E"]["Value"] == [uid]), None)
         if study is None:
             raise ImageNotFoundException(f"Image {uid} not found")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".fetching-", dir=folder.parent))
-        try:
+        with atomic_folder(folder) as new:
             for instance in self._client.retrieve_series(study, uid):
-                instance.save_as(part / f"{instance.SOPInstanceUID}.dcm", write_like_original=False)
-            part.rename(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+                instance.save_as(new / f"{instance.SOPInstanceUID}.dcm", write_like_original=False)
 
     def _dicom_info(self, series_id: str) -> dict[str, str]:
         """What is kept of a series: no name, no number, no date of a patient."""

@@ -70,9 +70,9 @@ async def infer(
 ) -> Response:
     """See the app's README."""
     app = app_instance()
-    wanted = json_object("params", params, app.limits.max_params_kb)
-    request: dict[str, Any] = {k: v for k, v in wanted.items() if k not in OF_THE_SERVER}
-    request |= {"model": model, "image": image, "save_label": wanted.get("save_label") is True}
+    given = json_object("params", params, app.limits.max_params_kb)
+    request: dict[str, Any] = {k: v for k, v in given.items() if k not in OF_THE_SERVER}
+    request |= {"model": model, "image": image, "save_label": given.get("save_label") is True}
     if file is not None:
         request["image"] = str(await upload(file, app.uploads))
         background.add_task(os.unlink, request["image"])
@@ -95,21 +95,21 @@ def response(
     app: Any, image: str, reply: dict[str, Any], output: Output | None, background: BackgroundTasks
 ) -> Response:
     """In the form that the viewer asked for."""
-    made, said = reply["file"], reply["params"]
+    made, params = reply["file"], reply["params"]
     if made is None or output == Output.json:
-        return JSONResponse(said)
+        return JSONResponse(params)
     if reply["label"] is None:
         background.add_task(Path(made).unlink, missing_ok=True)
     if output == Output.dicom_seg:
         if not isinstance(app.datastore(), Pacs):
             raise HTTPException(400, "DICOM SEG is for studies of a DICOMweb server")
-        seg = app.datastore().to_seg(image, made, said)
+        seg = app.datastore().to_seg(image, made, params)
         background.add_task(os.unlink, seg)
         return FileResponse(seg, media_type="application/dicom", filename="segmentation.dcm", background=background)
     if output != Output.image:  # both: also where nothing is asked for, as 3D Slicer does
         with open(made, "rb") as stream:
             fields = {
-                "params": (None, json.dumps(said), "application/json"),
+                "params": (None, json.dumps(params), "application/json"),
                 "image": (os.path.basename(made), stream.read(), get_mime_type(made)),
             }
         body = MultipartEncoder(fields=fields)
@@ -200,10 +200,10 @@ async def label_info(
 ) -> None:
     """Keep something about a label."""
     app = app_instance()
-    told = {
+    details = {
         name: json_object(name, text, app.limits.max_params_kb) for name, text in (("params", params), ("info", info))
     }
-    app.datastore().update_label_info(label, tag, {**told["params"], **told["info"]})
+    app.datastore().update_label_info(label, tag, {**details["params"], **details["info"]})
 
 
 @router.post("/decision", tags=["Others"], summary="Note what a person decided about a phrase", response_model=None)

@@ -9,8 +9,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from .atomic import PART, AtomicDatastore
-from .limits import Limits
+from monai_mimo.files import LEFTOVER, atomic_file
+
+from .atomic import AtomicDatastore
+from .request_limits import Limits
 from .result import affine_of
 from .study_image import open_study_image
 
@@ -46,8 +48,9 @@ class StudyFolder(AtomicDatastore):
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
         found = {name: name for name in super()._list_files(path, patterns) if not name.startswith(".")}
         if path == self._datastore.image_path():
-            for folder in Path(path).iterdir():
-                if folder.is_dir() and folder.name != "labels" and is_series(folder):
+            folders = [f for f in Path(path).iterdir() if f.name != "labels" and not f.name.startswith(LEFTOVER)]
+            for folder in folders:
+                if folder.is_dir() and is_series(folder):
                     found[folder.name] = folder.name
         return found
 
@@ -76,12 +79,11 @@ def is_series(folder: Path) -> bool:
 
 
 def to_nifti(series: Path, out: Path, limits: Limits) -> None:
-    """Write a DICOM series or file as NIfTI on the same voxels [i, j, k], whole or not at all."""
+    """Write a DICOM series or file as NIfTI on the same voxels [i, j, k], as an atomic file."""
     image = open_study_image(series, "auto", limits)
     grid = image.shown.grid.values
     values = grid if image.shown.is_volume else np.swapaxes(grid, 0, 1)[:, :, None]
     if values.dtype == bool or values.dtype in (np.int64, np.uint64):
         values = values.astype(np.int32)
-    part = out.with_name(f"{PART}-{out.name}")
-    nib.save(nib.Nifti1Image(values, affine_of(image)), part)
-    part.replace(out)
+    with atomic_file(out) as new:
+        nib.save(nib.Nifti1Image(values, affine_of(image)), new)

@@ -13,7 +13,7 @@ from monai_mimo.errors import InputError
 from monai_mimo.transforms import MedicalImage
 from monai_mimo.transforms.reading import VOLUMES, has_suffix
 
-from .limits import Limits
+from .request_limits import Limits
 
 THICK = 1.3  # slices that are so many times thicker than pixels are the ones that were acquired
 PLANE_OF = {"I": "axial", "S": "axial", "A": "coronal", "P": "coronal", "L": "sagittal", "R": "sagittal"}

@@ -15,9 +15,9 @@ from filelock import FileLock
 
 from monai_mimo.engines.fine_tune import FineTuned
 from monai_mimo.errors import InputError, MimoError, WeightsError
+from monai_mimo.files import write_json
 from monai_mimo.models.weights import fingerprint
 
-from .atomic import PART
 from .model import ModelStore
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Version:
     held_out: int
     time: float
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """In one sentence."""
         old, new = self.before, self.after
         verdict = "is used from now on" if self.accepted else "is kept, but not used"
@@ -59,7 +59,7 @@ class Version:
 class Versions:
     """The versions of one server, in FOLDER/HASH for the weights with that hash, so that others have versions of their own.
 
-    The server and the process that trains share them by versions.json, which is replaced whole: the server takes up a
+    The server and the process that trains share them by versions.json, which is atomic: the server loads a
     change with the next request (`sync`).
 
     Args:
@@ -154,7 +154,7 @@ class Versions:
                 if self._models.folder != folder:
                     self._models.swap(folder)
             except MimoError as error:
-                logger.warning("other weights could not be taken up: %s", error)
+                logger.warning("could not load the other weights; the current ones stay in use: %s", error)
 
     def _state(self) -> tuple[int, int] | None:
         """Changes with versions.json; none while there is none."""
@@ -169,8 +169,8 @@ class Versions:
         if not file.is_file():
             return BASE, []
         try:
-            told: dict[str, Any] = json.loads(file.read_text())
-            return str(told["active"]), [Version(**entry) for entry in told["versions"]]
+            stored: dict[str, Any] = json.loads(file.read_text())
+            return str(stored["active"]), [Version(**entry) for entry in stored["versions"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             found = f"{type(error).__name__}: {error}"
             raise WeightsError(file, found, '{"active": NAME, "versions": [...]}') from error
@@ -181,10 +181,3 @@ class Versions:
             active, versions = change(*self._read())
             write_json(self.root / "versions.json", {"active": active, "versions": [asdict(v) for v in versions]})
         return active
-
-
-def write_json(file: Path, value: Any) -> None:
-    """Replace a file whole."""
-    part = file.with_name(f".{file.name}{PART}")
-    part.write_text(json.dumps(value, indent=1))
-    part.replace(file)

@@ -8,11 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import Dataset
-from leave_one_out import box_of, dice_of_ellipse, dice_of_first, ellipse_in, questions_about_one, summarise
-from short_run import Recipe, read_result, spread_images, write_result
+from leave_one_out import (
+    Recipe,
+    box_of,
+    dice_of_ellipse,
+    dice_of_first,
+    ellipse_in,
+    questions_about_one,
+    read_result,
+    spread_images,
+    summarise,
+    write_result,
+)
 
+from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.mimoseg.load import load_mimoseg
-from monai_mimo.mimoseg.rle import encode_rle
 
 from ..engines.small_set import write_set
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from real_quality import summarise
 
-from monai_mimo.engines.evaluator import reference_of
-from monai_mimo.engines.records import record_of
-from tests.engines.scripted import small_set
+from monai_mimo.evaluation.evaluator import reference_of
+from monai_mimo.evaluation.records import record_of
+from tests.evaluation.scripted import small_set
 
 
 def test_measured_questions_are_apart() -> None:

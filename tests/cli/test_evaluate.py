@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from monai_mimo.calibration.temperature import save_temperature
 from monai_mimo.cli import main
 from monai_mimo.mimoseg import build, load_mimoseg, parse_source
+from monai_mimo.mimoseg.builder.zero_shot import published_sets
 from monai_mimo.mimoseg.catalogue import find_record
 from monai_mimo.mimoseg.catalogue.miniature import draw_miniature
-from monai_mimo.mimoseg.zero_shot import published_sets
-from monai_mimo.models.temperature import save_temperature
 
-from ..mimoseg.test_vqa import path_vqa, slake, vqa_rad
+from ..mimoseg.sources.test_vqa_sets import path_vqa, slake, vqa_rad
 
 VQA = {"VQA-RAD": vqa_rad, "SLAKE": slake, "PathVQA": path_vqa}
 SEGMENTATION = {"X-ray": "Pulmonary-Chest", "Fundus": "REFUGE", "Skin lesion": "UWaterlooSkinCancer"}

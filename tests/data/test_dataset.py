@@ -22,7 +22,7 @@ from monai_mimo.data.dataset import (
 from monai_mimo.data.order import Draw, TrainingOrder
 from monai_mimo.data.prompts import BOX_TOP_LEFT, PADDING, POSITIVE
 from monai_mimo.data.steps import StepLoader, Steps
-from monai_mimo.mimoseg.rle import encode_rle
+from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.models import Mimo
 
 

@@ -11,12 +11,11 @@ import torch
 from datasets import Dataset
 
 from monai_mimo.data.conversation import Conversation, EncodedQuestion
-from monai_mimo.data.names import KnownNames
+from monai_mimo.data.names import REGION, KnownNames
 from monai_mimo.data.other_questions import OtherQuestions, free_region
 from monai_mimo.data.other_words import held_out_names
 from monai_mimo.data.tokenizer import train_tokenizer
-from monai_mimo.mimoseg.rle import encode_rle
-from monai_mimo.models.region_names import REGION
+from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.transforms.resize import SquareResize
 
 SIDE = 64

@@ -20,8 +20,8 @@ from monai_mimo.demo.session import BOX, BRUSH_INSIDE, BRUSH_OUTSIDE, INSIDE, MO
 from monai_mimo.errors import InputError, SeveralError
 from monai_mimo.inference import Answer, Entity, MimoPredictor
 from monai_mimo.inference.safeguards import ADVICE, NOTICE, WITHHELD, Thresholds, guard
-from monai_mimo.models.weights import load_weights
-from monai_mimo.phantom.dicom import write_series
+from monai_mimo.models import Mimo
+from monai_mimo.phantom.dicom_series import write_series
 from monai_mimo.visualize import PALETTE
 
 from ..transforms.dicom_files import dicom_file, series
@@ -38,7 +38,7 @@ def volume(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def session(nano_weights: Path) -> Session:
-    return Session(MimoPredictor(load_weights(nano_weights), "nano"), Thresholds(0.5, 0.0))
+    return Session(MimoPredictor(Mimo.from_pretrained(nano_weights), "nano"), Thresholds(0.5, 0.0))
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, text: str = "The liver.", phrase: str = "liver") -> list[tuple]:
@@ -66,7 +66,7 @@ def test_says_what_the_predictor_says(session: Session, volume: Path, nano_weigh
     session.click(10 * 32 + 3, 8 * 32 + 3, INSIDE)  # shown 32 times as large
     assert session.points == [(10, 8, 1)]
     session.ask("What is at <point>?")
-    predictor = MimoPredictor(load_weights(nano_weights), "nano")
+    predictor = MimoPredictor(Mimo.from_pretrained(nano_weights), "nano")
     predictor.set_image(volume, 4)
     expected = guard(predictor.ask("What is at <point>?", [(10, 8, 1)]), "", Thresholds(0.5, 0.0))
     assert session.guarded is not None
@@ -319,7 +319,7 @@ def test_page_in_a_browser(tmp_path: Path, nano_weights: Path, volume: Path, mon
         port = free.getsockname()[1]
     examples = [Example(EVIL, [volume], EVIL, "CT")]
     address = serve(
-        MimoPredictor(load_weights(nano_weights), EVIL), Thresholds(), examples, "127.0.0.1", port, block=False
+        MimoPredictor(Mimo.from_pretrained(nano_weights), EVIL), Thresholds(), examples, "127.0.0.1", port, block=False
     )
     requests: list[str] = []
     flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

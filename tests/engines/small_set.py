@@ -10,7 +10,7 @@ import numpy as np
 from datasets.arrow_writer import ArrowWriter
 from PIL import Image
 
-from monai_mimo.mimoseg.rle import encode_rle
+from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.mimoseg.schema import FEATURES
 
 NAMES = ("liver", "spleen", "left kidney")

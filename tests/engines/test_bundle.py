@@ -14,8 +14,7 @@ from monai.bundle import ConfigParser
 import monai_mimo
 from monai_mimo.inference import PhraseNetwork
 from monai_mimo.mimoseg import build, load_mimoseg, parse_source
-from monai_mimo.models import load_preset
-from monai_mimo.models.weights import load_weights
+from monai_mimo.models import Mimo, load_preset
 from monai_mimo.phantom import write_phantom
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "mimo"
@@ -60,7 +59,7 @@ def test_training_leaves_checkpoints_weights_and_curves(trained: Path) -> None:
     assert state["stage"] == "training"
     assert state["step"] == state["parts"]["engine"]["iteration"] == 6
     assert set(state["parts"]) == {"model", "optimizer", "scheduler", "history", "best", "engine"}
-    model = load_weights(trained / "weights")
+    model = Mimo.from_pretrained(trained / "weights")
     best = torch.load(before, weights_only=True)  # no later validation was better
     for name, tensor in best["parts"]["model"].items():
         assert torch.equal(model.state_dict()[name], tensor), name
@@ -149,7 +148,7 @@ def test_stage_2_goes_on_from_stage_1_without_masks(trained: Path, tmp_path: Pat
         "--weights_dir", trained / "weights", "--validation_images", 2,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    before, after = (load_weights(folder / "weights").state_dict() for folder in (trained, tmp_path / "out"))
+    before, after = (Mimo.from_pretrained(folder / "weights").state_dict() for folder in (trained, tmp_path / "out"))
     same = {name for name in before if torch.equal(before[name], after[name])}
     assert {name for name in before if name.startswith("mask_decoder.")} <= same
     assert "input_aligner.queries" not in same
@@ -180,7 +179,7 @@ def test_metadata_fits_the_package() -> None:
 
 
 def test_phrase_network_gives_the_mask_of_its_phrase(trained: Path) -> None:
-    model = load_weights(trained / "weights")
+    model = Mimo.from_pretrained(trained / "weights")
     images = torch.rand(2, 3, 64, 64)
     out = PhraseNetwork(model, "liver")(images)
     assert out.shape == (2, 1, 32, 32)

@@ -10,13 +10,14 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from monai_mimo.engines import Checkpoints, read_texts
-from monai_mimo.engines import language as reading
-from monai_mimo.engines.state import GeneratorState, place
+from monai_mimo.engines import Checkpoints
+from monai_mimo.engines.pretraining import pretrain_text
+from monai_mimo.engines.pretraining import text as reading
+from monai_mimo.engines.state import GeneratorState, load_state
 from monai_mimo.errors import OutputError
 from monai_mimo.losses import MimoLoss
 
-from .test_language import ROWS, make_model
+from .pretraining.test_text import ROWS, make_model
 
 
 def parts(value: float = 0.0) -> dict[str, torch.nn.Module]:
@@ -62,7 +63,7 @@ def test_training_comes_after_reading(tmp_path: Path) -> None:
     checkpoints.save("reading", 300, parts(1))
     checkpoints.save("training", 2, parts(2))
     assert weight(checkpoints) == 2
-    assert checkpoints.go_on(Engine(lambda *_: None), "reading", parts()) == 0
+    assert checkpoints.resume(Engine(lambda *_: None), "reading", parts()) == 0
 
 
 def test_a_stage_is_skipped_once_a_later_one_has_begun(tmp_path: Path) -> None:
@@ -85,8 +86,8 @@ def test_what_was_half_written_is_not_one(tmp_path: Path, monkeypatch: pytest.Mo
     checkpoints = Checkpoints(tmp_path, {})
     checkpoints.save("training", 1, parts(1))
 
-    def fail(state: object, file) -> None:
-        file.write(b"half")
+    def fail(state: object, file: Path) -> None:
+        file.write_bytes(b"half")
         raise OSError("no space left")
 
     with monkeypatch.context() as patched:
@@ -102,7 +103,7 @@ def test_what_was_half_written_is_not_one(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_generator_goes_on() -> None:
     rng, other = np.random.default_rng(3), np.random.default_rng(4)
     rng.integers(9, size=5)
-    place(GeneratorState(other), GeneratorState(rng).state_dict())
+    load_state(GeneratorState(other), GeneratorState(rng).state_dict())
     assert rng.integers(1000, size=9).tolist() == other.integers(1000, size=9).tolist()
 
 
@@ -111,7 +112,7 @@ def test_the_first_reading_goes_on_where_it_was_stopped(tmp_path: Path, monkeypa
 
     def read(checkpoints: Checkpoints | None) -> dict[str, torch.Tensor]:
         model = make_model()
-        read_texts(model, ROWS, MimoLoss(), 12, 5e-3, batch=6, checkpoints=checkpoints)
+        pretrain_text(model, ROWS, MimoLoss(), 12, 5e-3, batch=6, checkpoints=checkpoints)
         return model.state_dict()
 
     expected = read(None)
@@ -149,7 +150,7 @@ def test_a_reading_of_some_minutes_goes_on_too(tmp_path: Path, monkeypatch: pyte
     def read(folder: str, stop: bool = False) -> dict[str, torch.Tensor]:
         model, checkpoints = make_model(), Checkpoints(tmp_path / folder, {}, every=1)
         checkpoints.asked_to_stop = stop
-        read_texts(model, ROWS, MimoLoss(), 0, 5e-3, batch=4, minutes=0.5, checkpoints=checkpoints)
+        pretrain_text(model, ROWS, MimoLoss(), 0, 5e-3, batch=4, minutes=0.5, checkpoints=checkpoints)
         return model.state_dict()
 
     whole, first, both = read("whole"), read("parts", stop=True), read("parts")

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 
 from monai_mimo.data.feature_cache import EncoderMaps, FeatureCache, image_key
-from monai_mimo.engines import encode_once, load_sets, prepare_batch, training_loader
+from monai_mimo.engines import SamplingConfig, encode_once, load_sets, prepare_batch, training_loader
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.models import Mimo
 
@@ -52,7 +52,7 @@ def test_a_step_from_the_store_is_a_step_from_the_images(tmp_path: Path, rows: D
     def gradients(features: FeatureCache | None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         from monai_mimo.losses import MimoLoss
 
-        loader = training_loader(model, rows, **BATCH, augment_images=False, features=features)
+        loader = training_loader(model, rows, SamplingConfig(**BATCH, augment_images=False), features)
         [batch] = next(iter(loader))
         images, targets, _, kwargs = prepare_batch(batch)
         model.zero_grad()
@@ -102,4 +102,4 @@ def test_what_cannot_be_cached_is_refused(tmp_path: Path, rows: Dataset, nano: M
     with pytest.raises(InputError, match="trained image_encoder"):
         encode_once(nano, rows, tmp_path)
     with pytest.raises(InputError, match="augment_images"):
-        training_loader(model, rows, **BATCH, features=FeatureCache(tmp_path / "empty"))
+        training_loader(model, rows, SamplingConfig(**BATCH), FeatureCache(tmp_path / "empty"))

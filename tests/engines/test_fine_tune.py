@@ -14,9 +14,10 @@ from monai_mimo.engines import fine_tune, measure
 from monai_mimo.engines.fine_tune import CHOICES, FineTuned, Quality, adapted, build_labelled
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.mimoseg import load_mimoseg
-from monai_mimo.mimoseg.labelled import LabelledImage, plain_name
-from monai_mimo.mimoseg.rle import decode_rle
-from monai_mimo.models.weights import fingerprint, load_weights, save_weights
+from monai_mimo.mimoseg.encoding import decode_rle
+from monai_mimo.mimoseg.sources.labelled import LabelledImage, plain_name
+from monai_mimo.models import Mimo
+from monai_mimo.models.weights import fingerprint, save_weights
 
 from ..conftest import make_nano, training_batch
 
@@ -107,7 +108,7 @@ def test_it_learns_and_keeps_the_form_of_the_weights(nano_weights: Path, built: 
     assert [s[:2] for s in steps] == [(n, 40) for n in range(1, 41)]
     assert np.mean([s[2] for s in steps[-8:]]) < 0.9 * np.mean([s[2] for s in steps[:8]])
     assert fingerprint(nano_weights) == old
-    before, after = (load_weights(f) for f in (nano_weights, done.folder))
+    before, after = (Mimo.from_pretrained(f) for f in (nano_weights, done.folder))
     assert before.config == after.config
     assert before.state_dict().keys() == after.state_dict().keys()
     same = {n for n, t in before.state_dict().items() if torch.equal(t, after.state_dict()[n])}
@@ -144,7 +145,7 @@ def test_a_model_with_an_adapter_keeps_it(built: Path, tmp_path: Path) -> None:
     model = make_nano(lora={"rank": 2, "alpha": 2})
     weights = save_weights(model, tmp_path / "lora")
     done = fine_tune(weights, built, tmp_path / "new", steps=2)
-    old, new = load_weights(weights).state_dict(), load_weights(done.folder).state_dict()
+    old, new = Mimo.from_pretrained(weights).state_dict(), Mimo.from_pretrained(done.folder).state_dict()
     assert old.keys() == new.keys()
     assert {n for n in old if not torch.equal(old[n], new[n]) and not n.startswith("mask_decoder")} == {
         n for n in old if "lora_" in n or "trainable_tokens" in n
@@ -156,7 +157,7 @@ def test_an_encoder_learns_unless_its_preset_freezes_it(built: Path, tmp_path: P
     model = make_nano(image_encoder={"name": "convolutions", "frozen": frozen})
     weights = save_weights(model, tmp_path / "old")
     done = fine_tune(weights, built, tmp_path / "new", steps=2, parts=CHOICES["all"])
-    old, new = load_weights(weights).state_dict(), load_weights(done.folder).state_dict()
+    old, new = Mimo.from_pretrained(weights).state_dict(), Mimo.from_pretrained(done.folder).state_dict()
     encoder = [n for n in old if n.startswith("image_encoder")]
     assert encoder
     assert all(torch.equal(old[n], new[n]) == frozen for n in encoder)

@@ -13,7 +13,6 @@ from ignite.engine import Engine
 from monai_mimo.engines import BestWeights, GradientClip, NanGuard, RandomState, adam, warmup_cosine
 from monai_mimo.errors import DataError
 from monai_mimo.models import Mimo
-from monai_mimo.models.weights import load_weights
 
 from ..conftest import make_nano
 
@@ -58,7 +57,7 @@ def test_best_weights_keep_the_best(tmp_path: Path, nano: Mimo) -> None:
             nano.input_aligner.queries.fill_(value)
         engine.state.metrics = {"f1": value}
         handler(engine)
-        marks.append(load_weights(tmp_path / "weights").input_aligner.queries[0, 0].item())
+        marks.append(Mimo.from_pretrained(tmp_path / "weights").input_aligner.queries[0, 0].item())
     assert marks == pytest.approx([0.4, 0.7, 0.7])
 
 

@@ -10,7 +10,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from monai_mimo.data.dataset import Batch
-from monai_mimo.engines import MimoTrainer, load_sets, prepare_batch, prepare_model, training_loader
+from monai_mimo.engines import MimoTrainer, SamplingConfig, load_sets, prepare_batch, prepare_model, training_loader
 from monai_mimo.engines.distribute import distribute
 from monai_mimo.errors import InputError
 from monai_mimo.losses import MimoLoss
@@ -28,9 +28,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def batches_of(model: Mimo, rows: Dataset, images_per_batch: int) -> list[Batch]:
     """The first step, in micro-batches."""
-    loader = training_loader(
-        model, rows, images_per_batch=images_per_batch, global_batch=9, questions_per_image=2, augment_images=False
-    )
+    loader = training_loader(model, rows, SamplingConfig(images_per_batch, 9, 2, augment_images=False))
     return next(iter(loader))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monai_mimo.inference.answer import Answer, Entity, parse_answer
-from monai_mimo.mimoseg.rle import decode_rle
+from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models import Mimo
 
 

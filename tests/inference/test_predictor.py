@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from monai_mimo.errors import InputError, SeveralError, WeightsError
 from monai_mimo.inference import MimoPredictor
-from monai_mimo.models.weights import load_weights, save_weights
+from monai_mimo.models import Mimo
+from monai_mimo.models.weights import save_weights
 from monai_mimo.transforms import MedicalImage
 
 from ..conftest import make_nano
@@ -113,8 +114,8 @@ def test_pixels_must_be_uint8(predictor: MimoPredictor) -> None:
 
 
 def test_weights_round_trip(nano_weights: Path, tmp_path: Path) -> None:
-    model = load_weights(nano_weights)
-    again = load_weights(save_weights(model, tmp_path / "again"))
+    model = Mimo.from_pretrained(nano_weights)
+    again = Mimo.from_pretrained(save_weights(model, tmp_path / "again"))
     for (name, a), (_, b) in zip(model.state_dict().items(), again.state_dict().items()):
         assert torch.equal(a, b), name
     assert again.config == model.config
@@ -123,7 +124,7 @@ def test_weights_round_trip(nano_weights: Path, tmp_path: Path) -> None:
 
 def test_lora_weights_round_trip(tmp_path: Path) -> None:
     model = make_nano(lora={"rank": 4, "alpha": 8})
-    again = load_weights(save_weights(model, tmp_path / "lora"))
+    again = Mimo.from_pretrained(save_weights(model, tmp_path / "lora"))
     assert again.config.lora == model.config.lora
     for (name, a), (_, b) in zip(model.state_dict().items(), again.state_dict().items()):
         assert torch.equal(a, b), name
@@ -157,12 +158,12 @@ def test_weights_of_another_preset(nano_weights: Path, tmp_path: Path) -> None:
     save_weights(other, tmp_path / "other")
     (tmp_path / "other" / "config.json").write_bytes((nano_weights / "config.json").read_bytes())
     with pytest.raises(WeightsError, match="preset nano"):
-        load_weights(tmp_path / "other")
+        Mimo.from_pretrained(tmp_path / "other")
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing tensor", "no tokenizer", "no folder", "bad config"])
 def test_damaged_weights(nano_weights: Path, tmp_path: Path, damage: str) -> None:
-    folder = save_weights(load_weights(nano_weights), tmp_path / "weights")
+    folder = save_weights(Mimo.from_pretrained(nano_weights), tmp_path / "weights")
     file = folder / "model.safetensors"
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:5000])
@@ -177,6 +178,6 @@ def test_damaged_weights(nano_weights: Path, tmp_path: Path, damage: str) -> Non
     else:
         folder = tmp_path / "nothing"
     with pytest.raises(WeightsError) as error:
-        load_weights(folder)
+        Mimo.from_pretrained(folder)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)

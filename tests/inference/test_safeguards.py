@@ -13,8 +13,7 @@ from monai_mimo.errors import InputError
 from monai_mimo.inference.answer import Answer, Entity
 from monai_mimo.inference.safeguards import ADVICE, NOTICE, WITHHELD, Thresholds, asks_for_advice, guard
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
-from monai_mimo.mimoseg.questions.measured_value import KINDS
-from monai_mimo.mimoseg.questions.templates import listed, measured_templates, templates
+from monai_mimo.mimoseg.questions.templates import KINDS, listed, measured_templates, templates
 
 
 def answer(text: str, **scores: float) -> Answer:

@@ -10,8 +10,7 @@ import torch
 
 from monai_mimo.errors import InputError
 from monai_mimo.inference import Answer, MimoPredictor
-from monai_mimo.inference.answer import parse_answer
-from monai_mimo.inference.streaming import TextStream
+from monai_mimo.inference.answer import TextStream, parse_answer
 
 from ..conftest import make_nano
 from ..models.test_generation import TOKENIZER, talkative

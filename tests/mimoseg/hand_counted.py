@@ -19,7 +19,7 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image
 
-from monai_mimo.mimoseg.rle import encode_rle
+from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.mimoseg.schema import FEATURES
 
 SIZE = (40, 56)

@@ -15,9 +15,9 @@ from monai_mimo.cli import main
 from monai_mimo.errors import InputError, OutputError
 from monai_mimo.mimoseg import export as module
 from monai_mimo.mimoseg import load_mimoseg
+from monai_mimo.mimoseg.categories import SPLITS
+from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.mimoseg.export import export
-from monai_mimo.mimoseg.rle import decode_rle
-from monai_mimo.mimoseg.splits import SPLITS
 
 from .hand_counted import MASKS, SIZE, picture, write_set
 
@@ -122,9 +122,9 @@ def test_llava_conversations(folder: Path, tmp_path: Path) -> None:
 
 
 def test_decisions_of_the_review_are_used(folder: Path, tmp_path: Path) -> None:
-    from monai_mimo.mimoseg.review.session import Session
+    from monai_mimo.mimoseg.review.queue import ReviewQueue
 
-    Session(folder, ["train"], [3, 4], "Ada").act("drop", 0)
+    ReviewQueue(folder, ["train"], [3, 4], "Ada").act("drop", 0)
     export(folder, "llava", tmp_path / "out")
     assert [i["id"] for i in json.loads((tmp_path / "out" / "train.json").read_text())] == ["a-1", "b-0"]
 

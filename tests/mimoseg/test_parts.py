@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from monai_mimo.errors import InputError
+from monai_mimo.mimoseg.builder.plan import parse_ratio, split_patients
+from monai_mimo.mimoseg.encoding import decode_rle, encode_rle
 from monai_mimo.mimoseg.questions.perspectives import instructions, visual_clues
-from monai_mimo.mimoseg.questions.slice_masks import SliceMasks
 from monai_mimo.mimoseg.questions.templates import grounded, listed, templates
-from monai_mimo.mimoseg.rle import decode_rle, encode_rle
-from monai_mimo.mimoseg.splits import parse_ratio, split_patients
+from monai_mimo.mimoseg.sources.read_case import SliceMasks
 
 
 @given(arrays(bool, st.tuples(st.integers(1, 20), st.integers(1, 20))))

@@ -8,11 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from monai_mimo.cli.common import weights_dir
-from monai_mimo.models import default_weights
-from monai_mimo.models.default_weights import chosen_weights_dir, default_weights_dir
-from monai_mimo.models.shipped import ship
-from monai_mimo.models.weights import WEIGHTS, load_weights
+from monai_mimo.calibration.carry import ship
+from monai_mimo.models import Mimo, default_weights
+from monai_mimo.models.default_weights import chosen_weights_dir, default_weights_dir, find_weights
+from monai_mimo.models.weights import WEIGHTS
 
 
 @pytest.fixture
@@ -34,11 +33,11 @@ def test_shipped_weights_have_names_and_a_folder_of_that_name_comes_first(
     shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (shipped / "lite").mkdir(parents=True)
-    assert weights_dir("lite") == shipped / "lite"
-    assert weights_dir("other") == Path("other")
+    assert find_weights("lite") == shipped / "lite"
+    assert find_weights("other") == Path("other")
     monkeypatch.chdir(tmp_path)
     Path("lite").mkdir()
-    assert weights_dir("lite") == Path("lite")
+    assert find_weights("lite") == Path("lite")
 
 
 @pytest.mark.parametrize("installed", [True, False])
@@ -55,6 +54,7 @@ def test_shipped_weights_are_half_as_large_and_the_same_model(nano_weights: Path
     whole, half = nano_weights / WEIGHTS, out / WEIGHTS
     assert half.stat().st_size < 0.6 * whole.stat().st_size
     assert {t.dtype for t in load_file(half).values() if t.is_floating_point()} == {torch.float16}
-    for (name, a), b in zip(load_weights(nano_weights).state_dict().items(), load_weights(out).state_dict().values()):
+    whole_state, half_state = (Mimo.from_pretrained(folder).state_dict() for folder in (nano_weights, out))
+    for (name, a), b in zip(whole_state.items(), half_state.values()):
         assert b.dtype == a.dtype
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6, msg=name)

@@ -136,7 +136,7 @@ def test_cache_states_and_probabilities_are_those_of_a_pass_over_the_whole() -> 
     language, batch = model.language_model, batch_of(model, 2)
     features = model.encode(torch.rand(2, 3, 64, 64))
     with torch.no_grad():
-        embeddings, _, _ = model._embed(model._prompt(features, batch), batch)
+        embeddings, _, _ = model.embed_inputs(model.encode_prompts(features, batch), batch)
         written = language.generate(embeddings, batch.attention_mask, 20)
         question, length = embeddings.shape[1], written.ids.shape[1]
         whole = torch.cat([embeddings, language.embed(written.ids)], dim=1)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+from PIL import Image
 
+from monai_mimo.cli import main
 from monai_mimo.errors import OutputError, WeightsError
+from monai_mimo.inference import MimoPredictor
 from monai_mimo.models import Mimo, hub
 
 from ..conftest import make_nano
@@ -46,6 +50,10 @@ def test_pushed_and_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert api.private  # unless it is said otherwise
     again = Mimo.from_pretrained("clinic/mimo")
     assert all((a == b).all() for a, b in zip(model.state_dict().values(), again.state_dict().values()))
+    assert MimoPredictor.from_pretrained("clinic/mimo").model_info["weights"].startswith("mimo@")
+    Image.fromarray(np.full((40, 40), 90, dtype=np.uint8)).save(tmp_path / "image.png")
+    asked = ["ask", str(tmp_path / "image.png"), "--question", "What is this?", "--json", "--weights", "clinic/mimo"]
+    assert main(asked) == 0
 
 
 OFFLINE: list[Exception] = [

@@ -8,7 +8,7 @@ import torch
 from monai_mimo.data.collate import IGNORE, collate_questions
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo
-from monai_mimo.models.image_encoder import see
+from monai_mimo.models.image_encoder import extract_features
 
 from ..conftest import encode, four_questions, make_nano, training_batch
 
@@ -24,7 +24,7 @@ def test_shapes(nano: Mimo) -> None:
     images, batch = training_batch(nano)
     side = nano.config.image_size
     features = nano.encode(images)
-    assert features.tokens.shape == (2, 32, side // 8, side // 8)
+    assert features.feature_map.shape == (2, 32, side // 8, side // 8)
     assert [m.shape[1:] for m in features.high_resolution] == [(8, side // 4, side // 4), (4, side // 2, side // 2)]
     prediction = nano(images, batch)
     labelled = int((batch.labels != IGNORE).sum())
@@ -66,9 +66,9 @@ def test_separate_segmentation_encoder_feeds_only_the_mask_decoder() -> None:
     model = make_nano(segmentation_encoder={"name": "convolutions", "frozen": True}).eval()
     images = torch.rand(1, 3, 64, 64)
     features = model.encode(images)
-    alone = model.neck(see(model.image_encoder, model.config.image_encoder, images))
-    torch.testing.assert_close(features.context, alone.tokens)
-    assert not torch.allclose(features.tokens, alone.tokens)
+    alone = model.neck(extract_features(model.image_encoder, model.config.image_encoder, images))
+    torch.testing.assert_close(features.context, alone.feature_map)
+    assert not torch.allclose(features.feature_map, alone.feature_map)
 
 
 def test_one_by_one_equals_batch(nano: Mimo) -> None:
@@ -220,7 +220,7 @@ def test_encoders_whose_maps_are_of_unequal_size() -> None:
     )
     images, batch = training_batch(model)
     features = model.encode(images)
-    assert (features.context.shape[2:], features.tokens.shape[2:]) == ((2, 2), (4, 4))
+    assert (features.context.shape[2:], features.feature_map.shape[2:]) == ((2, 2), (4, 4))
     prediction = model(images, batch)
     assert prediction.mask_logits.shape == (4, 16, 16)
     loss_of(model).backward()

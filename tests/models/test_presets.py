@@ -67,5 +67,5 @@ def test_what_is_trained_in_the_published_model(published: Mimo) -> None:
 
 def test_published_features_have_sams_size(published: Mimo) -> None:
     features = published.encode(torch.empty(2, 3, 1024, 1024, device="meta"))
-    assert features.tokens.shape == (2, 256, 64, 64)
+    assert features.feature_map.shape == (2, 256, 64, 64)
     assert features.context.shape == (2, 256, 16, 16)

@@ -55,7 +55,7 @@ def test_look_sees_what_lies_under_the_prompt() -> None:
     features[0, 3, :4] = 1  # the upper half
     features[0, 5, 4:] = 1
     for y, channel in ((4.0, 3), (60.0, 5)):
-        seen = prompts.look(torch.tensor([[[30.0, y]]]), torch.tensor([[POSITIVE]]), [features])
+        seen = prompts.pool_features(torch.tensor([[[30.0, y]]]), torch.tensor([[POSITIVE]]), [features])
         assert seen[0, 0, channel] > 0.99
-    seen = prompts.look(torch.tensor([[[0.0, 0.0], [64.0, 48.0]]]), BOX_LABELS, [features])
+    seen = prompts.pool_features(torch.tensor([[[0.0, 0.0], [64.0, 48.0]]]), BOX_LABELS, [features])
     torch.testing.assert_close(seen[0, :, 3], torch.full((2,), 4 / 6), atol=0.02, rtol=0)

@@ -12,7 +12,7 @@ from transformers import SamConfig, SamModel
 
 from monai_mimo.errors import WeightsError
 from monai_mimo.models import Mimo, load_preset
-from monai_mimo.models.image_encoder import build_image_encoder, see
+from monai_mimo.models.image_encoder import build_image_encoder, extract_features
 from monai_mimo.models.sam import _sizes, read_sam
 
 from ..conftest import make_nano, training_batch
@@ -61,7 +61,7 @@ def test_features(tmp_path: Path, form: str) -> None:
     with torch.no_grad():
         expected = theirs.image_encoder(inputs) if form == "original" else theirs.vision_encoder(inputs)[0]
         features = model.encode(images)
-    torch.testing.assert_close(features.tokens, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(features.feature_map, expected, atol=1e-4, rtol=1e-4)
     assert features.high_resolution == ()
     assert not features.one_encoder
 
@@ -76,12 +76,16 @@ def test_masks_of_a_click_are_those_of_sam(tmp_path: Path) -> None:
         sparse, dense = sam.prompt_encoder((at - 0.5, label), None, None)  # SAM adds the half pixel itself
         ours = model.prompt_encoder(at, label)
         torch.testing.assert_close(ours, sparse[:, :1], atol=1e-5, rtol=1e-4)
-        assert not model.prompt_encoder.dense(at, label, (4, 4)).any()  # so that SAM's decoder reads what it knows
-        place = model.prompt_encoder.grid((4, 4))
+        assert not model.prompt_encoder.dense_embeddings(
+            at, label, (4, 4)
+        ).any()  # so that SAM's decoder reads what it knows
+        place = model.prompt_encoder.get_dense_pe((4, 4))
         torch.testing.assert_close(place, sam.prompt_encoder.get_dense_pe())
-        expected, scores = sam.mask_decoder(features.tokens, place, sparse, dense, multimask_output=False)
+        expected, scores = sam.mask_decoder(features.feature_map, place, sparse, dense, multimask_output=False)
         padding = torch.zeros(1, 1, dtype=torch.bool)
-        logits, score = model.mask_decoder(features.tokens, place, (), torch.tensor([0]), sparse[:, 1], ours, padding)
+        logits, score = model.mask_decoder(
+            features.feature_map, place, (), torch.tensor([0]), sparse[:, 1], ours, padding
+        )
         # SAM puts the padding point last, ours puts `<SEG>` first: attention does not see the order.
     torch.testing.assert_close(logits, expected[:, 0], atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(score, scores[:, 0], atol=1e-4, rtol=1e-3)
@@ -95,7 +99,7 @@ def test_the_two_forms_are_read_alike(tmp_path: Path) -> None:
     with torch.no_grad():
         features = model.encode(images)
         out = theirs(
-            image_embeddings=features.tokens,
+            image_embeddings=features.feature_map,
             input_points=at[:, None] - 0.5,
             input_labels=label[:, None],
             multimask_output=False,
@@ -106,8 +110,8 @@ def test_the_two_forms_are_read_alike(tmp_path: Path) -> None:
             model.prompt_encoder.position.forward_with_coords(torch.zeros(1, 1, 2) + 0.5, (64, 64)) * 0 + not_a_point
         )
         logits, score = model.mask_decoder(
-            features.tokens,
-            model.prompt_encoder.grid((4, 4)),
+            features.feature_map,
+            model.prompt_encoder.get_dense_pe((4, 4)),
             (),
             torch.tensor([0]),
             beside[:, 0],
@@ -200,5 +204,5 @@ def test_encoder_alone_has_the_published_way_with_pixels(tmp_path: Path) -> None
     source, _ = original(tmp_path)
     config = load_preset("nano", seg_encoder=str(source)).segmentation_encoder
     encoder = build_image_encoder(config)
-    [small], [large] = (see(encoder, config, torch.full((1, 3, side, side), 0.4)) for side in (64, 96))
+    [small], [large] = (extract_features(encoder, config, torch.full((1, 3, side, side), 0.4)) for side in (64, 96))
     torch.testing.assert_close(small, large)

@@ -35,7 +35,7 @@ def test_it_is_converted_once_and_again_when_damaged(tmp_path: Path, monkeypatch
 
     def convert(gguf: Path, folder: Path) -> None:
         calls.append(gguf)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         save_file({"weight": torch.ones(2)}, folder / "model.safetensors")
 
     monkeypatch.setenv("MIMO_HOME", str(tmp_path))

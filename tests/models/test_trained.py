@@ -16,7 +16,7 @@ import pytest
 
 from monai_mimo.inference import Answer, MimoPredictor
 from monai_mimo.models.default_weights import ORDER, SHIPPED, has_base
-from monai_mimo.phantom.pictures import draw_endoscopy, draw_ultrasound, draw_xray
+from monai_mimo.phantom.draw_pictures import draw_endoscopy, draw_ultrasound, draw_xray
 
 RECORDED = Path(__file__).parent / "trained_answers.json"
 HERE = [name for name in ORDER if (SHIPPED / name).exists()]

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel
 
 from monai_mimo.errors import WeightsError
 from monai_mimo.models import Mimo, load_preset
-from monai_mimo.models.image_encoder import build_image_encoder, see
+from monai_mimo.models.image_encoder import build_image_encoder, extract_features
 from monai_mimo.models.open_clip import vision_architecture
 
 from ..conftest import make_nano, training_batch
@@ -42,7 +42,7 @@ def images() -> torch.Tensor:
 def features_of(source: Path, pixels: torch.Tensor, **changes: Any) -> torch.Tensor:
     config = load_preset("nano", image_encoder=str(source), **changes).image_encoder
     with torch.no_grad():
-        [features] = see(build_image_encoder(config).eval(), config, pixels)
+        [features] = extract_features(build_image_encoder(config).eval(), config, pixels)
     return features
 
 
@@ -77,7 +77,7 @@ def test_another_layer_and_the_folders_own_pixels(tmp_path: Path) -> None:
     pixels = images()
     config = load_preset("nano", image_encoder={"name": "vision-tower", "layer": -1, "source": str(tmp_path)})
     with torch.no_grad():
-        [got] = see(build_image_encoder(config.image_encoder), config.image_encoder, pixels)
+        [got] = extract_features(build_image_encoder(config.image_encoder), config.image_encoder, pixels)
         scaled = (pixels - torch.tensor(about["image_mean"]).view(3, 1, 1)) / torch.tensor(about["image_std"]).view(
             3, 1, 1
         )

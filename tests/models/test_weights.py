@@ -20,7 +20,7 @@ from monai_mimo.errors import InputError, WeightsError
 from monai_mimo.models import Mimo, load_preset
 from monai_mimo.models.bases import base_hash
 from monai_mimo.models.pretrained import pretrained_tokenizer
-from monai_mimo.models.weights import load_weights, merge_adapter, save_weights
+from monai_mimo.models.weights import merge_adapter, save_weights
 
 from ..conftest import make_nano, training_batch
 from . import upstream
@@ -122,9 +122,9 @@ def test_a_model_in_bfloat16_is_merged_in_float32(tmp_path: Path) -> None:
     model = trained({**bases, "llm": None}, tokenizer_of=bases["llm"], language_model=sizes)
     exact = trained({**bases, "llm": None}, tokenizer_of=bases["llm"], language_model={**sizes, "dtype": "float32"})
     exact.load_state_dict({name: value.float() for name, value in model.state_dict().items()})
-    merged = merge_adapter(load_weights(model.save_pretrained(tmp_path / "weights")))
+    merged = merge_adapter(Mimo.from_pretrained(model.save_pretrained(tmp_path / "weights")))
     assert merged.language_model.causal_lm.dtype == torch.float32
-    for ours, expected in zip(outputs(load_weights(save_weights(merged, tmp_path / "merged"))), outputs(exact)):
+    for ours, expected in zip(outputs(Mimo.from_pretrained(save_weights(merged, tmp_path / "merged"))), outputs(exact)):
         torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
 
 
@@ -177,7 +177,7 @@ def test_a_base_that_was_moved(
     monkeypatch.chdir(tmp_path)
     assert main(["use", str(folder), option, "elsewhere"]) == 0
     monkeypatch.chdir("/")
-    for again in (Mimo.from_pretrained(folder, **{name: place}), load_weights(tmp_path / "home" / "weights")):
+    for again in (Mimo.from_pretrained(folder, **{name: place}), Mimo.from_pretrained(tmp_path / "home" / "weights")):
         for a, b in zip(outputs(again), outputs(model)):
             torch.testing.assert_close(a, b)
 
@@ -212,12 +212,12 @@ def test_adapter_that_does_not_fit(tmp_path: Path) -> None:
         kept = file.read_bytes()
         name = upstream.damage(file, kind, sorted(load_file(file))[0])
         with pytest.raises(WeightsError) as error:
-            load_weights(folder)
+            Mimo.from_pretrained(folder)
         assert name in str(error.value)
         file.write_bytes(kept)
     file.unlink()
     with pytest.raises(WeightsError, match=r"no language_model\..*(lora_A|trainable_tokens)"):
-        load_weights(folder)
+        Mimo.from_pretrained(folder)
 
 
 def test_lora_of_an_llm_without_source(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_lora_of_an_llm_without_source(tmp_path: Path) -> None:
                 parameter.normal_()
     folder = save_weights(model, tmp_path / "weights")
     assert (folder / "adapter" / "adapter_config.json").is_file()
-    for a, b in zip(outputs(load_weights(folder)), outputs(model)):
+    for a, b in zip(outputs(Mimo.from_pretrained(folder)), outputs(model)):
         torch.testing.assert_close(a, b)
 
 
@@ -238,14 +238,14 @@ def test_later_formats_are_refused(nano_weights: Path, tmp_path: Path) -> None:
     about = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**about, "format": 3}))
     with pytest.raises(WeightsError, match="format 3"):
-        load_weights(folder)
+        Mimo.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("folder", sorted(GOLDEN.iterdir()), ids=lambda folder: folder.name)
 def test_weights_of_earlier_versions_load_and_answer_as_they_did(folder: Path) -> None:
     """A `nano` model of each format (that of format 1 with halved widths); expected.safetensors holds a batch and what the
     version that wrote it made of that."""
-    model, expected = load_weights(folder), load_file(folder / "expected.safetensors")
+    model, expected = Mimo.from_pretrained(folder), load_file(folder / "expected.safetensors")
     given = {
         name.removeprefix("questions."): tensor for name, tensor in expected.items() if name.startswith("questions.")
     }

@@ -51,7 +51,7 @@ def test_killed_while_saving(tmp_path: Path, moment: str) -> None:
         f"""
         import os, sys
         sys.path.insert(0, {str(APP)!r})
-        from lib.limits import Limits
+        from lib.request_limits import Limits
         from lib.study_folder import StudyFolder
         store = StudyFolder({str(studies)!r}, Limits(), auto_reload=False)
         store.save_label("case", {str(tmp_path / "old.nii.gz")!r}, "final", {{"by": "first"}})
@@ -67,7 +67,7 @@ def test_killed_while_saving(tmp_path: Path, moment: str) -> None:
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == -9
     sys.path.insert(0, str(APP))
-    from lib.limits import Limits
+    from lib.request_limits import Limits
     from lib.study_folder import StudyFolder
 
     store = StudyFolder(str(studies), Limits(), auto_reload=False)
@@ -75,7 +75,7 @@ def test_killed_while_saving(tmp_path: Path, moment: str) -> None:
     assert np.unique(label).tolist() == ([1] if moment == "label" else [2])
     assert store.get_label_info("case", "final")["by"] == "first"
     assert json.loads((studies / "datastore_v2.json").read_text())["objects"]["case"]
-    assert [p.name for p in studies.rglob("*.part")] == []
+    assert [p.name for p in studies.rglob(".tmp-*")] == []
 
 
 def test_a_label_in_another_form_takes_the_place_of_the_old(start: Callable[..., Any], tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import pydicom
 import pytest
 
 from lib.dicom_seg import read_seg, write_seg
-from lib.limits import Limits
+from lib.request_limits import Limits
 from lib.study_image import open_study_image
-from monai_mimo.mimoseg.cases import SourceSpec
 from monai_mimo.mimoseg.label_files import read_masks
-from monai_mimo.mimoseg.labelled import OVERLAP, LabelledImage, labelled_cases, write_labelled
+from monai_mimo.mimoseg.sources.cases import SourceSpec
+from monai_mimo.mimoseg.sources.labelled import OVERLAP, LabelledImage, labelled_cases, write_labelled
 from monai_mimo.transforms import MedicalImage
 
 from .make_dicom import write_frames, write_series

@@ -1,4 +1,4 @@
-"""The caches and the order of turns, and the walk of a prompt through a volume, with a model that segments what it is told."""
+"""The caches and the priority lock, and the propagation of a mask through a volume, with a stand-in for the model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from .conftest import APP, BrightSpot, StandInStore, infer
 
 sys.path.insert(0, str(APP))
 
-from lib.carry import Rules, box_around, overlap, touching
-from lib.engine import CacheSizes, Engine
+from lib.engine import CacheSizes, Engine, PriorityLock
 from lib.lru import LRUCache
 from lib.model import ModelStore
-from lib.turns import Turns
+from lib.propagate import StopRules, box_around, overlap, touching
 from monai_mimo.models.default_weights import SHIPPED
 
 
@@ -79,17 +78,17 @@ def test_lru_forgets_what_failed() -> None:
 
 def test_who_waits_in_person_goes_first() -> None:
     """Of those that wait while one computes, all in the foreground go before the background."""
-    turns = Turns()
+    lock = PriorityLock()
     order: list[str] = []
     started, release = threading.Event(), threading.Event()
 
     def first() -> None:
-        with turns.take():
+        with lock.hold():
             started.set()
             release.wait(5)
 
     def later(name: str, background: bool) -> None:
-        with turns.take(background):
+        with lock.hold(background):
             order.append(name)
 
     threads = [threading.Thread(target=first)]
@@ -99,7 +98,7 @@ def test_who_waits_in_person_goes_first() -> None:
         threads.append(threading.Thread(target=later, args=(name, name == "background")))
         threads[-1].start()
     deadline = time.monotonic() + 5
-    while turns._waiting < 2 and time.monotonic() < deadline:
+    while lock._waiting < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     release.set()
     for thread in threads:
@@ -225,7 +224,7 @@ def test_volume_stops_by_score(start: Callable[..., Any], tmp_path: Path) -> Non
     studies.mkdir()
     blob_volume(studies / "case.nii.gz", [6] * 9)
     model = BrightSpot()
-    model.score = Rules().score - 0.01
+    model.score = StopRules().score - 0.01
     client = start(studies, model, uncertain="0", withhold="0")
     said = infer(client, "mimo_volume", "case", foreground=[[12, 20, 4]])
     assert said["entities"][0]["slices"] == [4, 4]

@@ -19,7 +19,8 @@ from PIL import Image
 
 from monai_mimo.engines.fine_tune import FineTuned, Quality
 from monai_mimo.errors import InputError, WeightsError
-from monai_mimo.models.weights import fingerprint, load_weights, save_weights
+from monai_mimo.models import Mimo
+from monai_mimo.models.weights import fingerprint, save_weights
 
 from ..conftest import make_nano
 from .conftest import BrightSpot, infer
@@ -81,7 +82,7 @@ def test_training_by_http(
     save(started, "photo", picture, label_names={"polyp": 2})
     old = fingerprint(nano_weights)
     assert infer(started, "mimo_ask", "Doe_0", question="Where is it?", slice=2)["model"]["hash"] == old
-    for left in (".work-x", ".0001-x"):  # of a run that was killed
+    for left in (".work-x", ".tmp-x"):  # of a run that was killed
         (tmp_path / "versions" / old / left).mkdir(parents=True)
     response = train(started)
     assert response.status_code == 200, response.text
@@ -93,7 +94,7 @@ def test_training_by_http(
     assert stats["epoch"] == stats["total_epochs"] == 3
     assert stats["best_metric"] == version["after"]["dice"]
     for number in (*version["before"].values(), *version["after"].values()):
-        assert f"{number:.3f}" in version["told"]
+        assert f"{number:.3f}" in version["summary"]
     new = fingerprint(tmp_path / "versions" / old / "0001")
     assert new != old
     assert infer(started, "mimo_ask", "Doe_0", question="Where is it?", slice=2)["model"]["hash"] == new
@@ -122,7 +123,7 @@ def test_what_is_not_better_is_not_used(
     label_all(started)
     stats = train(started).json()
     assert stats["active"] == "base"
-    assert "not used" in stats["versions"][0]["told"]
+    assert "not used" in stats["versions"][0]["summary"]
     assert started.get("/info/").json()["model"]["hash"] == fingerprint(nano_weights)
 
 
@@ -193,7 +194,7 @@ def test_a_version_from_another_process_is_taken_up(tmp_path: Path, nano_weights
 def test_other_weights_have_their_own_versions(tmp_path: Path, nano_weights: Path) -> None:
     first, _ = versions(tmp_path, nano_weights)
     first.add("base", learned(first, 0.6), 3)
-    model = load_weights(nano_weights)
+    model = Mimo.from_pretrained(nano_weights)
     model.phrase_of_seg.bias.data += 1
     second, models = versions(tmp_path, save_weights(model, tmp_path / "other"))
     second.sync()
@@ -266,7 +267,7 @@ def test_which_image_is_next(start: Callable[..., TestClient], tmp_path: Path) -
 
 
 def test_masks_that_do_not_hold_still_are_unsure(start: Callable[..., TestClient], tmp_path: Path) -> None:
-    from lib.activelearning.uncertainty import clicks, uncertainty
+    from lib.activelearning import clicks, uncertainty
 
     class Shaky(BrightSpot):
         """With a click, only the half of the spot that is left of it."""

@@ -252,7 +252,7 @@ def test_weights_that_come_later(start: Callable[..., Any], studies: Path, tmp_p
 
 def test_who_may_ask(caplog: pytest.LogCaptureFixture) -> None:
     """Without --host, MONAI Label listens on all addresses: then only this machine is served."""
-    from lib.gate import asked_host, check_exposure, is_local
+    from lib.server import asked_host, check_exposure, is_local
 
     assert asked_host(["start_server", "--app", "x", "-i", "10.0.0.1", "--conf", "a", "b"]) == "10.0.0.1"
     assert asked_host(["start_server", "--host=127.0.0.1"]) == "127.0.0.1"
@@ -273,12 +273,11 @@ def test_who_may_ask(caplog: pytest.LogCaptureFixture) -> None:
 def test_others_are_turned_away(start: Callable[..., Any], studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fastapi.testclient import TestClient
 
-    import lib.gate
-    from lib.server import install
+    from lib.server import install, is_local
 
     client = start(studies, BrightSpot())
     install(client.mimo, local_only=True)
     there = TestClient(client.app, client=("192.168.1.2", 5))
-    assert lib.gate.is_local(("testclient", 1))
+    assert is_local(("testclient", 1))
     assert there.get("/info/").status_code == 403
     assert client.get("/info/").status_code == 200

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from monai_mimo.errors import InputError, OutputError
-from monai_mimo.mimoseg.modality import MODALITIES
+from monai_mimo.mimoseg.categories import MODALITIES
 from monai_mimo.phantom import write_phantom
 from monai_mimo.transforms import MedicalImage
 

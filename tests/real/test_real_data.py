@@ -10,10 +10,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_mimo.mimoseg.cases import SourceSpec
-from monai_mimo.mimoseg.read_case import read_case
-from monai_mimo.mimoseg.sources import discover, open_source
-from monai_mimo.mimoseg.splits import split_patients
+from monai_mimo.mimoseg.builder.plan import split_patients
+from monai_mimo.mimoseg.sources.cases import SourceSpec
+from monai_mimo.mimoseg.sources.discover import discover, open_source
+from monai_mimo.mimoseg.sources.read_case import read_case
 from monai_mimo.transforms import MedicalImage
 
 DATA = Path(os.environ.get("MIMO_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -199,9 +199,13 @@ def test_transfer_syntaxes_without_a_codec(tmp_path: Path, syntax: str, dtype: t
     data = pixels.astype(pixels.dtype.newbyteorder(">" if big else "<")).tobytes()
     ds.PixelData = data + b"\0" * (len(data) % 2)
     ds["PixelData"].VR = "OB" if pixels.itemsize == 1 and syntax != ImplicitVRLittleEndian else "OW"
+    implicit = syntax == ImplicitVRLittleEndian
     if int(pydicom.__version__.split(".")[0]) < 3:
-        ds.is_little_endian, ds.is_implicit_VR = not big, syntax == ImplicitVRLittleEndian
-    save(ds, tmp_path / "a.dcm")
+        ds.is_little_endian, ds.is_implicit_VR = not big, implicit
+        save(ds, tmp_path / "a.dcm")
+    else:
+        about = {"little_endian": not big, "implicit_vr": implicit, "force_encoding": True}
+        pydicom.dcmwrite(tmp_path / "a.dcm", ds, **about)
     np.testing.assert_array_equal(read_grid(tmp_path / "a.dcm").values, pixels.astype(int) - 3)
 
 

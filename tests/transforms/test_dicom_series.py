@@ -210,7 +210,7 @@ def rotation(axis: list[float], angle: float) -> np.ndarray:
 @given(st.integers(0, 2**32 - 1))
 def test_a_mask_lands_on_the_voxel_that_was_meant(tmp_path: Path, seed: int) -> None:
     """Random directions, spacings, places, types, slopes and names of files; what is shown at a pixel is the voxel that pydicom
-    finds at that place in space, and a mask drawn there comes back to it. About 700 files in all."""
+    finds at that place in space, and a mask drawn there comes back to it. About 600 files in all."""
     rng = np.random.default_rng(seed)
     count, rows, columns = rng.integers(3, 9), rng.integers(3, 9), rng.integers(3, 9)
     matrix = rotation(rng.normal(size=3).tolist(), rng.uniform(0, np.pi))

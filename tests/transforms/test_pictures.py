@@ -243,3 +243,21 @@ def test_pixels_without_what_is_beside_them(kind: str, options: dict) -> None:
     for cut in (len(plain) // 2, 20, 9, 2):
         assert without_metadata(plain[:cut]) is None
     assert without_metadata(b"BM" + data) is None
+
+
+def test_a_tiff_palette_of_sixteen_bits(tmp_path: Path) -> None:
+    indices, colours = RNG.integers(0, 65536, (9, 7)).astype(np.uint16), RNG.integers(0, 65536, (3, 65536)).astype("u2")
+    tifffile.imwrite(tmp_path / "a.tif", indices, photometric="palette", colormap=colours)
+    np.testing.assert_array_equal(read_grid(tmp_path / "a.tif").values, colours.T[indices] >> 8)
+
+
+@pytest.mark.parametrize("kind", ["palette", "orientation"])
+def test_pages_that_are_not_meant_alike(tmp_path: Path, kind: str) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in range(2):
+            colours = RNG.integers(0, 65536, (3, 256)).astype("u2")
+            about = {"photometric": "palette", "colormap": colours} if kind == "palette" else {}
+            extra = [(274, "H", 1, 1 + 2 * page, True)] if kind == "orientation" else []
+            file.write(RNG.integers(0, 255, (9, 7)).astype(np.uint8), extratags=extra, **about)
+    with pytest.raises(InputError, match="2 pages of 2 kinds"):
+        read_grid(tmp_path / "a.tif")

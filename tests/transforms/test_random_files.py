@@ -1,4 +1,4 @@
-"""A mask that no one can misplace: 1,300 random files, a random pixel of what is shown, and the libraries that wrote the file say
+"""A mask that no one can misplace: 1,500 random files, a random pixel of what is shown, and the libraries that wrote the file say
 which voxel that is and what it holds."""
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def check_directions(image: MedicalImage) -> None:
         assert step[axis] * sign > 0.3
 
 
-@random_files(500)
+@random_files(600)
 @given(
     affine=places(shear=True),
     shape=shapes(),
@@ -143,7 +143,7 @@ def test_nifti(folder: Path, affine, shape, dtype, scale, kind, form, unit, suff
     )
 
 
-@random_files(350)
+@random_files(400)
 @given(
     affine=places(shear=False),
     shape=shapes(),
@@ -183,7 +183,7 @@ def test_nrrd_and_meta_image(folder: Path, affine, shape, dtype, suffix, packed,
     np.testing.assert_allclose((image.slices_affine @ [*pixel, 1])[:3], point, rtol=1e-5, atol=1e-4)
 
 
-@random_files(450)
+@random_files(500)
 @given(
     size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     mode=st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"]),

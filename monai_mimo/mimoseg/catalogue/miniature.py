@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import DataError, OutputError
+from ...errors import DataError, MimoError, OutputError
+from ...files import digest, output_errors
 from ...transforms.reading import PICTURES, has_suffix
 from .miniature_files import Mark, write_image, write_marks, write_table
 from .patterns import Pattern
@@ -62,11 +62,9 @@ def draw_miniature(record: Record, out: Path, layout: int = 0) -> list[DrawnImag
     if out.exists():
         raise OutputError(out, "an existing path", "a new folder for the miniature")
     try:
-        return _draw(record, record.layouts[layout], out)
-    except OSError as error:
-        shutil.rmtree(out, ignore_errors=True)
-        raise OutputError(out, f"{error.strerror or error}", "a place that can be written") from error
-    except DataError:
+        with output_errors(out):
+            return _draw(record, record.layouts[layout], out)
+    except MimoError:
         shutil.rmtree(out, ignore_errors=True)
         raise
 
@@ -206,8 +204,8 @@ def _box(cell: int, cells: int, size: tuple[int, int, int], seed: str) -> np.nda
         raise DataError(
             "miniature.shape", f"{size[2]} x {size[1]} pixels", f"8 in each direction for each of {cells} labels"
         )
-    digest = hashlib.sha256(seed.encode()).digest()
-    y, x = height * (cell // across) + 1 + digest[0] % 3, width * (cell % across) + 1 + digest[1] % 3
+    chance = bytes.fromhex(digest(seed))
+    y, x = height * (cell // across) + 1 + chance[0] % 3, width * (cell % across) + 1 + chance[1] % 3
     first = (1 + cell % 2) if size[0] > 3 else 0
     out = np.zeros(size, dtype=bool)
     out[first : max(first + 1, size[0] - 1), y : y + height - 4, x : x + width - 4] = True

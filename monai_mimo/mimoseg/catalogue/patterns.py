@@ -82,7 +82,7 @@ def _parts(text: str) -> list[tuple[str, str, str]]:
             end = _closing(text, place)
             name, _, expression = text[place + 1 : end].partition(":")
             if not name.isidentifier():
-                raise ValueError(f"pattern {text!r}: {name!r} is no name of a field")
+                raise ValueError(f"pattern {text!r}: {name!r} is not the name of a field")
             parts.append(("field", name, expression))
             place = end + 1
         elif wildcard := re.match(r"\*\*/|\*\*|\*", text[place:]):

@@ -76,15 +76,15 @@ def regions() -> Regions:
 @cache
 def parts_of(name: str) -> frozenset[str]:
     """The parts of the body where what a name means lies: its own or those of its family; `ANYWHERE` for other names."""
-    told = [vocabulary()[entity].regions for entity in family_of(name)]
-    return frozenset(next(filter(None, told), [ANYWHERE]))
+    listed = [vocabulary()[entity].regions for entity in family_of(name)]
+    return frozenset(next(filter(None, listed), [ANYWHERE]))
 
 
 @cache
 def shows(modality: str, name: str) -> bool:
     """Whether a modality can show at all what a name means."""
-    told = [vocabulary()[entity].modalities for entity in family_of(name)]
-    allowed = next(filter(None, told), [modality])
+    listed = [vocabulary()[entity].modalities for entity in family_of(name)]
+    allowed = next(filter(None, listed), [modality])
     return modality in allowed
 
 

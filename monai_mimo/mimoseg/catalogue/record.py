@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...errors import DataError
-from ..modality import Modality
+from ..categories import Modality
 from .patterns import Pattern
 
 Perspective = Annotated[int, Field(ge=1, le=4)]
@@ -67,7 +67,7 @@ class LabelFile(Strict):
         if self.kind == "map" and "entity" not in self.pattern().fields:
             names = [v for values in self.entities.values() for v in values if isinstance(v, str)]
             if wrong := [name for name in names if not re.fullmatch("#[0-9a-fA-F]{6}", name)]:
-                raise ValueError(f"{wrong[0]!r} is no colour, and there is no {{entity}} in {self.file!r}")
+                raise ValueError(f"{wrong[0]!r} is not a colour, and there is no {{entity}} in {self.file!r}")
         return self
 
     def option(self, name: str) -> Any:

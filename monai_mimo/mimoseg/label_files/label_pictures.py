@@ -12,8 +12,8 @@ from ...transforms.medical_image import MedicalImage
 from ...transforms.one_error import one_error
 from ...transforms.pictures import read_stored
 from ...transforms.stored_picture import TRANSPARENT, upright
-from ..cases import Reader
-from .turns import turn_of_labels, undecided
+from ..sources.cases import Reader
+from .exif import label_orientation, undecided
 
 NEAR = 12  # a colour may be so far from a listed one, in each channel, when every other is three times as far
 SOFT, SOFT_SHARE, SOFT_VALUES = 16, 0.2, 4  # see `_is_soft`
@@ -43,7 +43,7 @@ class LabelPicture:
         shape = stored.values.shape[: 3 if pages else 2]
         if pages != image.is_volume or (pages and shape != image.shape):
             raise DataError(path, f"size {list(shape)}", f"{list(image.shape)} as in {image.path.name}")
-        self._turn = turn_of_labels(path, shape[-2:], reader, image, stored.turn)
+        self._turn = label_orientation(path, shape[-2:], reader, image, stored.turn)
         if self._turn == 0:
             if not _same(stored.shown(), image.grid.turn, int(pages)):
                 raise undecided(path, image)

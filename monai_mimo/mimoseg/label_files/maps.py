@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
 from ...transforms.reading import PICTURES, has_suffix
-from ..cases import Reader
+from ..sources.cases import Reader
 from .label_pictures import LabelPicture
 from .masks import BoxMasks, Masks, ValueMasks
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
-from ..cases import Case, Label, Reader
-from .dicom import rtstruct_masks, segment_masks
+from ..sources.cases import Case, Label, Reader
+from .dicom_labels import rtstruct_masks, segment_masks
 from .maps import map_masks
 from .masks import Masks, NoMasks, UnitedMasks
 from .polygons import json_masks, xml_masks

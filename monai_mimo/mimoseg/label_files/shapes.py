@@ -1,19 +1,31 @@
-"""Shapes that people draw, as masks. A pixel belongs to one when its centre lies inside; the corner of the image is (0, 0)."""
+"""Shapes that people draw, as masks, and what files of named shapes have in common: names are known, and shapes lie on the
+picture as it is shown. A pixel belongs to a shape when its centre lies inside; the corner of the image is (0, 0)."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from skimage.draw import polygon2mask
 
+from ...errors import DataError
+from ...transforms.medical_image import MedicalImage
+from ...transforms.stored_picture import stored_size, upright
+from ..sources.cases import Reader
+from .exif import label_orientation, undecided
+from .masks import BoxMasks, Masks
+
 CORNERS = ("polygon", "oriented_rectangle", "rotated_rectangle", "rotation")  # of any number, or of a turned rectangle
 SHAPES = (*CORNERS, "rectangle", "circle", "ellipse", "mask")
 ACROSS = 0.02  # cosine of the angle of two axes of an ellipse; so far may they be from a right angle
+
+
+Draw = Callable[[tuple[int, int]], np.ndarray]  # (h, w) -> bool [h, w]
 
 
 def shape_mask(kind: str, points: Any, size: tuple[int, int], about: Mapping[str, Any]) -> np.ndarray:
@@ -75,9 +87,9 @@ def numbers(points: Any) -> np.ndarray:
     try:
         out = np.asarray(points, dtype=float).reshape(-1, 2)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"points {str(points)[:60]}, which are no pairs of numbers") from error
+        raise ValueError(f"points {str(points)[:60]}, which are not pairs of numbers") from error
     if not np.isfinite(out).all() or abs(out).max(initial=0) > 1e7:
-        raise ValueError(f"points {str(points)[:60]}, which are no places in a picture")
+        raise ValueError(f"points {str(points)[:60]}, which are not places in a picture")
     return out
 
 
@@ -104,9 +116,79 @@ def _pasted(corners: np.ndarray, coded: Any, size: tuple[int, int]) -> np.ndarra
     except ValueError:
         raise
     except Exception as error:  # PIL's own of many kinds
-        raise ValueError(f"a mask that is no picture in base64 ({type(error).__name__})") from error
+        raise ValueError(f"a mask that is not a picture in base64 ({type(error).__name__})") from error
     out = np.zeros(size, dtype=bool)
     if not (x0 >= 0 and y0 >= 0 and x1 < size[1] and y1 < size[0]):
         raise ValueError(f"a mask beyond the picture of {size[0]} x {size[1]} pixels")
     out[y0 : y1 + 1, x0 : x1 + 1] = drawn
     return out
+
+
+def drawn(
+    path: Path,
+    reader: Reader,
+    image: MedicalImage,
+    declared: tuple[int, int] | None,
+    shapes: Sequence[tuple[str, Draw]],
+    wanted: Sequence[tuple[int | str, ...]],
+    note: str = "",
+) -> list[Masks]:
+    """The shapes with each group of names (none: all), united.
+
+    Args:
+        declared: size (h, w) of the picture that the file says it is about; none where it says nothing.
+        shapes: name of each, and what draws it.
+
+    Raises:
+        DataError: the picture has another size, a name stands for nothing, or a shape cannot be drawn.
+    """
+    if image.is_volume:
+        raise DataError(path, f"outlines for the volume {image.path.name}", "a picture")
+    turn = label_orientation(path, declared, reader, image)
+    check_names(path, reader, [name for name, _ in shapes], wanted)
+    if not turn:
+        if shapes:
+            raise undecided(path, image)
+        turn = 1
+    size = stored_size(image.size, turn)
+    masks: list[Masks] = []
+    for names in wanted:
+        united = np.zeros(size, dtype=bool)
+        for name, draw in shapes:
+            if not names or name in map(str, names):
+                try:
+                    united |= draw(size)
+                except ValueError as error:
+                    raise DataError(path, f"{error} of the label {name!r}", f"shapes on {image.path.name}") from error
+        masks.append(BoxMasks(upright(united, turn)[None], note))
+    return masks
+
+
+def check_names(path: Path, reader: Reader, names: Collection[str], wanted: Sequence[tuple[int | str, ...]]) -> None:
+    """Every name must stand for something.
+
+    Raises:
+        DataError: one does not; all that are there are listed.
+    """
+    known: Collection[Any] | None = reader.known
+    if known is None and all(wanted):
+        known = [name for group in wanted for name in group]
+    unknown = sorted(set(names) - set(map(str, known))) if known is not None else []
+    if unknown:
+        there = ", ".join(sorted(set(names)))
+        expected = f"only {', '.join(map(str, known or ()))}, or the others among the ignored ones"
+        raise DataError(path, f"the label {unknown[0]!r} (it has {there})", expected)
+
+
+def size_of(path: Path, height: Any, width: Any) -> tuple[int, int] | None:
+    """A declared size; none where it is missing.
+
+    Raises:
+        DataError: it is no pair of whole numbers.
+    """
+    if height is None or width is None:
+        return None
+    try:
+        return int(height), int(width)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(path, f"size {height!r} x {width!r}", "pixels of a picture") from error

@@ -13,10 +13,10 @@ import numpy as np
 from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
 from ...transforms.stored_picture import stored_size, upright
-from ..cases import Reader
+from ..sources.cases import Reader
+from .exif import label_orientation, undecided
 from .masks import BoxMasks, Masks
-from .outlines import check_names
-from .turns import turn_of_labels, undecided
+from .shapes import check_names
 
 
 def rle_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[tuple[int | str, ...]]) -> list[Masks]:
@@ -37,7 +37,7 @@ def rle_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[
             raise DataError(path, f"no row of {reader.key!r}", f"one in the column {option('image')!r}")
     if option("entity"):
         check_names(path, reader, [str(name) for name, _ in mine], wanted)
-    turn = turn_of_labels(path, None, reader, image)
+    turn = label_orientation(path, None, reader, image)
     if not turn and mine:
         raise undecided(path, image)
     height, width = stored_size(image.size, turn or 1)
@@ -77,7 +77,7 @@ def decode_runs(
     if numbers in ([], [-1]):
         return out.reshape(size)
     if len(numbers) % 2:
-        raise ValueError(f"{len(numbers)} numbers, which are no pairs of start and length")
+        raise ValueError(f"{len(numbers)} numbers, which are not pairs of start and length")
     end = 0
     for begin, length in zip(numbers[::2], numbers[1::2]):
         begin = end + begin if relative else begin - start
@@ -148,4 +148,4 @@ def _one_fault(path: Path | str) -> Iterator[None]:
     try:
         yield
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(path, f"no table ({error})", "comma-separated values") from error
+        raise DataError(path, f"not a table ({error})", "comma-separated values") from error

@@ -39,7 +39,7 @@ def named_entities(names: Iterable[str], knowledge: Mapping[str, Knowledge]) -> 
     for name in names:
         entity = name if name in knowledge else standard_name(name)
         if entity is None or entity not in knowledge:
-            raise InputError("--entity", repr(name), "an entity with a knowledge record, or --knowledge FILE with one")
+            raise InputError("--entity", repr(name), "an entity with a knowledge entry, or --knowledge FILE with one")
         found.append(entity)
     return list(dict.fromkeys(found))
 

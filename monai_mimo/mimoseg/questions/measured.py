@@ -14,10 +14,10 @@ from itertools import chain, permutations
 import numpy as np
 
 from ..catalogue.vocabulary import standard_name, vocabulary
-from ..numerals import MEASURED
-from . import measures
+from ..categories import MEASURED
+from ..sources.read_case import SliceMasks
+from . import geometry
 from .perspectives import Sample, add_prompt, pick, pick_absent
-from .slice_masks import SliceMasks
 from .templates import grounded, listed, marked, measured_templates, sentence
 
 ROUNDS = 3  # through the kinds, to find as many different questions as are wanted
@@ -111,7 +111,7 @@ def ask_marked(scene: Scene, rng: np.random.Generator) -> Sample | None:
     if name is None:
         return None
     clue = ("point", "box")[rng.integers(2)]
-    others = [other for other in scene.masks if other != name and _told_apart(scene.masks, name, other, clue)]
+    others = [other for other in scene.masks if other != name and _distinguishable(scene.masks, name, other, clue)]
     absent = scene.absent(rng)
     if not others and absent is None:
         return None
@@ -133,7 +133,7 @@ def ask_count(scene: Scene, rng: np.random.Generator) -> Sample | None:
     if not names:
         return None
     name = list(names)[rng.integers(len(names))]
-    count = measures.count_parts(scene.masks[name])
+    count = geometry.count_parts(scene.masks[name])
     if count is None or count > MOST_COUNTED or (count == 1 and rng.random() >= ONE_PART):
         return None
     answers = "one" if count == 1 else "several"
@@ -142,17 +142,17 @@ def ask_count(scene: Scene, rng: np.random.Generator) -> Sample | None:
 
 def ask_left_right(scene: Scene, rng: np.random.Generator) -> Sample | None:
     """In which half of the image something lies, from left to right."""
-    return _ask_place("left_right", lambda mask: measures.half(mask, 1), scene, rng)
+    return _ask_place("left_right", lambda mask: geometry.half(mask, 1), scene, rng)
 
 
 def ask_upper_lower(scene: Scene, rng: np.random.Generator) -> Sample | None:
     """In which half of the image something lies, from top to bottom."""
-    return _ask_place("upper_lower", lambda mask: measures.half(mask, 0), scene, rng)
+    return _ask_place("upper_lower", lambda mask: geometry.half(mask, 0), scene, rng)
 
 
 def ask_quarter(scene: Scene, rng: np.random.Generator) -> Sample | None:
     """In which quarter of the image something lies."""
-    return _ask_place("quarter", measures.quarter, scene, rng)
+    return _ask_place("quarter", geometry.quarter, scene, rng)
 
 
 def ask_larger(scene: Scene, rng: np.random.Generator) -> Sample | None:
@@ -161,7 +161,7 @@ def ask_larger(scene: Scene, rng: np.random.Generator) -> Sample | None:
     if not pairs:
         return None
     one, other = pairs[rng.integers(len(pairs))]
-    is_larger = measures.is_larger(scene.masks[one], scene.masks[other])
+    is_larger = geometry.is_larger(scene.masks[one], scene.masks[other])
     if is_larger is None:
         return None
     larger, smaller = (one, other) if is_larger else (other, one)
@@ -175,7 +175,7 @@ def ask_diameter(scene: Scene, rng: np.random.Generator) -> Sample | None:
     name = scene.one(rng)
     if name is None or scene.spacing_mm is None:
         return None
-    diameter = measures.longest_diameter(scene.masks[name], scene.spacing_mm)
+    diameter = geometry.longest_diameter(scene.masks[name], scene.spacing_mm)
     return None if diameter is None else _of_size("diameter_mm", diameter, name, scene, rng)
 
 
@@ -184,7 +184,7 @@ def ask_area(scene: Scene, rng: np.random.Generator) -> Sample | None:
     name = scene.one(rng)
     if name is None or scene.spacing_mm is None:
         return None
-    return _of_size("area_mm2", measures.area(scene.masks[name], scene.spacing_mm), name, scene, rng)
+    return _of_size("area_mm2", geometry.area(scene.masks[name], scene.spacing_mm), name, scene, rng)
 
 
 def ask_percent(scene: Scene, rng: np.random.Generator) -> Sample | None:
@@ -192,7 +192,7 @@ def ask_percent(scene: Scene, rng: np.random.Generator) -> Sample | None:
     name = scene.one(rng)
     if name is None or scene.spacing_mm is not None:
         return None
-    return _of_size("area_percent", measures.percent(scene.masks[name]), name, scene, rng)
+    return _of_size("area_percent", geometry.percent(scene.masks[name]), name, scene, rng)
 
 
 Ask = Callable[[Scene, np.random.Generator], Sample | None]
@@ -224,7 +224,7 @@ def plural_of(name: str) -> str | None:
     return f"{before} {words['plurals'][last]}".strip()
 
 
-def _told_apart(masks: SliceMasks, name: str, other: str, clue: str) -> bool:
+def _distinguishable(masks: SliceMasks, name: str, other: str, clue: str) -> bool:
     """Whether a point or box on `name` surely does not mean `other`."""
     if related(name, other) or (masks[name] & masks[other]).any():
         return False
@@ -261,7 +261,7 @@ def _of_size(kind: str, size: float, name: str, scene: Scene, rng: np.random.Gen
         height, width = np.multiply(scene.masks[name].shape, scene.spacing_mm)
         _, scale = pick(measured_templates()["scale"], rng)
         texts["scale"] = scale.format(width=round(width), height=round(height))
-    return _sample(kind, measures.two_digits(size), [name], rng, **texts)
+    return _sample(kind, geometry.two_digits(size), [name], rng, **texts)
 
 
 def _sample(
@@ -279,12 +279,12 @@ def _sample(
     if names:
         texts = {"name": names[0], "phrase": marked(names[0]), **texts}
     asked = {**texts, "entity": texts.get("question_entity") or texts.get("entity") or listed(names[:1])}
-    told = {**texts, "entity": grounded(names[:1])}
+    filled = {**texts, "entity": grounded(names[:1])}
     section_name = kind if answers == "answers" else f"{kind}-{answers}"
     return Sample(
         MEASURED,
         sentence(question.format(**asked)),
-        sentence(answer.format(**told, value=value)),
+        sentence(answer.format(**filled, value=value)),
         names,
         template=f"{section_name}/{q}/{a}",
         value=(kind, value),

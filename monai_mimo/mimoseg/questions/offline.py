@@ -1,4 +1,4 @@
-"""Perspectives III and IV from the knowledge records alone: facts put into the sentences of `offline.yaml`."""
+"""Perspectives III and IV from the knowledge entries alone: facts put into the sentences of `offline.yaml`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from .draft import Draft
+from .drafts import Draft
 from .knowledge import ASPECTS, Knowledge, relations
 from .templates import grounded, listed, sentence
-from .words import give_away, record_of
+from .words import find_knowledge, give_away
 
 TRIES = 8  # draws for each draft that is wanted
 MOST_FACTS = 5  # in an explanation about one entity
@@ -34,7 +34,7 @@ class Topic:
     """One entity of a question.
 
     Attributes:
-        kind: the word for it: the kind of its record, or a paler word where that gives an entity of the question away.
+        kind: the word for it: the kind of its entry, or a paler word where that gives an entity of the question away.
         facts: aspect -> facts, without those that it shares with another entity of the question.
         open: the facts that a question may hold, as they give no entity of it away.
         shared: the facts that a question may hold and that are true of another entity of the question too.
@@ -46,7 +46,7 @@ class Topic:
     name: str
     kind: str
     plural: bool
-    record_kind: str
+    entry_kind: str
     facts: dict[str, list[str]]
     open: dict[str, list[str]]
     shared: dict[str, list[str]]
@@ -69,7 +69,7 @@ class Topic:
 
 
 class OfflineWriter:
-    """Composes drafts from knowledge records, without a network; the same arguments give the same drafts."""
+    """Composes drafts from knowledge entries, without a network; the same arguments give the same drafts."""
 
     name = "offline"
 
@@ -77,7 +77,7 @@ class OfflineWriter:
         self.knowledge = knowledge
 
     def write(self, entities: Sequence[str], perspective: int, clue: str, count: int, seed: int) -> list[Draft]:
-        """Up to `count` drafts with distinct questions; none for an entity without a record."""
+        """Up to `count` drafts with distinct questions; none for an entity without an entry."""
         topics = topics_of(entities, self.knowledge)
         rng = random.Random(f"{seed}/{perspective}/{clue}/{'/'.join(entities)}")
         drafts: dict[str, Draft] = {}
@@ -91,41 +91,41 @@ class OfflineWriter:
 
 
 def topics_of(entities: Sequence[str], knowledge: Mapping[str, Knowledge]) -> list[Topic]:
-    """The entities with what may be told of them; none where one has no record."""
-    records = [(entity, record_of(entity, knowledge)) for entity in entities]
-    known = [(entity, record) for entity, record in records if record is not None]
+    """The entities with what may be told of them; none where one has no entry."""
+    entries = [(entity, find_knowledge(entity, knowledge)) for entity in entities]
+    known = [(entity, entry) for entity, entry in entries if entry is not None]
     if len(known) < len(entities):
         return []
-    closed = [give_away(entity, tuple(record.give_away)) for entity, record in known]
-    every = {entity: facts_by_aspect(record) for entity, record in known}
+    closed = [give_away(entity, tuple(entry.give_away)) for entity, entry in known]
+    every = {entity: facts_by_aspect(entry) for entity, entry in known}
     topics = []
-    for entity, record in known:
-        others = set().union(*(every_fact(every[name]) for name in every if name != entity)) - set(record.apart)
+    for entity, entry in known:
+        others = set().union(*(every_fact(every[name]) for name in every if name != entity)) - set(entry.apart)
         facts = without(every[entity], others)
         given_away = {fact for fact in every_fact(every[entity]) if not is_open(fact, closed)}
-        words = [record.kind, "finding" if record.kind == "lesion" else "structure", "area"]
+        words = [entry.kind, "finding" if entry.kind == "lesion" else "structure", "area"]
         topics.append(
             Topic(
                 name=entity,
                 kind=next((word for word in words if is_open(word, closed)), words[-1]),
-                plural=record.plural,
-                record_kind=record.kind,
+                plural=entry.plural,
+                entry_kind=entry.kind,
                 facts=facts,
                 open=without(facts, given_away),
                 shared=without(every[entity], given_away | every_fact(facts)),
-                apart=record.apart,
-                common={f for f in record.apart if sum(f in other.apart for other in knowledge.values()) > 1},
+                apart=entry.apart,
+                common={f for f in entry.apart if sum(f in other.apart for other in knowledge.values()) > 1},
                 closed=closed,
             )
         )
     return topics
 
 
-def facts_by_aspect(record: Knowledge) -> dict[str, list[str]]:
+def facts_by_aspect(entry: Knowledge) -> dict[str, list[str]]:
     """Aspect -> facts, in the order of the aspects; what tells the entity from its relatives stands with anatomy."""
     facts: dict[str, list[str]] = {aspect: [] for aspect in ASPECTS}
-    facts.update({aspect: list(texts) for aspect, texts in record.facts.items()})
-    facts["anatomy"] += record.apart
+    facts.update({aspect: list(texts) for aspect, texts in entry.facts.items()})
+    facts["anatomy"] += entry.apart
     return without(facts, set())
 
 
@@ -201,14 +201,14 @@ def reason_several(topics: list[Topic], rng: random.Random) -> Parts | None:
     aspect = rng.choice(shared)
     facts, clauses = [], []
     for topic in topics:
-        told = [rng.choice(topic.open[aspect])]
-        if topic.apart and told[0] not in topic.apart:
-            told.append(rng.choice(apart[topic.name]))
-        elif told[0] in topic.common:
+        stated = [rng.choice(topic.open[aspect])]
+        if topic.apart and stated[0] not in topic.apart:
+            stated.append(rng.choice(apart[topic.name]))
+        elif stated[0] in topic.common:
             plain = [f for f in topic.open[aspect] if f not in topic.apart] or topic.shared.get(aspect, [])
-            told = [*rng.sample(plain, min(1, len(plain))), *told]
-        facts.append(told)
-        clauses.append(" and ".join(told))
+            stated = [*rng.sample(plain, min(1, len(plain))), *stated]
+        facts.append(stated)
+        clauses.append(" and ".join(stated))
     words["lead"] = rng.choice(texts["lead"][aspect])
     if len(topics) == 2 and not any(topic.plural for topic in topics) and rng.random() < 0.5:
         one, two = topics
@@ -227,8 +227,8 @@ def point(topic: Topic, clue: str, rng: random.Random) -> Parts | None:
     if not aspects:
         return None
     first, *rest = rng.sample(aspects, len(aspects))
-    forms = {**texts["single"], **texts.get(f"of_{topic.record_kind}s", {})}
-    follow = {**texts["follow"], **texts.get(f"follow_of_{topic.record_kind}s", {})}
+    forms = {**texts["single"], **texts.get(f"of_{topic.entry_kind}s", {})}
+    follow = {**texts["follow"], **texts.get(f"follow_of_{topic.entry_kind}s", {})}
     ref = rng.choice(texts["refs"][clue]).format(**topic.grammar)
     chance = rng.random()
     asked = [first]
@@ -272,25 +272,25 @@ def explain(topic: Topic, facts: list[tuple[str, str]], rng: random.Random) -> s
     left_out = [aspect for aspect in topic.facts if aspect not in aspects_of(facts)]
     kept = set(rng.sample(left_out, min(len(left_out), max(0, MOST_FACTS - len(facts)))))
     more = [(aspect, fact) for aspect in left_out if aspect in kept for fact in draw(topic, aspect, rng)]
-    return told_of(topic, [*facts, *more], rng)
+    return state_facts(topic, [*facts, *more], rng)
 
 
-def told_of(topic: Topic, facts: Sequence[tuple[str, str]], rng: random.Random) -> str:
+def state_facts(topic: Topic, facts: Sequence[tuple[str, str]], rng: random.Random) -> str:
     """Sentences that tell the facts; the first names the entity. Two short facts of one aspect share a sentence."""
     texts = sentences()["explanation"]
-    told: list[str] = []
+    stated: list[str] = []
     for aspect, fact in joined(facts):
-        if not told:
-            told.append(texts["first"].format(name=topic.name, f=fact))
+        if not stated:
+            stated.append(texts["first"].format(name=topic.name, f=fact))
             continue
-        lead, before = told[-1].split()[0], f"{told[-1]} {fact}"
+        lead, before = stated[-1].split()[0], f"{stated[-1]} {fact}"
         forms = [
             form
             for form in texts["more"][aspect]
             if form.split()[0] != lead and not ("also" in form and "also" in before)
         ]
-        told.append(rng.choice(forms).format(f=fact, also_f=with_also(fact), **topic.grammar))
-    return " ".join(sentence(text) for text in told)
+        stated.append(rng.choice(forms).format(f=fact, also_f=with_also(fact), **topic.grammar))
+    return " ".join(sentence(text) for text in stated)
 
 
 def joined(facts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -313,13 +313,13 @@ def with_also(fact: str) -> str:
 
 def one_by_one(topics: Sequence[Topic], facts: Sequence[Sequence[str]], rng: random.Random) -> str:
     """What is told of each entity; of two with one short fact each in one sentence."""
-    if len(topics) == 2 and all(len(told) == 1 for told in facts) and rng.random() < 0.5:
+    if len(topics) == 2 and all(len(stated) == 1 for stated in facts) and rng.random() < 0.5:
         names = {"name": topics[0].name, "name2": topics[1].name}
         return sentences()["explanation"]["differ"].format(f=facts[0][0], g=facts[1][0], **names)
     aspects = {
         fact: aspect for t in topics for part in (t.facts, t.shared) for aspect, texts in part.items() for fact in texts
     }
-    return " ".join(told_of(topic, [(aspects[f], f) for f in told], rng) for topic, told in zip(topics, facts))
+    return " ".join(state_facts(topic, [(aspects[f], f) for f in stated], rng) for topic, stated in zip(topics, facts))
 
 
 def all_together(topics: Sequence[Topic], fact: str) -> str:
@@ -358,7 +358,7 @@ def common_kinds(topics: Sequence[Topic]) -> str:
     kinds = {topic.kinds for topic in topics}
     if len(kinds) == 1:
         return kinds.pop()
-    return "findings" if all(topic.record_kind == "lesion" for topic in topics) else "structures"
+    return "findings" if all(topic.entry_kind == "lesion" for topic in topics) else "structures"
 
 
 def thing(topic: Topic) -> str:

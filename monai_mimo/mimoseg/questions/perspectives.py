@@ -1,17 +1,24 @@
-"""Questions and answers about one displayed slice: perspective I (named entities) and II (a point or a box)."""
+"""Questions and answers about one displayed slice: perspective I (named entities), II (a point or a box), and III and IV
+(drafts about entities that it shows)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .slice_masks import SliceMasks
+from ..sources.read_case import SliceMasks
+from .drafts import Draft
 from .templates import grounded, listed, sentence, templates
 
 REFUSALS, MIXED = 0.28, 0.08  # of the named questions ask for what is not there, alone or beside what is
 SEVERAL_PROMPTS = 0.1  # of the visual-clue questions about images with several entities
+
+
+SEVERAL = 0.25  # of the questions about images with several entities of which something is known
+MAX_ENTITIES = 3  # in one question
+Pool = Callable[[tuple[str, ...], int, str], Sequence[Draft]]
 
 
 @dataclass
@@ -195,3 +202,58 @@ def pick_absent(absent_here: Sequence[str], absent_elsewhere: Sequence[str], rng
     prefer_here = absent_here and (not absent_elsewhere or rng.random() < 0.7)
     names = absent_here if prefer_here else absent_elsewhere
     return str(names[int(rng.integers(len(names)))])
+
+
+def reasoning(
+    masks: SliceMasks,
+    known: Sequence[str],
+    perspective: int,
+    count: int,
+    pool: Pool,
+    rng: np.random.Generator,
+) -> list[Sample]:
+    """Write up to `count` samples of perspective III or IV, no draft twice.
+
+    Args:
+        masks: all entities of the slice.
+        known: those of them that have a knowledge entry.
+        pool: (entities, perspective, clue) -> the drafts that may be used.
+    """
+    samples: list[Sample] = []
+    used: set[Draft] = set()
+    order = [known[i] for i in rng.permutation(len(known))]
+    for number in range(count if known else 0):
+        one, clue = order[number // 2 % len(order)], "point" if number % 2 else "box"
+        choices: list[tuple[tuple[str, ...], str]] = [((one,), clue if perspective == 4 else "")]
+        if len(known) > 1 and rng.random() < SEVERAL:
+            choices.insert(0, (several(known, rng, ordered=perspective == 3), "box" if perspective == 4 else ""))
+        for entities, marked_by in choices:  # where nothing is known that several share, one of them is asked for
+            drafts = [draft for draft in pool(entities, perspective, marked_by) if draft not in used]
+            if drafts:
+                draft = drafts[int(rng.integers(len(drafts)))]
+                used.add(draft)
+                samples.append(sample_of(draft, masks, rng))
+                break
+    return samples
+
+
+def several(known: Sequence[str], rng: np.random.Generator, ordered: bool) -> tuple[str, ...]:
+    """Two or three of the entities, in their own order or, where prompts say which is which, in any."""
+    size = int(rng.integers(2, min(len(known), MAX_ENTITIES) + 1))
+    chosen = rng.choice(len(known), size=size, replace=False)
+    return tuple(known[i] for i in (sorted(chosen) if ordered else chosen))
+
+
+def sample_of(draft: Draft, masks: SliceMasks, rng: np.random.Generator) -> Sample:
+    """A draft on this slice: its prompts are drawn from the masks, in the order of its entities."""
+    sample = Sample(
+        draft.perspective,
+        draft.question,
+        f"{draft.answer} {draft.explanation}".strip(),
+        list(draft.entities),
+        template=f"{draft.writer}/{'+'.join(draft.aspects)}",
+    )
+    if draft.clue:
+        for name in draft.entities:
+            add_prompt(sample, masks, name, draft.clue, rng)
+    return sample

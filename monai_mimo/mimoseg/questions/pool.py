@@ -1,4 +1,4 @@
-"""The drafts that a build may use for given entities: valid, distinct, and made once in a process."""
+"""What decides the questions of a build, and the drafts that it may use: valid, distinct, and made once in a process."""
 
 from __future__ import annotations
 
@@ -8,16 +8,36 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-from .draft import Draft
-from .draft_files import read_drafts
+from ..categories import PERSPECTIVES
+from .drafts import Draft, read_drafts
 from .knowledge import Knowledge, load_knowledge
 from .offline import OfflineWriter
-from .settings import RowSettings
 from .validate import NEAR_DUPLICATE, check, near_duplicates
-from .words import record_of
+from .words import find_knowledge
 
 Key = tuple[tuple[str, ...], int, str]  # entities, perspective, clue
 ONE, SEVERAL = 60, 12  # drafts about one entity, and about each choice of several
+
+
+@dataclass(frozen=True)
+class RowSettings:
+    """What decides the questions, apart from the slice itself; it can be sent to other processes.
+
+    Attributes:
+        entities: by modality, every entity that some source labels.
+        questions_per_image: about how many rows of perspectives I to IV an image gives, the same number of each; V gives half
+            as many beside them, or as many alone.
+        perspectives: those that are made, of those that a case allows.
+        drafts: a JSONL file of drafts, or a folder of such files, which take the place of the offline writer's.
+        knowledge: the user's own knowledge entries, which are added to the packaged ones or replace them.
+    """
+
+    entities: dict[str, tuple[str, ...]]
+    seed: int = 0
+    questions_per_image: int = 8
+    perspectives: tuple[int, ...] = PERSPECTIVES
+    drafts: Path | None = None
+    knowledge: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +55,7 @@ def draft_pool(entities: Sequence[str], perspective: int, clue: str, settings: R
     keeps the rules, the offline writer is asked, which keeps the order of `entities`.
 
     Raises:
-        DataError, InputError: the file of drafts or a knowledge record cannot be used.
+        DataError, InputError: the file of drafts or a knowledge entry cannot be used.
     """
     return checked((tuple(entities), perspective, clue), settings).drafts
 
@@ -50,7 +70,7 @@ def count_rejections(settings: RowSettings, keys: Iterable[Key]) -> dict[str, in
 
 def is_known(entity: str, settings: RowSettings) -> bool:
     """Whether something is known of an entity, so that perspectives III and IV can ask about it."""
-    return record_of(entity, knowledge_of(tuple(settings.knowledge))) is not None
+    return find_knowledge(entity, knowledge_of(tuple(settings.knowledge))) is not None
 
 
 def checked(key: Key, settings: RowSettings) -> Checked:
@@ -84,7 +104,7 @@ def keep_valid(drafts: Sequence[Draft], knowledge: dict[str, Knowledge], rejecte
 
 @cache
 def knowledge_of(own: tuple[Path, ...]) -> dict[str, Knowledge]:
-    """The packaged records with the user's."""
+    """The packaged entries with the user's."""
     return load_knowledge(own)
 
 

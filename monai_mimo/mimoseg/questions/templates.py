@@ -1,13 +1,34 @@
-"""The texts of `templates.yaml` and `measured.yaml`, filled in."""
+"""The texts of `templates.yaml` and `measured.yaml`: filled in, and values of perspective V read back from answers."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import yaml
+
+from ..encoding import plain_answer
+
+KINDS = (
+    "modality",
+    "present",
+    "marked",
+    "count",
+    "left_right",
+    "upper_lower",
+    "quarter",
+    "larger",
+    "diameter_mm",
+    "area_mm2",
+    "area_percent",
+)
+SIZES = ("diameter_mm", "area_mm2", "area_percent")
+CLOSE = 0.2  # a size that is wrong by no more than this part of the true one is right
+# Kinds whose value changes when the image is shifted, turned or scaled; the others keep theirs.
+OF_PLACE_OR_SIZE = frozenset({"count", "left_right", "upper_lower", "quarter", *SIZES})
 
 
 @cache
@@ -45,3 +66,28 @@ def grounded(phrases: Sequence[str]) -> str:
 def sentence(text: str) -> str:
     """Start with a capital letter; a phrase tag does not count as a letter."""
     return text[:1].upper() + text[1:]
+
+
+def parse_value(kind: str, answer: str) -> str | None:
+    """What an answer says to a question of `kind`, in lower case; none if it says nothing, or two things.
+
+    Args:
+        answer: plain, or with the tags of phrases.
+    """
+    text = " ".join(plain_answer(answer)[0].lower().split())
+    found = {match["value"] for pattern in _patterns(kind) for match in pattern.finditer(text)}
+    return found.pop() if len(found) == 1 else None
+
+
+def is_right(kind: str, found: str | None, expected: str) -> bool:
+    """Whether a value is the expected one: the same word or number, or a size that is `CLOSE` to it."""
+    if found is None:
+        return False
+    if kind in SIZES:
+        return abs(float(found) - float(expected)) <= CLOSE * float(expected)
+    return found.lower() == expected.lower()
+
+
+@cache
+def _patterns(kind: str) -> list[re.Pattern[str]]:
+    return [re.compile(pattern) for pattern in measured_templates()[kind]["value"]]

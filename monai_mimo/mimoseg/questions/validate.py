@@ -5,7 +5,7 @@ it. Words are compared by their first letters (`words.content_words`), so that "
 
 | rule | what breaks it |
 |---|---|
-| entity without knowledge | there is no record of an entity; nothing else is looked at |
+| entity without knowledge | there is no entry of an entity; nothing else is looked at |
 | clue | III with a prompt, IV without one, several entities with points |
 | form | no question, an answer that does not end, or a place of a template that was not filled |
 | tags | a tag other than `<p> entity </p> <SEG>` in the answer and `<point>` or `<box>` in the question |
@@ -13,11 +13,11 @@ it. Words are compared by their first letters (`words.content_words`), so that "
 | gives away | the question holds a name of an entity, a synonym, or a word that gives it away (`words.give_away`) |
 | markers | III with a marker, IV without one for each entity |
 | leaves one out | several entities: IV has no sentence with all markers; III touches no fact of one of them |
-| clear without the prompt | IV whose question tells more than `TOLD` of a fact: it could be answered without the image |
+| clear without the prompt | IV whose question tells more than `REVEALED` of a fact: it could be answered without the image |
 | tells nothing | III whose question holds less than `ASKED` of every fact of the entities: nothing to reason about |
-| fits another | III that tells of an entity only facts which another record holds too (but for members of its own family) |
+| fits another | III that tells of an entity only facts which another entry holds too (but for members of its own family) |
 | modality | IV with a word that tells how the image was made, in question, answer or explanation |
-| beyond the record | more than 1 - `COVERED` of the words of the explanation are neither in the records nor in the question |
+| beyond the record | more than 1 - `COVERED` of the words of the explanation are neither in the entries nor in the question |
 | explains nothing | the explanation holds less than `EXPLAINED` of every fact of an entity |
 """
 
@@ -28,12 +28,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from datasketch import MinHash, MinHashLSH
 
-from .draft import Draft
+from .drafts import Draft
 from .knowledge import Knowledge, relations
-from .words import content_words, give_away, modality_pattern, names_of, record_of
+from .words import content_words, find_knowledge, give_away, modality_pattern, names_of
 
 NO_KNOWLEDGE, NEAR_DUPLICATE = "entity without knowledge", "near-duplicate"
-TOLD, ASKED, TOUCHED, COVERED, EXPLAINED = 0.6, 0.5, 0.3, 0.7, 0.5
+REVEALED, ASKED, TOUCHED, COVERED, EXPLAINED = 0.6, 0.5, 0.3, 0.7, 0.5
 SAME = 0.7  # Jaccard similarity of word pairs from which two questions are one
 EMPTY = MinHash(num_perm=128, seed=1)
 BANDS, ROWS = 21, 6  # of the index: it finds 93 % of the pairs at `SAME`, and what it finds is looked at again
@@ -43,92 +43,94 @@ MARKER = re.compile(r"<(?:point|box)>")
 STRAY = re.compile(r"[<>]")
 UNFILLED = re.compile(r"[{}]")
 
-Records = Mapping[str, Knowledge]  # a rule is given those of the draft's entities, and all
+Entries = Mapping[str, Knowledge]  # a rule is given those of the draft's entities, and all
 
 
 def check(draft: Draft, knowledge: Mapping[str, Knowledge]) -> list[str]:
     """The rules that a draft breaks; none for a draft that may be used."""
-    records = {entity: record for entity in draft.entities if (record := record_of(entity, knowledge)) is not None}
-    if not draft.entities or len(records) < len(set(draft.entities)):
+    entries = {entity: entry for entity in draft.entities if (entry := find_knowledge(entity, knowledge)) is not None}
+    if not draft.entities or len(entries) < len(set(draft.entities)):
         return [NO_KNOWLEDGE]
-    return [name for name, breaks in RULES.items() if breaks(draft, records, knowledge)]
+    return [name for name, breaks in RULES.items() if breaks(draft, entries, knowledge)]
 
 
-def wrong_clue(draft: Draft, records: Records, knowledge: Records) -> bool:
+def wrong_clue(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """III has no prompt, IV has one, and several entities have boxes."""
     if draft.perspective == 3:
         return draft.clue != ""
     return draft.clue not in (("point", "box") if len(draft.entities) == 1 else ("box",))
 
 
-def wrong_form(draft: Draft, records: Records, knowledge: Records) -> bool:
+def wrong_form(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """The question asks, answer and explanation are whole sentences, and nothing of a template is left."""
     question, answer, explanation = draft.question.strip(), draft.answer.strip(), draft.explanation.strip()
     whole = question.endswith(("?", ".")) and answer.endswith((".", "!", "<SEG>")) and explanation.endswith(".")
     return not whole or bool(UNFILLED.search(question + answer + explanation))
 
 
-def wrong_tags(draft: Draft, records: Records, knowledge: Records) -> bool:
+def wrong_tags(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """Tags stand only where they may, and are written as they should be."""
     rest = MARKER.sub("", draft.question) + GROUNDED.sub("", draft.answer) + draft.explanation
     return bool(STRAY.search(rest))
 
 
-def wrong_grounding(draft: Draft, records: Records, knowledge: Records) -> bool:
+def wrong_grounding(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """The answer grounds exactly the entities, in order, once each."""
     return GROUNDED.findall(draft.answer) != list(draft.entities) or len(set(draft.entities)) < len(draft.entities)
 
 
-def gives_away(draft: Draft, records: Records, knowledge: Records) -> bool:
+def gives_away(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """The question names an entity or holds a word that gives it away."""
     text = draft.question.casefold()
-    return any(give_away(entity, tuple(record.give_away)).search(text) for entity, record in records.items())
+    return any(give_away(entity, tuple(entry.give_away)).search(text) for entity, entry in entries.items())
 
 
-def wrong_markers(draft: Draft, records: Records, knowledge: Records) -> bool:
+def wrong_markers(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """III has no marker, IV one of the right kind for each entity."""
     wanted = [f"<{draft.clue}>"] * len(draft.entities) if draft.perspective == 4 else []
     return MARKER.findall(draft.question) != wanted
 
 
-def leaves_one_out(draft: Draft, records: Records, knowledge: Records) -> bool:
+def leaves_one_out(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """A question about several entities is about all of them."""
     if len(draft.entities) == 1:
         return False
     if draft.perspective == 4:
         sentences = re.split(r"(?<=[.?!]) ", draft.question)
         return not any(len(MARKER.findall(text)) == len(draft.entities) for text in sentences)
-    return any(most_told(draft.question, facts_of(e, r, draft.entities)) < TOUCHED for e, r in records.items())
+    return any(best_coverage(draft.question, facts_of(e, r, draft.entities)) < TOUCHED for e, r in entries.items())
 
 
-def clear_without_prompt(draft: Draft, records: Records, knowledge: Records) -> bool:
+def clear_without_prompt(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """A question of IV that tells a fact of the entity could be answered by it alone."""
     if draft.perspective == 3:
         return False
-    return any(most_told(draft.question, facts_of(e, r, draft.entities)) > TOLD for e, r in records.items())
+    return any(best_coverage(draft.question, facts_of(e, r, draft.entities)) > REVEALED for e, r in entries.items())
 
 
-def tells_nothing(draft: Draft, records: Records, knowledge: Records) -> bool:
-    """A question of III describes the entity by a fact of its record."""
+def tells_nothing(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
+    """A question of III describes the entity by a fact of its entry."""
     if draft.perspective == 4:
         return False
-    return all(most_told(draft.question, facts_of(e, r, draft.entities)) < ASKED for e, r in records.items())
+    return all(best_coverage(draft.question, facts_of(e, r, draft.entities)) < ASKED for e, r in entries.items())
 
 
-def fits_another(draft: Draft, records: Records, knowledge: Records) -> bool:
+def fits_another(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """What a question of III tells of an entity is not all true of another one. Who has all of its facts is of its family."""
     if draft.perspective == 4:
         return False
-    for record in records.values():
-        facts = facts_in(record)
-        told = [fact for fact in facts if told_part(draft.question, fact) >= ASKED]
-        like = [other for other in knowledge.values() if other is not record and has_all(other, told)] if told else []
+    for entry in entries.values():
+        facts = facts_in(entry)
+        stated = [fact for fact in facts if fact_coverage(draft.question, fact) >= ASKED]
+        like = (
+            [other for other in knowledge.values() if other is not entry and has_all(other, stated)] if stated else []
+        )
         if any(not has_all(other, facts) for other in like):
             return True
     return False
 
 
-def tells_modality(draft: Draft, records: Records, knowledge: Records) -> bool:
+def tells_modality(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """IV holds for any image, however it was made."""
     text = f"{draft.question} {draft.answer} {draft.explanation}"
     for entity in draft.entities:  # whose name may hold such a word
@@ -136,22 +138,22 @@ def tells_modality(draft: Draft, records: Records, knowledge: Records) -> bool:
     return draft.perspective == 4 and bool(modality_pattern().search(text.casefold()))
 
 
-def beyond_record(draft: Draft, records: Records, knowledge: Records) -> bool:
-    """The explanation says what the records say; the question's own words may come back."""
+def beyond_record(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
+    """The explanation says what the entries say; the question's own words may come back."""
     known = content_words(draft.question).union(
-        *(content_words(fact) for e, r in records.items() for fact in facts_of(e, r, draft.entities)),
-        *(content_words(name) for entity in records for name in names_of(entity)),
+        *(content_words(fact) for e, r in entries.items() for fact in facts_of(e, r, draft.entities)),
+        *(content_words(name) for entity in entries for name in names_of(entity)),
     )
     words = content_words(draft.explanation)
     return len(words & known) < COVERED * len(words)
 
 
-def explains_nothing(draft: Draft, records: Records, knowledge: Records) -> bool:
+def explains_nothing(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """The explanation tells a fact of each entity."""
-    return any(most_told(draft.explanation, facts_of(e, r, draft.entities)) < EXPLAINED for e, r in records.items())
+    return any(best_coverage(draft.explanation, facts_of(e, r, draft.entities)) < EXPLAINED for e, r in entries.items())
 
 
-RULES: dict[str, Callable[[Draft, Records, Records], bool]] = {
+RULES: dict[str, Callable[[Draft, Entries, Entries], bool]] = {
     "clue": wrong_clue,
     "form": wrong_form,
     "tags": wrong_tags,
@@ -168,21 +170,21 @@ RULES: dict[str, Callable[[Draft, Records, Records], bool]] = {
 }
 
 
-def facts_of(entity: str, record: Knowledge, together: Sequence[str] = ()) -> list[str]:
+def facts_of(entity: str, entry: Knowledge, together: Sequence[str] = ()) -> list[str]:
     """All that is known of an entity, and of the entities `together` with which it is asked for."""
     shared = [relation for relation in relations() if set(relation.entities) == set(together)]
-    return facts_in(record) + [fact for relation in shared for fact in relation.facts]
+    return facts_in(entry) + [fact for relation in shared for fact in relation.facts]
 
 
-def facts_in(record: Knowledge) -> list[str]:
-    """All facts of a record."""
-    return [fact for texts in (*record.facts.values(), record.apart) for fact in texts]
+def facts_in(entry: Knowledge) -> list[str]:
+    """All facts of an entry."""
+    return [fact for texts in (*entry.facts.values(), entry.apart) for fact in texts]
 
 
-def has_all(record: Knowledge, facts: Sequence[str]) -> bool:
-    """Whether a record holds all of these facts."""
+def has_all(entry: Knowledge, facts: Sequence[str]) -> bool:
+    """Whether an entry holds all of these facts."""
     for fact in facts:
-        for texts in (record.apart, *record.facts.values()):
+        for texts in (entry.apart, *entry.facts.values()):
             if fact in texts:
                 break
         else:
@@ -190,15 +192,15 @@ def has_all(record: Knowledge, facts: Sequence[str]) -> bool:
     return True
 
 
-def told_part(text: str, fact: str) -> float:
+def fact_coverage(text: str, fact: str) -> float:
     """How much of a fact a text tells: the part of the fact's words that it holds, from 0 to 1."""
     words = content_words(fact)
     return len(words & content_words(text)) / len(words) if words else 0.0
 
 
-def most_told(text: str, facts: Sequence[str]) -> float:
+def best_coverage(text: str, facts: Sequence[str]) -> float:
     """How much `text` tells of the fact that it tells best."""
-    return max((told_part(text, fact) for fact in facts), default=0.0)
+    return max((fact_coverage(text, fact) for fact in facts), default=0.0)
 
 
 def near_duplicates(questions: Sequence[str]) -> set[int]:

@@ -17,8 +17,8 @@ NO_NAME = {"of", "the", "and", "or", "in", "to"}
 ENDINGS = re.compile(r"(us|um|is|ae|as|es|a|e|s|x|y)$")
 
 
-def record_of(entity: str, knowledge: Mapping[str, Knowledge]) -> Knowledge | None:
-    """The record of an entity, which may be called by a synonym."""
+def find_knowledge(entity: str, knowledge: Mapping[str, Knowledge]) -> Knowledge | None:
+    """The entry of an entity, which may be called by a synonym."""
     return knowledge.get(entity) or knowledge.get(standard_name(entity) or "")
 
 
@@ -52,7 +52,7 @@ def give_away(entity: str, roots: tuple[str, ...] = ()) -> re.Pattern[str]:
 
     These are every name of it; each word of its name and standard name, with other endings where it has five letters or
     more ("kidneys", "aortic") and inside other words where it has seven ("gallbladder" for the bladder); and words that
-    start with one of `roots`, as its record lists them.
+    start with one of `roots`, as its entry lists them.
     """
     parts = [rf"\b{re.escape(name.casefold())}\b" for name in names_of(entity)]
     for word in re.findall(r"[^\W_]+", f"{entity} {standard_name(entity) or ''}".casefold()):

@@ -10,7 +10,6 @@ import csv
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import datetime, timezone
@@ -23,6 +22,7 @@ import pyarrow.compute as pc
 from datasets import Dataset
 
 from ...errors import DataError, InputError, OutputError
+from ...files import atomic_file, output_errors
 
 FOLDER = "review"
 TEXTS = ("question", "answer")
@@ -78,7 +78,7 @@ def append(folder: str | Path, decision: Decision) -> None:
     """
     path = log_file(folder, decision.reviewer)
     line = json.dumps(asdict(decision), ensure_ascii=False).encode() + b"\n"
-    try:
+    with output_errors(path):
         path.parent.mkdir(exist_ok=True)
         with open(path, "ab+", buffering=0) as file:
             file.seek(0)
@@ -87,8 +87,6 @@ def append(folder: str | Path, decision: Decision) -> None:
                 file.truncate(written.rfind(b"\n") + 1)
             file.write(line)
             os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputError(path, f"{error.strerror or error}", "a place that can be written") from error
 
 
 def read_decisions(folder: str | Path) -> dict[str, Decision]:
@@ -154,7 +152,7 @@ def _replaced(column: pa.ChunkedArray, values: dict[int, str]) -> pa.ChunkedArra
 
 
 def export_decisions(decisions: Iterable[Decision], path: Path) -> None:
-    """Write decisions as .csv or .json, whole or not at all.
+    """Write decisions as .csv or .json, an atomic file.
 
     Raises:
         InputError: the name ends otherwise. OutputError: it exists or cannot be written.
@@ -164,16 +162,14 @@ def export_decisions(decisions: Iterable[Decision], path: Path) -> None:
     if path.exists():
         raise OutputError(path, "an existing file", "a new name")
     ordered = sorted(decisions, key=lambda d: (d.split, d.id))
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-            new = Path(folder) / path.name
-            with open(new, "w", newline="", encoding="utf-8") as file:
-                if path.suffix == ".json":
-                    json.dump([asdict(d) for d in ordered], file, indent=2, ensure_ascii=False)
-                else:
-                    writer = csv.writer(file)
-                    writer.writerow(FIELDS)
-                    writer.writerows(astuple(d) for d in ordered)
-            os.rename(new, path)
-    except OSError as error:
-        raise OutputError(path, f"{error.strerror or error}", "a place that can be written") from error
+    with (
+        output_errors(path),
+        atomic_file(path) as new,
+        open(new, "w", newline="", encoding="utf-8") as file,
+    ):
+        if path.suffix == ".json":
+            json.dump([asdict(d) for d in ordered], file, indent=2, ensure_ascii=False)
+        else:
+            writer = csv.writer(file)
+            writer.writerow(FIELDS)
+            writer.writerows(astuple(d) for d in ordered)

@@ -11,12 +11,12 @@ import yaml
 
 from monai_mimo.cli import main
 from monai_mimo.errors import DataError, OutputError
-from monai_mimo.mimoseg.cases import SourceSpec
 from monai_mimo.mimoseg.catalogue import Record, catalogue
 from monai_mimo.mimoseg.catalogue.miniature import draw_miniature
 from monai_mimo.mimoseg.label_files import read_masks
-from monai_mimo.mimoseg.read_case import read_case
-from monai_mimo.mimoseg.sources import open_source
+from monai_mimo.mimoseg.sources.cases import SourceSpec
+from monai_mimo.mimoseg.sources.discover import open_source
+from monai_mimo.mimoseg.sources.read_case import read_case
 from monai_mimo.transforms import MedicalImage
 
 LAYOUTS = [(name, number) for name, record in catalogue().items() for number in range(len(record.layouts))]

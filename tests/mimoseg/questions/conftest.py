@@ -1,4 +1,4 @@
-"""Knowledge records that the tests of this folder share."""
+"""Knowledge entries that the tests of this folder share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monai_mimo.mimoseg.questions.knowledge import Knowledge, load_knowledge
-from monai_mimo.mimoseg.questions.settings import RowSettings
+from monai_mimo.mimoseg.questions.pool import RowSettings
 
 EXAMPLE = Path(__file__).with_name("example.yaml")
 

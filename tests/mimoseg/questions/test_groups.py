@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from monai_mimo.cli import main
 from monai_mimo.errors import InputError
-from monai_mimo.mimoseg.questions.draft_files import read_drafts
+from monai_mimo.mimoseg.questions.drafts import read_drafts
 from monai_mimo.mimoseg.questions.groups import Group, make_groups, named_entities, source_entities
 from monai_mimo.mimoseg.questions.knowledge import load_knowledge
 

@@ -1,4 +1,4 @@
-"""The packaged knowledge records keep their own rules; a user's file adds and replaces; bad files are told apart."""
+"""The packaged knowledge entries keep their own rules; a user's file adds and replaces; bad files are told apart."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_a_member_is_reviewed_when_all_of_it_is(tmp_path: Path) -> None:
         (OWN.replace("kind: gland", "kind: butterfly"), "thyroid.kind"),
         (OWN.replace("kind: gland", ""), "thyroid.kind"),
         (OWN.replace("function", "purpose"), "thyroid.facts.purpose"),
-        (OWN.replace("makes two hormones that hold iodine", "Makes hormones."), "no predicate"),
+        (OWN.replace("makes two hormones that hold iodine", "Makes hormones."), "not a predicate"),
         (OWN.replace("[makes two hormones that hold iodine]", "makes hormones"), "thyroid.facts.function"),
         (OWN.replace("[a textbook, a guideline]", "[a textbook]"), "thyroid.sources"),
         (OWN + "  color: red\n", "thyroid.color"),

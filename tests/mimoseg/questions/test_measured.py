@@ -13,10 +13,9 @@ from scipy.ndimage import label
 
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
 from monai_mimo.mimoseg.questions.measured import ASK, Scene, measured, plural_of, related
-from monai_mimo.mimoseg.questions.measured_value import KINDS, SIZES, is_right, parse_value
 from monai_mimo.mimoseg.questions.perspectives import Sample
-from monai_mimo.mimoseg.questions.slice_masks import SliceMasks
-from monai_mimo.mimoseg.questions.templates import measured_templates
+from monai_mimo.mimoseg.questions.templates import KINDS, SIZES, is_right, measured_templates, parse_value
+from monai_mimo.mimoseg.sources.read_case import SliceMasks
 
 NAMES = ["liver", "spleen", "portal and splenic veins", "liver lesion", "polyp", "L1 vertebra", "left kidney"]
 MODALITIES = ["CT", "MR", "X-ray", "ultrasound", "fundus", "OCT", "optical coherence tomography"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_mimo.mimoseg.questions.draft import Draft
+from monai_mimo.mimoseg.questions.drafts import Draft
 from monai_mimo.mimoseg.questions.knowledge import ASPECTS, Knowledge, load_knowledge
 from monai_mimo.mimoseg.questions.offline import OfflineWriter, article, facts_by_aspect, with_also
 from monai_mimo.mimoseg.questions.validate import check

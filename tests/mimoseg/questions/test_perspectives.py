@@ -8,12 +8,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_mimo.mimoseg.questions.perspectives import Sample, instructions, visual_clues
-from monai_mimo.mimoseg.questions.pool import draft_pool
-from monai_mimo.mimoseg.questions.reasoning import MOST_ENTITIES, reasoning
-from monai_mimo.mimoseg.questions.settings import RowSettings
-from monai_mimo.mimoseg.questions.slice_masks import SliceMasks
+from monai_mimo.mimoseg.questions.perspectives import MAX_ENTITIES, Sample, instructions, reasoning, visual_clues
+from monai_mimo.mimoseg.questions.pool import RowSettings, draft_pool
 from monai_mimo.mimoseg.questions.words import give_away
+from monai_mimo.mimoseg.sources.read_case import SliceMasks
 from tests.mimoseg.questions.conftest import EXAMPLE
 
 KNOWN = ["liver", "spleen", "left kidney", "right kidney", "portal and splenic veins", "skin lesion"]
@@ -72,7 +70,7 @@ def test_reasoning(masks: dict[str, np.ndarray], perspective: int, count: int, s
     for sample in samples:
         check_sample(sample, masks)
         assert sample.perspective == perspective
-        assert 1 <= len(sample.phrases) <= MOST_ENTITIES
+        assert 1 <= len(sample.phrases) <= MAX_ENTITIES
         assert not set(sample.phrases) & set(UNKNOWN)
         assert not any(give_away(name).search(sample.question.casefold()) for name in sample.phrases)
         assert sample.template.startswith("offline/")

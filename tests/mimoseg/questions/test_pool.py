@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from monai_mimo.errors import DataError, InputError
-from monai_mimo.mimoseg.questions.draft import Draft
-from monai_mimo.mimoseg.questions.draft_files import write_drafts
-from monai_mimo.mimoseg.questions.pool import count_rejections, draft_pool, is_known
-from monai_mimo.mimoseg.questions.settings import RowSettings
+from monai_mimo.mimoseg.questions.drafts import Draft, write_drafts
+from monai_mimo.mimoseg.questions.pool import RowSettings, count_rejections, draft_pool, is_known
 from monai_mimo.mimoseg.questions.validate import NEAR_DUPLICATE, near_duplicates
 from tests.mimoseg.questions.test_validate import BOXES, KIDNEY, ONE, POINT
 

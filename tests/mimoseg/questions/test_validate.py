@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from monai_mimo.mimoseg.questions.draft import Draft
+from monai_mimo.mimoseg.questions.drafts import Draft
 from monai_mimo.mimoseg.questions.knowledge import Knowledge
 from monai_mimo.mimoseg.questions.validate import NO_KNOWLEDGE, RULES, check, near_duplicates
 from monai_mimo.mimoseg.questions.words import give_away

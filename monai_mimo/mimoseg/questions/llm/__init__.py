@@ -1,8 +1,7 @@
 """Questions of perspectives III and IV by a language model, behind any OpenAI-compatible endpoint."""
 
-from .cache import AnswerCache
 from .client import Endpoint
-from .progress import Plan
+from .requests import AnswerCache, RequestPlan
 from .writer import LlmWriter
 
-__all__ = ["AnswerCache", "Endpoint", "LlmWriter", "Plan"]
+__all__ = ["AnswerCache", "Endpoint", "LlmWriter", "RequestPlan"]

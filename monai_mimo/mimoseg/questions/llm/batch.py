@@ -1,7 +1,7 @@
-"""The Batch API: hand in requests today, fetch the answers within 24 hours, for less money.
+"""The Batch API: submit requests today, fetch the answers within 24 hours, for less money.
 
 A batch is a pair of files in the cache's folder `batches`: NUMBER.jsonl holds its requests as they are uploaded, NUMBER.json
-where it stands. Both steps can be interrupted at any moment and called again: nothing is handed in twice.
+where it statuses. Both steps can be interrupted at any moment and called again: nothing is submitted twice.
 """
 
 from __future__ import annotations
@@ -14,28 +14,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ....errors import DataError, InputError
-from ..draft_files import write_text
-from .cache import AnswerCache
-from .client import describe, read_completion, redacted, refuse_if_hopeless
-from .progress import Request
+from ....files import write_json, write_text
+from .client import describe, raise_if_fatal, read_completion, redacted
+from .requests import AnswerCache, Request
 
 if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types import Batch
 
 PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
-MOST_REQUESTS, MOST_BYTES = 50_000, 200_000_000  # of one batch, as the Batch API documents them
+MAX_REQUESTS, MAX_BYTES = 50_000, 200_000_000  # of one batch, as the Batch API documents them
 RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
 
 
 @dataclass
 class BatchState:
-    """Where a batch stands.
+    """Where a batch statuses.
 
     Attributes:
         keys: of its requests.
         input_file: the endpoint's name of the uploaded file; "" before it is uploaded.
-        batch: the endpoint's name of the batch; "" before it is handed in.
+        batch: the endpoint's name of the batch; "" before it is submitted.
         collected: whether its results have been fetched.
         errors: key of a request -> why it has no answer.
     """
@@ -68,10 +67,10 @@ class Batches:
         return {file: read_state(file) for file in sorted(self.folder.glob("*.json"))}
 
     def submit(self, requests: Sequence[Request]) -> int:
-        """Hand in the requests that are in no open batch, and finish what an interrupted call began.
+        """Submit the requests that are in no open batch, and finish what an interrupted call began.
 
         Returns:
-            how many requests were handed in.
+            how many requests were submitted.
 
         Raises:
             InputError: the endpoint does not take them.
@@ -88,10 +87,10 @@ class Batches:
             write_state(file, begun[file])
         with endpoint_errors():
             for file, state in begun.items():
-                self.hand_in(file, state)
+                self.start_batch(file, state)
         return sum(len(state.keys) for state in begun.values())
 
-    def hand_in(self, file: Path, state: BatchState) -> None:
+    def start_batch(self, file: Path, state: BatchState) -> None:
         """Upload the requests of a batch and start it, from wherever an earlier call got."""
         if not state.input_file:
             with file.with_suffix(".jsonl").open("rb") as requests:
@@ -170,7 +169,7 @@ def chunks(lines: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
     size = 0
     for key, line in lines:
         length = len(line.encode())
-        if chunk and (len(chunk) == MOST_REQUESTS or size + length > MOST_BYTES):
+        if chunk and (len(chunk) == MAX_REQUESTS or size + length > MAX_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append((key, line))
@@ -217,8 +216,8 @@ def read_state(file: Path) -> BatchState:
 
 
 def write_state(file: Path, state: BatchState) -> None:
-    """Note where a batch stands."""
-    write_text(file, json.dumps(asdict(state), indent=1) + "\n")
+    """Note where a batch statuses."""
+    write_json(file, asdict(state))
 
 
 @contextmanager
@@ -231,7 +230,7 @@ def known_batch(file: Path) -> Iterator[None]:
     try:
         yield
     except openai.NotFoundError as error:
-        expected = "the endpoint that has this batch; without this file, its requests are handed in anew"
+        expected = "the endpoint that has this batch; without this file, its requests are submitted again"
         raise InputError(file, describe(error), expected) from error
 
 
@@ -245,7 +244,7 @@ def endpoint_errors() -> Iterator[None]:
     try:
         yield
     except openai.APIError as error:
-        refuse_if_hopeless(error)
+        raise_if_fatal(error)
         raise InputError(
-            "the endpoint", describe(error), "an answer; the same command takes up where this one stopped"
+            "the endpoint", describe(error), "an answer; the same command resumes where this one stopped"
         ) from error

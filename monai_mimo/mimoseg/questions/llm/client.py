@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ....errors import InputError
-from .cache import AnswerCache
-from .progress import Plan, Request
-from .prompts import Task
+from .messages import Task
+from .requests import AnswerCache, Request, RequestPlan
 
 if TYPE_CHECKING:
     from openai import APIError, AsyncOpenAI, OpenAI
@@ -114,12 +113,12 @@ def read_completion(text: str) -> dict[str, Any]:
 def describe(error: APIError) -> str:
     """What went wrong, on one line, without the key."""
     status = getattr(error, "status_code", None)
-    said = error.body.get("message") if isinstance(error.body, dict) else None
-    text = " ".join(redacted(str(said or error.message)).split())[:200]
+    message = error.body.get("message") if isinstance(error.body, dict) else None
+    text = " ".join(redacted(str(message or error.message)).split())[:200]
     return text if status is None else f"status {status}, {text}"
 
 
-def refuse_if_hopeless(error: APIError) -> None:
+def raise_if_fatal(error: APIError) -> None:
     """Stop where no further request can do better.
 
     Raises:
@@ -164,14 +163,14 @@ class Asking:
         errors: key of a request -> why it has no answer.
     """
 
-    plan: Plan
+    plan: RequestPlan
     cache: AnswerCache
     endpoint: Endpoint
     advance: Callable[[], object] = lambda: None
     errors: dict[str, str] = field(default_factory=dict)
     answered: int = 0
     failures_in_a_row: int = 0
-    hopeless: InputError | None = None
+    fatal: InputError | None = None
 
     def run(self, tasks: Sequence[Task]) -> dict[str, str]:
         """Ask for every task until it is written or given up, and return the errors.
@@ -185,8 +184,8 @@ class Asking:
             OutputError: the cache cannot be written.
         """
         asyncio.run(self._run(tasks))
-        if self.hopeless is not None:
-            raise self.hopeless
+        if self.fatal is not None:
+            raise self.fatal
         return self.errors
 
     async def _run(self, tasks: Sequence[Task]) -> None:
@@ -197,11 +196,11 @@ class Asking:
     async def _work(self, waiting: Any, client: AsyncOpenAI) -> None:
         """One of `concurrency` workers; they take tasks from the same iterator."""
         for task in waiting:
-            stand = self.plan.stand(task, self.cache)
-            while isinstance(stand, Request):
-                if self.stopped or not await self._ask(stand, client):
+            status = self.plan.status(task, self.cache)
+            while isinstance(status, Request):
+                if self.stopped or not await self._ask(status, client):
                     break
-                stand = self.plan.stand(task, self.cache)
+                status = self.plan.status(task, self.cache)
             self.advance()
             if self.stopped:
                 return
@@ -209,7 +208,7 @@ class Asking:
     @property
     def stopped(self) -> bool:
         """Whether nothing more is asked."""
-        return self.hopeless is not None or self.failures_in_a_row >= max(3, self.endpoint.concurrency)
+        return self.fatal is not None or self.failures_in_a_row >= max(3, self.endpoint.concurrency)
 
     async def _ask(self, request: Request, client: AsyncOpenAI) -> bool:
         """Send one request and keep its answer; whether there is one."""
@@ -219,9 +218,9 @@ class Asking:
             answer = await complete(client, request.body)
         except openai.APIError as error:
             try:
-                refuse_if_hopeless(error)
-            except InputError as hopeless:
-                self.hopeless = hopeless
+                raise_if_fatal(error)
+            except InputError as fatal:
+                self.fatal = fatal
             self.errors[request.key] = describe(error)
             if isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)) and self.answered:
                 return False

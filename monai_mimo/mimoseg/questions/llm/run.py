@@ -1,21 +1,29 @@
-"""A run of the LLM writer over many groups of entities: what it will cost, and what it leaves on disk."""
+"""A run of the LLM writer over many groups of entities: what it will cost, what it did cost, and what it leaves on disk."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from ....errors import DataError
-from ..draft_files import write_drafts, write_lines
+from ..drafts import write_drafts, write_lines
 from ..groups import Group
 from .client import NOT_ASKED
-from .cost import Prices, Tokens, counter, estimate, total, used
-from .progress import GivenUp, Request, Written
-from .prompts import Task
-from .writer import LlmWriter, chosen
+from .messages import Task, example_knowledge, example_reply, facts_text, prompts
+from .requests import Request, RequestPlan, TaskDone, TaskFailed
+from .writer import LlmWriter, select_drafts
+
+CHARACTERS = 4  # a token
+
 
 CASES = {
     "reasoning_one": "III, one entity",
@@ -25,12 +33,88 @@ CASES = {
 }
 
 
+class Prices(BaseModel):
+    """US dollars for a million tokens, by model: (input, output). `batch` is what a batch costs, as a share of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    as_of: str
+    batch: float = 1.0
+    models: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Of the prompts and of the replies."""
+
+    sent: int = 0
+    received: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(self.sent + other.sent, self.received + other.received)
+
+    def cost(self, price: tuple[float, float]) -> float:
+        """In US dollars, at (input, output) for a million tokens."""
+        return (self.sent * price[0] + self.received * price[1]) / 1e6
+
+
+def load_prices(file: Path | None = None) -> Prices:
+    """The user's table, or the one that comes with the package.
+
+    Raises:
+        DataError: the file is no table of prices.
+    """
+    source = file or Path(str(resources.files(__package__) / "prices.yaml"))
+    try:
+        values = yaml.safe_load(source.read_text(encoding="utf-8"))
+        return Prices.model_validate({**values, "as_of": str(values.get("as_of", "an unknown date"))})
+    except (OSError, yaml.YAMLError, TypeError, AttributeError) as error:
+        raise DataError(source, str(error), "a table of prices") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise DataError(source, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", "a table of prices") from error
+
+
+@cache
+def counter(model: str) -> tuple[Callable[[str], int], str]:
+    """How to count tokens for a model, and in words how that is."""
+    try:
+        import tiktoken
+
+        encoding = tiktoken.encoding_for_model(model)
+        return lambda text: len(encoding.encode(text, disallowed_special=())), "counted by tiktoken"
+    except Exception:  # not installed, a model it does not know, or no network for the encoding that it loads
+        return lambda text: -(-len(text) // CHARACTERS), f"estimated at {CHARACTERS} characters a token"
+
+
+def estimate(request: Request, plan: RequestPlan) -> Tokens:
+    """The tokens of a request and of its likely reply."""
+    count, _ = counter(plan.model)
+    sent = sum(count(message["content"]) for message in request.body["messages"])
+    sent += count(json.dumps(request.body["response_format"]))
+    task = request.task
+    example = facts_text(prompts()["examples"][task.case]["entities"], example_knowledge())
+    more = max(1.0, len(facts_text(task.entities, plan.knowledge)) / len(example))
+    return Tokens(sent, round(count(example_reply(task)) * more))
+
+
+def total(tokens: Iterable[Tokens]) -> Tokens:
+    """The sum."""
+    return sum(tokens, Tokens())
+
+
+def used(answers: Sequence[dict[str, Any]]) -> Tokens:
+    """What the endpoint says that its answers took; an answer that does not tell counts as nothing."""
+    usages = [answer.get("usage") or {} for answer in answers]
+    return total(Tokens(int(u.get("prompt_tokens") or 0), int(u.get("completion_tokens") or 0)) for u in usages)
+
+
 def estimate_lines(
     writer: LlmWriter, tasks: Sequence[Task], prices: Prices, price: tuple[float, float] | None, batch: bool
 ) -> Iterator[str]:
     """What is still to be asked, a line for each case, with tokens and cost."""
     model = writer.plan.model
-    requests = [s for task in tasks if isinstance(s := writer.plan.stand(task, writer.cache), Request)]
+    requests = [s for task in tasks if isinstance(s := writer.plan.status(task, writer.cache), Request)]
     yield f"{len(requests)} requests to {model}, {len(tasks) - len(requests)} answered already"
     sums: dict[str, list[Tokens]] = {}
     for request in requests:
@@ -71,10 +155,10 @@ def finish(
     """
     report = out.with_suffix(".report")  # a folder, so that a folder of drafts holds nothing else
     failures_file, rejected_file = report / "failures.jsonl", report / "rejected.jsonl"
-    stands = {g: [writer.plan.stand(t, writer.cache) for t in writer.tasks(g, count, seed)] for g in groups}
-    every = [stand for group in stands.values() for stand in group]
-    write_or_remove(failures_file, [failure_line(s, errors, writer) for s in every if not isinstance(s, Written)])
-    missing = [stand for stand in every if isinstance(stand, Request)]
+    statuses = {g: [writer.plan.status(t, writer.cache) for t in writer.tasks(g, count, seed)] for g in groups}
+    every = [status for group in statuses.values() for status in group]
+    write_or_remove(failures_file, [failure_line(s, errors, writer) for s in every if not isinstance(s, TaskDone)])
+    missing = [status for status in every if isinstance(status, Request)]
     if missing:
         reasons = Counter(errors.get(request.key, NOT_ASKED) for request in missing)
         [(reason, _)] = (reasons - Counter({NOT_ASKED: reasons[NOT_ASKED]}) or reasons).most_common(1)
@@ -83,7 +167,7 @@ def finish(
             f"{len(missing)} of {len(every)} requests without an answer ({reason})",
             "all answered; the same command asks for what is missing",
         )
-    made = {group: chosen(group_stands, count) for group, group_stands in stands.items()}
+    made = {group: select_drafts(group_stands, count) for group, group_stands in statuses.items()}
     drafts = [draft for kept, _ in made.values() for draft in kept]
     rejected = [{"rules": rules, "draft": asdict(draft)} for _, left in made.values() for draft, rules in left]
     write_or_remove(rejected_file, rejected)
@@ -91,25 +175,27 @@ def finish(
     return summary(writer, every, drafts, rejected, out)
 
 
-def summary(writer: LlmWriter, stands: Sequence[Any], drafts: Sequence[Any], rejected: Sequence[Any], out: Path) -> str:
+def summary(
+    writer: LlmWriter, statuses: Sequence[Any], drafts: Sequence[Any], rejected: Sequence[Any], out: Path
+) -> str:
     """What was made, and what the answers took in tokens."""
-    keys = {key for stand in stands for key in stand.keys}
+    keys = {key for status in statuses for key in status.keys}
     tokens = used([answer for key in sorted(keys) if (answer := writer.cache.get(key)) is not None])
-    given_up = sum(isinstance(stand, GivenUp) for stand in stands)
+    given_up = sum(isinstance(status, TaskFailed) for status in statuses)
     text = f"{out}: {len(drafts)} drafts from {len(keys)} answers ({tokens.sent:,} tokens in, {tokens.received:,} out)"
     text += f"; {len(rejected)} rejected" if rejected else ""
     text += f"; {given_up} requests given up" if given_up else ""
     return text + (f"; see {out.with_suffix('.report')}" if rejected or given_up else "")
 
 
-def failure_line(stand: Request | GivenUp, errors: Mapping[str, str], writer: LlmWriter) -> dict[str, Any]:
+def failure_line(status: Request | TaskFailed, errors: Mapping[str, str], writer: LlmWriter) -> dict[str, Any]:
     """A request that has no answer, or a task whose answers cannot be used, with the reasons and where the answers are."""
-    if isinstance(stand, Request):
-        told = {"kind": "unanswered", "request": stand.key, "reasons": [errors.get(stand.key, NOT_ASKED)]}
+    if isinstance(status, Request):
+        details = {"kind": "unanswered", "request": status.key, "reasons": [errors.get(status.key, NOT_ASKED)]}
     else:
-        paths = [str(writer.cache.path(key).relative_to(writer.cache.folder)) for key in stand.keys]
-        told = {"kind": "unusable", "reasons": stand.reasons, "answers": paths}
-    return {**asdict(stand.task), **told}
+        paths = [str(writer.cache.path(key).relative_to(writer.cache.folder)) for key in status.keys]
+        details = {"kind": "unusable", "reasons": status.reasons, "answers": paths}
+    return {**asdict(status.task), **details}
 
 
 def write_or_remove(file: Path, lines: Sequence[Any]) -> None:

@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ....errors import DataError, InputError
-from ..draft import Draft
+from ..drafts import Draft
 from ..groups import Group, clues
 from ..validate import NEAR_DUPLICATE, near_duplicates
-from .cache import AnswerCache
 from .client import NOT_ASKED, Asking, Endpoint
-from .progress import GivenUp, Plan, Request, Written
-from .prompts import TRIPLES, Task
+from .messages import TRIPLES, Task
+from .requests import AnswerCache, Request, RequestPlan, TaskDone, TaskFailed
 
-Stand = Request | Written | GivenUp
+TaskStatus = Request | TaskDone | TaskFailed
 
 
 @dataclass
@@ -24,7 +23,7 @@ class LlmWriter:
     The same arguments give the same drafts as long as the cache is kept. A larger count asks for the further ones only.
     """
 
-    plan: Plan
+    plan: RequestPlan
     cache: AnswerCache
     endpoint: Endpoint
 
@@ -42,11 +41,11 @@ class LlmWriter:
         """
         tasks = self.tasks(Group(tuple(entities), perspective, clue), count, seed)
         errors = self.ask(tasks)
-        stands = [self.plan.stand(task, self.cache) for task in tasks]
-        for stand in stands:
-            if isinstance(stand, Request):
-                raise DataError(self.name, errors.get(stand.key, NOT_ASKED), "an answer to each request")
-        return chosen(stands, count)[0]
+        statuses = [self.plan.status(task, self.cache) for task in tasks]
+        for status in statuses:
+            if isinstance(status, Request):
+                raise DataError(self.name, errors.get(status.key, NOT_ASKED), "an answer to each request")
+        return select_drafts(statuses, count)[0]
 
     def tasks(self, group: Group, count: int, seed: int) -> list[Task]:
         """What is to be asked for `count` drafts: five at a time.
@@ -56,7 +55,7 @@ class LlmWriter:
         """
         for name in group.entities:
             if name not in self.plan.knowledge:
-                raise InputError("entity", f"{name!r}, of which no knowledge record tells", "an entity with a record")
+                raise InputError("entity", f"{name!r}, which has no knowledge entry", "an entity that has one")
         fitting = clues(group.perspective, len(group.entities))
         if group.clue not in fitting:
             raise InputError("clue", repr(group.clue), " or ".join(map(repr, fitting)))
@@ -65,16 +64,16 @@ class LlmWriter:
 
     def ask(self, tasks: Sequence[Task], advance: Callable[[], object] = lambda: None) -> dict[str, str]:
         """Ask for what the cache lacks; see `Asking.run`. Where it lacks nothing, nobody is asked."""
-        if not any(isinstance(self.plan.stand(task, self.cache), Request) for task in tasks):
+        if not any(isinstance(self.plan.status(task, self.cache), Request) for task in tasks):
             return {}
         return Asking(self.plan, self.cache, self.endpoint, advance).run(tasks)
 
 
-def chosen(stands: Sequence[Stand], count: int) -> tuple[list[Draft], list[tuple[Draft, list[str]]]]:
+def select_drafts(statuses: Sequence[TaskStatus], count: int) -> tuple[list[Draft], list[tuple[Draft, list[str]]]]:
     """The first `count` drafts of one group, and those that were left out with the rules that they break."""
-    written = [stand for stand in stands if isinstance(stand, Written)]
-    drafts = [draft for stand in written for draft in stand.drafts]
-    rejected = [pair for stand in written for pair in stand.rejected]
+    written = [status for status in statuses if isinstance(status, TaskDone)]
+    drafts = [draft for status in written for draft in status.drafts]
+    rejected = [pair for status in written for pair in status.rejected]
     doubles = near_duplicates([draft.question for draft in drafts])
     rejected += [(drafts[number], [NEAR_DUPLICATE]) for number in sorted(doubles)]
     return [draft for number, draft in enumerate(drafts) if number not in doubles][:count], rejected

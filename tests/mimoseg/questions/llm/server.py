@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from monai_mimo.mimoseg.questions.llm.cache import request_key
+from monai_mimo.mimoseg.questions.llm.requests import request_key
 
 
 @dataclass
@@ -282,12 +282,12 @@ def triples(body: dict[str, Any]) -> list[dict[str, str]]:
     listed = " and ".join(f"the {name}" for name in names)
     made = []
     for number in range(first, first + 5):
-        told = [lines[number % len(lines)] for lines in facts]
+        details = [lines[number % len(lines)] for lines in facts]
         if marker:
             question = POINTING[number].replace("*", " and ".join([marker] * len(names)))
         else:
-            question = f"What {' and what '.join(told)}?"
-        made.append({"question": question, "answer": f"It is {listed}.", "explanation": f"It {'; it '.join(told)}."})
+            question = f"What {' and what '.join(details)}?"
+        made.append({"question": question, "answer": f"It is {listed}.", "explanation": f"It {'; it '.join(details)}."})
     return made
 
 

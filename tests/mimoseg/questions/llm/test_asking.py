@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from monai_mimo.mimoseg.questions.draft_files import read_drafts
+from monai_mimo.mimoseg.questions.drafts import read_drafts
 
 from .conftest import ENTITIES, KEY, Folder
 from .server import FakeServer, Fault, triples

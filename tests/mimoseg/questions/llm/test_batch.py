@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from monai_mimo.mimoseg.questions.draft_files import read_drafts
+from monai_mimo.mimoseg.questions.drafts import read_drafts
 from monai_mimo.mimoseg.questions.llm import batch as batch_module
 
 from .conftest import Folder
@@ -31,10 +31,10 @@ def by_chat(folder: Folder, server: FakeServer) -> bytes:
 def test_submit_and_collect(folder: Folder, server: FakeServer, by_chat: bytes) -> None:
     submitted = folder.run(*RUN, "--batch", "submit")
     assert submitted.code == 0, submitted.err
-    assert "12 requests handed in" in submitted.out
+    assert "12 requests submitted" in submitted.out
     assert len(server.batches) == 1
     again = folder.run(*RUN, "--batch", "submit")
-    assert "0 requests handed in" in again.out
+    assert "0 requests submitted" in again.out
     assert len(server.batches) == 1
 
     server.batch_status = "in_progress"
@@ -56,7 +56,7 @@ def test_submit_and_collect(folder: Folder, server: FakeServer, by_chat: bytes) 
 
 
 def test_errors_in_part(folder: Folder, server: FakeServer, by_chat: bytes) -> None:
-    """Three requests fail in three ways; only they are handed in again."""
+    """Three requests fail in three ways; only they are submitted again."""
     folder.run(*RUN, "--batch", "submit")
     one, two, three, *_ = states(folder)[0]["keys"]
     refused = {"response": {"status_code": 400, "body": {"error": {"message": "too long"}}}, "error": None}
@@ -74,7 +74,7 @@ def test_errors_in_part(folder: Folder, server: FakeServer, by_chat: bytes) -> N
     }
 
     server.batch_fault = lambda key: None
-    assert "3 requests handed in" in folder.run(*RUN, "--batch", "submit").out
+    assert "3 requests submitted" in folder.run(*RUN, "--batch", "submit").out
     assert folder.run(*RUN, "--batch", "collect").code == 0
     assert (folder.path / "drafts.jsonl").read_bytes() == by_chat
     assert not (folder.path / "drafts.report").exists()
@@ -103,7 +103,7 @@ def test_batch_without_results(folder: Folder, server: FakeServer, status: str, 
     assert result.code == 2
     assert f"12 of 12 requests without an answer (batch {status}" in result.err
     assert reason in result.err
-    assert "12 requests handed in" in folder.run(*RUN, "--batch", "submit").out
+    assert "12 requests submitted" in folder.run(*RUN, "--batch", "submit").out
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_submit_interrupted(
     result = folder.run(*RUN, "--batch", "submit", "--retries", 0)
     assert result.code == 2
     assert len(result.err.splitlines()) == 1
-    assert "12 requests handed in" in folder.run(*RUN, "--batch", "submit", "--retries", 0).out
+    assert "12 requests submitted" in folder.run(*RUN, "--batch", "submit", "--retries", 0).out
     assert len([name for name in server.files if name.startswith("file_")]) == uploads
     assert len(server.batches) == made
     assert folder.run(*RUN, "--batch", "collect").code == 0
@@ -153,7 +153,7 @@ def test_bad_replies_in_a_batch_are_handed_in_again(folder: Folder, server: Fake
     refusal = {"choices": [{"message": {"content": None, "refusal": "no"}, "finish_reason": "stop"}]}
     server.batch_fault = {one: {"response": {"status_code": 200, "body": refusal}, "error": None}}.get
     assert "1 of 12 requests without an answer (not asked)" in folder.run(*RUN, "--batch", "collect").err
-    assert "1 requests handed in" in folder.run(*RUN, "--batch", "submit").out
+    assert "1 requests submitted" in folder.run(*RUN, "--batch", "submit").out
     uploads = [data for name, data in server.files.items() if name.startswith("file_")]
     line = json.loads(uploads[-1])
     assert "number 1 could not be used: it was a refusal (no)" in line["body"]["messages"][-1]["content"]
@@ -164,15 +164,15 @@ def test_bad_replies_in_a_batch_are_handed_in_again(folder: Folder, server: Fake
 def test_large_submissions_are_divided(
     folder: Folder, server: FakeServer, by_chat: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_module, "MOST_REQUESTS", 5)
-    assert "12 requests handed in" in folder.run(*RUN, "--batch", "submit").out
+    monkeypatch.setattr(batch_module, "MAX_REQUESTS", 5)
+    assert "12 requests submitted" in folder.run(*RUN, "--batch", "submit").out
     assert [len(state["keys"]) for state in states(folder)] == [5, 5, 2]
     assert folder.run(*RUN, "--batch", "collect").code == 0
     assert (folder.path / "drafts.jsonl").read_bytes() == by_chat
 
 
 def test_chunks_keep_to_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_module, "MOST_BYTES", 10)
+    monkeypatch.setattr(batch_module, "MAX_BYTES", 10)
     lines = [(str(n), "é" * n) for n in (1, 2, 3, 4, 1)]  # two bytes each
     assert [[key for key, _ in chunk] for chunk in batch_module.chunks(lines)] == [["1", "2"], ["3"], ["4", "1"]]
 
@@ -193,8 +193,8 @@ def test_a_batch_that_the_endpoint_does_not_know(folder: Folder, server: FakeSer
     result = folder.run(*RUN, "--batch", "collect")
     assert result.code == 2
     assert "0001.json: found status 404" in result.err
-    assert "0 requests handed in" in folder.run(*RUN, "--batch", "submit").out
+    assert "0 requests submitted" in folder.run(*RUN, "--batch", "submit").out
     (folder.path / "llm-cache" / "batches" / "0001.json").unlink()
-    assert "12 requests handed in" in folder.run(*RUN, "--batch", "submit").out
+    assert "12 requests submitted" in folder.run(*RUN, "--batch", "submit").out
     assert folder.run(*RUN, "--batch", "collect").code == 0
     assert (folder.path / "drafts.jsonl").read_bytes() == by_chat

@@ -1,4 +1,4 @@
-"""What it will cost, told before anybody is asked; and options that cannot be used."""
+"""What it will cost, details before anybody is asked; and options that cannot be used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from monai_mimo.errors import DataError
-from monai_mimo.mimoseg.questions.llm import cost
-from monai_mimo.mimoseg.questions.llm.cost import Tokens, load_prices, used
+from monai_mimo.mimoseg.questions.llm import run as cost
+from monai_mimo.mimoseg.questions.llm.run import Tokens, load_prices, used
 
 from .conftest import ENTITIES, Folder
 from .server import FakeServer
@@ -33,9 +33,9 @@ def test_dry_run_asks_nobody(folder: Folder, server: FakeServer, monkeypatch: py
     shown = json.loads(result.out[result.out.index("{") :])
     texts = [message["content"] for message in shown["messages"]] + [json.dumps(shown["response_format"])]
     sent = sum(-(-len(text) // 4) for text in texts)
-    told = result.out.splitlines()[1].split()
-    assert abs(int(told[5].replace(",", "")) - 4 * sent) <= 8  # the names of the entities differ in length
-    sent, received = (int(told[n].replace(",", "")) for n in (5, 8))
+    details = result.out.splitlines()[1].split()
+    assert abs(int(details[5].replace(",", "")) - 4 * sent) <= 8  # the names of the entities differ in length
+    sent, received = (int(details[n].replace(",", "")) for n in (5, 8))
     assert f"cost: {(2 * sent + 10 * received) / 1e6:.4f} USD" in result.out
 
 

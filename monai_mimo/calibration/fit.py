@@ -1,0 +1,150 @@
+"""Fit what warns of unknown images and what calibrates scores, on a built set: images of training and held-out questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset as Rows
+from ignite.engine import Engine, Events
+from monai.transforms import Compose, RandAdjustContrast, RandScaleIntensity
+from torch import Tensor
+
+from ..data.dataset import rows_by_image
+from ..errors import DataError
+from ..evaluation.data import evaluation_loader
+from ..evaluation.evaluator import GroundingEvaluator
+from ..evaluation.progress import Progress
+from ..evaluation.records import Record, records_of_batch
+from ..evaluation.summary import scored_phrases
+from ..metrics.calibration import fit_temperature
+from ..metrics.gather import gather
+from ..models import Mimo
+from ..transforms.augment import MIRRORS, RandMove
+from ..transforms.resize import SquareResize
+from .domain import ImageDomain, summary
+from .temperature import save_temperature
+
+IMAGES = 300  # of each kind and split, at most
+FEWEST = 30  # answered phrases, right and wrong ones among them, to fit a temperature on
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted; no `temperature` where too few phrases were answered. `phrases` counts those that there were."""
+
+    domain: ImageDomain
+    temperature: float | None
+    phrases: int
+
+    def save(self, weights: Path, fitted_on: str) -> None:
+        """Put it beside the weights that it was fitted for."""
+        self.domain.save(weights)
+        if self.temperature is not None:
+            save_temperature(weights, self.temperature, fitted_on)
+
+
+def calibrate(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) -> Calibration:
+    """Fit the domain and the temperature of a model.
+
+    Args:
+        train: rows that it was trained on; held_out: others like them, that it was not trained on.
+        images: of each kind and split, at most, for the domain; all questions of `held_out` are asked for the temperature.
+
+    Raises:
+        DataError: there are no images.
+    """
+    phrases = scored_phrases(answered(model, held_out))
+    temperature = temperature_of([p["score"] for p in phrases], [p["correct"] for p in phrases])
+    return Calibration(fit_domain(model, train, held_out, images), temperature, len(phrases))
+
+
+def fit_domain(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) -> ImageDomain:
+    """The domain of a model's images, as they are and moved, with other contrast and brightness, as training shows them: its
+    kinds are the sources and modalities of `train`, its limit is set on `held_out`.
+
+    Raises:
+        DataError: one of the two has no image.
+    """
+    changes = Changes()
+    found: list[list[Tensor]] = []
+    for rows in (train, held_out):
+        kinds = images_by_kind(model, rows, images)
+        if not kinds:
+            raise DataError("calibration", "no images", "images that were trained on, and others like them")
+        found.append([summaries(model, [i for i, _ in kind] + [changes(*i) for i in kind]) for kind in kinds])
+    return ImageDomain.fit(found[0], torch.cat(found[1]))
+
+
+def temperature_of(scores: Sequence[float], correct: Sequence[bool]) -> float | None:
+    """`metrics.fit_temperature`; none where there is too little to fit it on."""
+    if len(scores) < FEWEST or all(correct) or not any(correct):
+        return None
+    return fit_temperature(scores, correct)
+
+
+def answered(model: Mimo, rows: Rows) -> list[Record]:
+    """The records of all questions of `rows`, with raw scores; in a run of several processes each must call it."""
+    records: list[Record] = []
+    evaluator = GroundingEvaluator(
+        next(model.parameters()).device,
+        evaluation_loader(model, rows, 16),
+        model,
+        rows,
+        val_handlers=[Progress("calibrating"), KeepRecords(records)],
+    )
+    evaluator.run()
+    return gather(records)
+
+
+class KeepRecords:
+    """Appends the records of a `GroundingEvaluator` run to a list."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records = records
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        self.records += records_of_batch(engine.state.output)
+
+
+class Changes:
+    """Moves, contrast and brightness of images [3, S, S] in 0..1, drawn from a seed. No noise: it is of all changes the one that
+    the finest maps show best, and would hide what they tell apart."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.move = RandMove().set_random_state(seed)
+        self.light = Compose([RandAdjustContrast(prob=0.7, gamma=(0.7, 1.4)), RandScaleIntensity(0.15, prob=0.5)])
+        self.light.set_random_state(seed)
+
+    def __call__(self, image: Tensor, modality: str) -> Tensor:
+        whole = torch.ones(1, *image.shape[1:], dtype=torch.bool)
+        moved, _ = self.move(image, whole, MIRRORS.get(modality, (False, False)))
+        return torch.as_tensor(np.asarray(self.light(moved))).float().clamp(0, 1)
+
+
+@torch.no_grad()
+def summaries(model: Mimo, images: Iterable[Tensor]) -> Tensor:
+    """`domain.summary` [n, F] of images [3, S, S]."""
+    device, found = next(model.parameters()).device, []
+    for image in images:
+        maps = model.encoder_maps(image[None].to(device))
+        found.append(summary(maps, model.features(maps))[0])
+    return torch.stack(found)
+
+
+def images_by_kind(model: Mimo, rows: Rows, most: int) -> list[list[tuple[Tensor, str]]]:
+    """Up to `most` images of each source and modality, as the model reads them, each with its modality."""
+    found: dict[tuple[str, str], list[tuple[Tensor, str]]] = {}
+    about = rows.select_columns(["source", "modality"])
+    for numbers in rows_by_image(rows):
+        kind = about[numbers[0]]["source"], about[numbers[0]]["modality"]
+        if len(found.setdefault(kind, [])) < most:
+            pixels = np.asarray(rows[numbers[0]]["image"].convert("RGB"))
+            found[kind].append((SquareResize(*pixels.shape[:2], model.config.image_size).image(pixels), kind[1]))
+    return list(found.values())

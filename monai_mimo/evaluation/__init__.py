@@ -1,0 +1,22 @@
+"""Evaluation by generation: a model answers every question of a set, and a report says how well."""
+
+from .data import evaluation_loader
+from .evaluator import GroundingEvaluator, grounding_metrics
+from .progress import Progress
+from .records import Results
+from .report import EvaluationReport
+from .run import about_run, evaluate, identity_of, join_processes, leave_processes
+
+__all__ = [
+    "EvaluationReport",
+    "GroundingEvaluator",
+    "Progress",
+    "Results",
+    "about_run",
+    "evaluate",
+    "evaluation_loader",
+    "grounding_metrics",
+    "identity_of",
+    "join_processes",
+    "leave_processes",
+]

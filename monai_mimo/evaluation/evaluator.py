@@ -1,0 +1,136 @@
+"""Evaluation by generation: the model writes its own answers, and they are compared on the pixels of each image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset as Rows
+from ignite.metrics import Metric, MetricsLambda
+from monai.data import DataLoader
+from monai.engines import Evaluator
+
+from ..data.dataset import Batch
+from ..inference.answer import Entity, ground
+from ..metrics import Grounded, GroundingMetric, Reference
+from ..mimoseg.encoding import decode_rle
+from ..models import Mimo
+from ..transforms.resize import SquareResize
+from .data import EvaluationBatch, QuestionReader, describe
+
+logger = logging.getLogger(__name__)
+
+
+class GroundingEvaluator(Evaluator):
+    """Answers every question of a loader made by `evaluation_loader`.
+
+    `engine.state.output` holds, for each question of the batch that was answered, `numbers` and `rows` (its row), `texts` and
+    `entities`; `failed`: (number, row without image, why) of those that could not be; `predictions` and `references`: of
+    the former and then the latter, for `grounding_metrics`.
+
+    Args:
+        device: where the model runs.
+        val_data_loader: batches collated for generation.
+        network: the model.
+        rows: the rows that the loader's batches number.
+        max_tokens: the longest answer.
+        key_val_metric, additional_metrics, val_handlers: as in MONAI's evaluators.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        val_data_loader: DataLoader,
+        network: Mimo,
+        rows: Rows,
+        *,
+        max_tokens: int = 64,
+        key_val_metric: dict[str, Metric] | None = None,
+        additional_metrics: dict[str, Metric] | None = None,
+        val_handlers: Sequence | None = None,
+    ) -> None:
+        super().__init__(
+            device=device,
+            val_data_loader=val_data_loader,
+            key_val_metric=key_val_metric,
+            additional_metrics=additional_metrics,
+            val_handlers=val_handlers,
+            decollate=False,
+        )
+        self.network, self.rows, self.max_tokens = network, rows, max_tokens
+        # What stands beside an image can be read even when the image cannot.
+        self.without_images = rows.select_columns([name for name in rows.column_names if name != "image"])
+
+    def _iteration(self, engine: GroundingEvaluator, batchdata: EvaluationBatch | Batch) -> dict[str, Any]:
+        engine.network.eval()
+        batch = batchdata if isinstance(batchdata, EvaluationBatch) else EvaluationBatch(batchdata)
+        numbers, results, failed = engine.answer(batch.batch)
+        failed = {**batch.failed, **failed}
+        rows = [engine.rows[number] for number in numbers]
+        failures = [(number, engine.without_images[number], why) for number, why in failed.items()]
+        for _, row, why in failures:
+            logger.warning("not answered: %s (%s)", row["id"], why)
+        said = [Grounded([e.phrase for e in entities], [e.mask for e in entities]) for _, entities in results]
+        return {
+            "numbers": numbers,
+            "rows": rows,
+            "texts": [text for text, _ in results],
+            "entities": [entities for _, entities in results],
+            "failed": failures,
+            "predictions": said + [Grounded([], [], failed=True)] * len(failures),
+            "references": [reference_of(row) for row in [*rows, *(row for _, row, _ in failures)]],
+        }
+
+    def answer(self, batch: Batch | None) -> tuple[list[int], list[tuple[str, list[Entity]]], dict[int, str]]:
+        """Row numbers and results of the questions of a batch. When the model fails on it, they are asked one by one; the
+        last value says of which it failed even so, and why."""
+        if batch is None:
+            return [], [], {}
+        try:
+            return list(batch.rows), self.ask(batch), {}
+        except Exception as error:
+            if len(batch.rows) == 1:
+                return [], [], {batch.rows[0]: describe(error)}
+            logger.warning("a batch of %d questions failed, so they are asked one by one: %s", len(batch.rows), error)
+        reader = QuestionReader(self.network, self.rows, [[number] for number in batch.rows])
+        parts = [self.answer(reader.collate([reader[place]]).batch) for place in range(len(reader))]
+        return (
+            [number for numbers, _, _ in parts for number in numbers],
+            [result for _, results, _ in parts for result in results],
+            {number: why for _, _, failed in parts for number, why in failed.items()},
+        )
+
+    def ask(self, batch: Batch) -> list[tuple[str, list[Entity]]]:
+        """Text and entities of each question."""
+        network, device = self.network, self.state.device
+        resizes = [
+            SquareResize(*self.without_images[number]["size"], network.config.image_size) for number in batch.rows
+        ]
+        with torch.no_grad():
+            features = network.encode(batch.images.to(device))
+            answers = network.answer(features, batch.questions.to(device), self.max_tokens)
+        return ground(network, answers, resizes)
+
+
+def reference_of(row: dict[str, Any]) -> Reference:
+    """What a row of a built set expects."""
+    return Reference(
+        phrases=[e["phrase"] for e in row["entities"]],
+        masks=[decode_rle(e["mask"]) for e in row["entities"]],
+        perspective=row["perspective"],
+        modality=row["modality"],
+        source=row["source"],
+    )
+
+
+def grounding_metrics() -> dict[str, Metric]:
+    """`f1` over all questions, as the key metric, with the table that it comes from as `grounding`."""
+
+    def pairs(output: dict[str, Any]) -> tuple[list[Grounded], list[Reference]]:
+        return output["predictions"], output["references"]
+
+    table = GroundingMetric(output_transform=pairs)
+    f1: Callable[[dict], float] = lambda result: result["overall"]["f1"]  # noqa: E731
+    return {"f1": MetricsLambda(f1, table), "grounding": table}

@@ -1,0 +1,1 @@
+"""Source sets: finding their layout, listing their cases, and reading the slices of a case with their masks."""

@@ -1,0 +1,1 @@
+"""`mimo plan`: what a training run would need, before anything is downloaded or rented."""

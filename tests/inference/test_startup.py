@@ -1,0 +1,47 @@
+"""Asking starts soon: what the import of `monai_mimo.inference`, and a question by `mimo ask`, bring along."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+OURS = {
+    "calibration", "calibration.domain", "calibration.temperature", "data", "data.collate", "data.conversation",
+    "data.feature_cache", "data.names", "data.prompt_maps", "data.prompts", "data.tokenizer", "data.word_lists",
+    "errors", "files", "inference", "inference.answer", "inference.name_guard", "inference.phrase_network", "inference.predictor",
+    "inference.safeguards", "lazy", "metrics", "metrics.calibration", "metrics.matching", "models",
+    "models.bases", "models.checkpoint", "models.config", "models.default_weights", "models.fine_decoder", "models.generation",
+    "models.image_encoder", "models.input_aligner", "models.language_model", "models.mask_decoder", "models.mimo",
+    "models.open_clip", "models.phrase_alignment", "models.presence", "models.preset", "models.pretrained",
+    "models.prompt_encoder", "models.region_names", "models.sam", "models.vision_tower", "models.weights", "transforms",
+    # of the builder, what a row of a set and an answer have in common
+    "mimoseg", "mimoseg.questions", "mimoseg.questions.templates", "mimoseg.rle",
+}  # fmt: skip
+SLOW = {"monai", "ignite", "datasets", "matplotlib", "pandas", "sklearn", "peft", "skimage", "mlflow", "gradio", "ray"}
+SHOW = "import sys; print(*sorted(sys.modules), sep='\\n')"
+
+
+def modules(code: str) -> set[str]:
+    """The modules that are there after some code."""
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{SHOW}"], capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return set(done.stdout.split())
+
+
+def test_inference_imports_what_it_uses() -> None:
+    found = modules("import monai_mimo.inference")
+    ours = {name.removeprefix("monai_mimo.") for name in found if name.startswith("monai_mimo.")}
+    assert {name for name in ours if not name.startswith("transforms.")} <= OURS
+    assert not found & SLOW
+
+
+def test_a_question_is_answered_without_monai_and_matplotlib(nano_weights: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 40), 90, dtype=np.uint8)).save(tmp_path / "image.png")
+    arguments = ["ask", str(tmp_path / "image.png"), "--question", "What is this?", "--weights", str(nano_weights)]
+    found = modules(f"from monai_mimo.cli import main\nassert main({arguments!r}) == 0")
+    assert not found & SLOW
+    assert not {name for name in found if name.startswith(("monai_mimo.engines", "monai_mimo.mimoseg.build"))}
