@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .conversation import EncodedQuestion
-from .prompt_maps import CHANNELS, question_maps
-from .prompts import PADDING
+from .prompt_maps import CHANNELS, PADDING, question_maps
 
 IGNORE = -100  # torch's label of positions without a target
 

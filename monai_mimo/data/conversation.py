@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import InputError
 from ..transforms.resize import SquareResize
-from .prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
+from .prompt_maps import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
 from .tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 
 Scribbles = tuple[np.ndarray | None, np.ndarray | None]  # positive and negative, bool
@@ -33,7 +33,7 @@ class EncodedQuestion:
         prompt_ids: what the LLM reads; answer_ids: what it shall write, empty when unknown.
         instruction_ids: the words of the question alone, for the aligner; is_instruction: where they stand in `prompt_ids`.
         presence: of each of those words, see `PRESENCE`; all `UNNAMED` when unknown.
-        coordinates: [P, 2] continuous (x, y) in the model's input, and labels: [P] (see `data.prompts`),
+        coordinates: [P, 2] continuous (x, y) in the model's input, and labels: [P] (see `data.prompt_maps`),
             in the order of the placeholders in `prompt_ids`.
         objects: [P], which object each prompt shows: each marker of the question one of its own, but all prompts show one where
             the question has one marker or none.

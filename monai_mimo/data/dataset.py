@@ -29,7 +29,7 @@ from .conversation import Conversation, EncodedQuestion
 from .feature_cache import EncoderMaps, FeatureCache, image_key
 from .order import SET, Draw
 from .other_questions import OtherQuestions
-from .prompts import BOX_TOP_LEFT
+from .prompt_maps import BOX_TOP_LEFT
 from .tokenizer import SEG
 
 

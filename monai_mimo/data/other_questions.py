@@ -17,8 +17,8 @@ from ..transforms.resize import SquareResize
 from .conversation import Conversation, EncodedQuestion
 from .names import REGION, KnownNames
 from .other_words import absent_words, off_topic_question, off_topic_reply, pseudo_word
-from .prompt_maps import click_inside, jittered_box
 from .regions import pick, superpixels
+from .simulated_prompts import click_inside, jittered_box
 from .tokenizer import PHRASE_END, PHRASE_START, SEG
 
 # How often a question of the kind is exchanged: one that names what is absent for one that names what is unknown; one without

@@ -7,16 +7,12 @@ serves many questions, and a prompt has to be believed, for nothing else tells w
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from datasets import Dataset as Rows
-from datasets import Image
 from numpy.random import Generator, default_rng
-from PIL import Image as PILImage
 from scipy import ndimage
 from skimage.segmentation import felzenszwalb, slic
 from torch import Tensor
@@ -24,91 +20,18 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from ..mimoseg.catalogue.plausible import safely_absent
-from ..mimoseg.encoding import decode_rle
 from ..transforms.prompts import tight_box
 from .names import REGION
-from .prompt_maps import RegionPrompts, draw, half, simulate
-from .prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
+from .prompt_maps import PADDING, RegionPrompts, draw, half, prompt_tokens
+from .region_images import STORED, RegionImage
+from .simulated_prompts import simulate
 
-STORED = 256  # side in pixels of the squares that images are kept as
 SMALLEST = 10  # pixels of a target in the model's square
-PROMPT_TOKENS = 8  # at most, of a target
 CHAMBERS = ("ventric", "atri", "myocard")  # left and right of them are not sides of the picture
 
 # How often a target is: a named structure without a prompt; with one; a labelled structure that is only pointed at; a region
 # without a name; a name that is not there.
 KINDS = {"named": 0.32, "named with prompt": 0.14, "pointed": 0.17, "region": 0.26, "absent": 0.11}
-
-
-@dataclass
-class LabelledImage:
-    """One image as uint8 [S0, S0] or [S0, S0, 3], resized to the upper left of a square of S0 = `STORED` pixels.
-
-    Attributes:
-        inner: (h, w) of the image in that square.
-        names, masks: of its structures, the masks packed (`np.packbits`) from bool [S0, S0].
-        absent: names that are surely not in it.
-    """
-
-    pixels: np.ndarray
-    inner: tuple[int, int]
-    source: str
-    modality: str
-    names: list[str]
-    masks: list[np.ndarray]
-    absent: tuple[str, ...]
-
-    def mask(self, number: int) -> np.ndarray:
-        return np.unpackbits(self.masks[number]).reshape(STORED, STORED).astype(bool)
-
-
-def labelled_images(rows: Rows) -> list[LabelledImage]:
-    """The images of a built set with all that its questions tell of them, and what no image of their set can show."""
-    known: dict[str, dict[str, dict]] = {}
-    missing: dict[str, set[str]] = {}
-    first: dict[str, int] = {}
-    labels: dict[str, set[str]] = {}  # of each source
-    for number, (image_id, source, entities, absent) in enumerate(
-        zip(*(rows[column] for column in ("image_id", "source", "entities", "absent")))
-    ):
-        first.setdefault(image_id, number)
-        here = known.setdefault(image_id, {})
-        missing.setdefault(image_id, set()).update(absent)
-        for entity in entities:
-            here[entity["phrase"]] = entity["mask"]
-            labels.setdefault(source, set()).add(entity["phrase"])
-    every = set().union(*labels.values())
-    images = []
-    raw = rows.cast_column("image", Image(decode=False))
-    for image_id, number in first.items():
-        row = raw[number]
-        opened = PILImage.open(io.BytesIO(row["image"]["bytes"]))
-        picture = opened.convert("L" if opened.mode in ("L", "I", "1") else "RGB")
-        scale = STORED / max(picture.size)
-        width, height = (max(1, round(n * scale)) for n in picture.size)
-        pixels = np.asarray(picture.resize((width, height), PILImage.Resampling.BILINEAR, reducing_gap=3.0))
-        if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
-            pixels = pixels[..., 0]
-        square = np.zeros((STORED, STORED, *pixels.shape[2:]), dtype=np.uint8)
-        square[:height, :width] = pixels
-        names, masks = [], []
-        for name, rle in known[image_id].items():
-            part = PILImage.fromarray(decode_rle(rle).astype(np.uint8) * 255).resize(
-                (width, height), PILImage.Resampling.BILINEAR, reducing_gap=3.0
-            )
-            mask = np.zeros((STORED, STORED), dtype=bool)
-            mask[:height, :width] = np.asarray(part) >= 128
-            if mask.any():
-                names.append(name)
-                masks.append(np.packbits(mask))
-        source = row["source"]
-        gone = {*safely_absent(source, labels.get(source, ()), row["modality"], every), *(missing[image_id] & every)}
-        gone -= set(known[image_id])
-        images.append(
-            LabelledImage(square, (height, width), row["source"], row["modality"], names, masks, tuple(sorted(gone)))
-        )
-    return images
 
 
 @dataclass
@@ -126,7 +49,7 @@ class Target:
 class RegionBatch:
     """B images [B, 3, S, S] in 0..1 and M targets: image_index [M], masks bool [M, S, S], asked and called [M] (numbers of
     names), prompt maps [M, 5, S / 2, S / 2], and the prompts as tokens, coordinates [M, P, 2] and labels [M, P]
-    (`data.prompts`)."""
+    (`data.prompt_maps`)."""
 
     images: Tensor
     image_index: Tensor
@@ -154,7 +77,7 @@ class RegionDataset(Dataset):
 
     def __init__(
         self,
-        images: Sequence[LabelledImage],
+        images: Sequence[RegionImage],
         names: Sequence[str],
         side: int,
         *,
@@ -314,25 +237,6 @@ class RegionDataset(Dataset):
             coordinates=pad_sequence([torch.from_numpy(c) for c, _ in tokens], batch_first=True),
             labels=pad_sequence([torch.from_numpy(k) for _, k in tokens], batch_first=True, padding_value=PADDING),
         )
-
-
-def prompt_tokens(prompts: RegionPrompts) -> tuple[np.ndarray, np.ndarray]:
-    """The prompts as SAM's tokens: coordinates float32 [P, 2] and kinds [P]; of a scribble, its middle pixel."""
-    places: list[tuple[float, float]] = []
-    kinds: list[int] = []
-    for x0, y0, x1, y1 in prompts.boxes:
-        places += [(x0, y0), (x1, y1)]
-        kinds += [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
-    for x, y, label in prompts.points:
-        places.append((x, y))
-        kinds.append(label)
-    for label, line in zip((1, 0), prompts.scribbles):
-        if line is not None and line.any():
-            rows, columns = np.nonzero(line)
-            places.append((columns[len(columns) // 2] + 0.5, rows[len(rows) // 2] + 0.5))
-            kinds.append(label)
-    places, kinds = places[:PROMPT_TOKENS], kinds[:PROMPT_TOKENS]
-    return np.array(places, dtype=np.float32).reshape(-1, 2), np.array(kinds, dtype=np.int64)
 
 
 def superpixels(grey: np.ndarray, rng: Generator) -> np.ndarray:

@@ -30,7 +30,7 @@ BRUSH = """() => {
   const picture = e => e.target.closest('#picture')?.querySelector('img');
   const chosen = () => document.querySelector('#tool input:checked')?.value.startsWith('brush');
   const at = (e, img) => {
-    const r = img.getBoundingClientRect(), scale = Math.min(r.width / img.naturalWidth, r.height / img.naturalHeight);
+    const r = img.getBoundingClientRect(), scale = Math.min(1, r.width / img.naturalWidth, r.height / img.naturalHeight);
     const left = r.left + (r.width - img.naturalWidth * scale) / 2, top = r.top + (r.height - img.naturalHeight * scale) / 2;
     return [(e.clientX - left) / scale, (e.clientY - top) / scale];
   };

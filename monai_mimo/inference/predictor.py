@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +15,8 @@ from transformers import CompileConfig
 from ..calibration.domain import ImageDomain
 from ..calibration.temperature import load_temperature
 from ..data.collate import collate_questions
-from ..data.conversation import Point, Scribbles
+from ..data.conversation import Scribbles
 from ..data.names import REGION
-from ..data.prompt_maps import RegionPrompts
 from ..data.tokenizer import BOX, POINT
 from ..errors import InputError
 from ..metrics.calibration import apply_temperature
@@ -30,6 +28,7 @@ from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer, Entity, TextStream, ground
 from .name_guard import NameGuard
+from .question import Question, check_box, check_pixels, check_point, obeys, shown_by
 from .safeguards import uncertain_line
 from .second_look import Sought, look_closer
 
@@ -37,21 +36,6 @@ NAMED = 0.5  # what the prompts show is named where its name is likelier than th
 
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
-
-
-class Question(NamedTuple):
-    """A question about an image with its prompts, as of `MimoPredictor.ask`."""
-
-    text: str = ""
-    points: Sequence[Sequence[float]] = ()
-    boxes: Sequence[Sequence[float]] = ()
-    scribbles: Scribbles = (None, None)
-    mask_input: np.ndarray | None = None
-
-    @property
-    def has_prompts(self) -> bool:
-        drawn = any(line is not None and line.any() for line in self.scribbles)
-        return bool(self.points or self.boxes or drawn or self.mask_input is not None)
 
 
 @dataclass(frozen=True)
@@ -165,7 +149,7 @@ class MimoPredictor:
             modality, spacing, notes = image.modality, image.spacing_mm, tuple(image.notes)
             slice = slice if image.is_volume else None
         else:
-            pixels, slice = _check_pixels(image), None
+            pixels, slice = check_pixels(image), None
         resize = SquareResize(*pixels.shape[:2], self.model.config.image_size)
         with torch.no_grad():
             maps = self.model.encoder_maps(resize.image(pixels)[None].to(self.device))
@@ -404,25 +388,6 @@ class MimoPredictor:
             writer.join()
 
 
-def shown_by(question: Question) -> RegionPrompts:
-    """The prompts of a question in pixels of its image, a click at the middle of its pixel."""
-    points = [(x + 0.5, y + 0.5, int(label)) for x, y, label in question.points]
-    return RegionPrompts(points, [(b[0], b[1], b[2], b[3]) for b in question.boxes], question.scribbles)
-
-
-def obeys(question: Question, entities: Sequence[Entity]) -> bool:
-    """Whether what is grounded lies where the question points: each click in a mask, and no mask mostly outside of the boxes."""
-    for x, y, label in question.points:
-        if label and entities and not any(e.mask[int(y), int(x)] for e in entities):
-            return False
-    if not question.boxes or question.points:
-        return True
-    within = np.zeros(entities[0].mask.shape, dtype=bool) if entities else np.zeros((1, 1), dtype=bool)
-    for x0, y0, x1, y1 in question.boxes:
-        within[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = True
-    return all((e.mask & within).sum() * 2 >= e.mask.sum() for e in entities)
-
-
 def _is_small(model: Mimo) -> bool:
     """Whether the language model fits into memory in float32 too."""
     return parameter_counts(model.language_model)[0] < MERGED_BELOW
@@ -430,37 +395,3 @@ def _is_small(model: Mimo) -> bool:
 
 class _Closed(Exception):
     """Nobody reads what is being written."""
-
-
-def check_point(point: Sequence[float], height: int, width: int) -> Point:
-    """(x, y[, label]) -> (x, y, label).
-
-    Raises:
-        InputError: it is outside the image, or the label is neither 0 nor 1.
-    """
-    x, y, label = (*point, 1) if len(point) == 2 else tuple(point)
-    if not (0 <= x < width and 0 <= y < height):
-        raise InputError("point", f"({x:g}, {y:g})", f"x in 0..{width - 1} and y in 0..{height - 1}")
-    if label not in (0, 1):
-        raise InputError("point", f"label {label}", "1 (inside) or 0 (outside)")
-    return (x, y, int(label))
-
-
-def check_box(box: Sequence[float], height: int, width: int) -> None:
-    """Raises:
-    InputError: the box has no area or leaves the image.
-    """
-    x0, y0, x1, y1 = box
-    found = f"({', '.join(f'{v:g}' for v in box)})"
-    if not (x0 < x1 and y0 < y1):
-        raise InputError("box", f"{found}, which has no area", "x0 < x1 and y0 < y1")
-    if not (x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height):
-        raise InputError("box", found, f"a box inside (0, 0, {width}, {height})")
-
-
-def _check_pixels(pixels: np.ndarray) -> np.ndarray:
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise InputError("image", f"{pixels.dtype} {list(pixels.shape)}", "uint8 pixels [h, w] or [h, w, 3]")
-    return pixels

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.prompt_maps import LOGIT_LIMIT, RegionPrompts, draw, half
-from ..data.regions import prompt_tokens
+from ..data.prompt_maps import LOGIT_LIMIT, RegionPrompts, draw, half, prompt_tokens
 from ..models import Mimo
 from ..transforms.prompts import tight_box
 from ..transforms.resize import SquareResize

@@ -75,7 +75,7 @@ class LoraConfig:
 @dataclass(frozen=True)
 class MaskDecoderConfig:
     """`multimask_outputs` is 3 in SAM; 0 leaves out the mask tokens that single-mask output never reads. `fine` are the
-    channels of the fine branch (`fine_decoder`) at strides 2 to 32; without them there is none, as published."""
+    channels of the fine branch (`mask_decoder.FineDecoder`) at strides 2 to 32; without them there is none, as published."""
 
     width: int
     layers: int

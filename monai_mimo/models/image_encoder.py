@@ -20,7 +20,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InputError
 from .config import ImageEncoderConfig
-from .fine_decoder import FineNeck
 from .sam import SamEncoder
 from .vision_tower import VisionTower
 
@@ -147,6 +146,18 @@ def extract_features(encoder: nn.Module, config: ImageEncoderConfig, images: Ten
         images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
     mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (config.mean, config.std))
     return encoder((images - mean) / std)
+
+
+class FineNeck(nn.Module):
+    """What the fine branch reads of an image, computed once for any number of masks: encoder maps of strides 2 to 32
+    [B, C_i, h_i, w_i] -> as many maps [B, D_i, h_i, w_i]."""
+
+    def __init__(self, channels: tuple[int, ...], widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(nn.Conv2d(c, d, 3, padding=1) for c, d in zip(channels, widths))
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(level(m) for level, m in zip(self.levels, maps))
 
 
 class Neck(nn.Module):

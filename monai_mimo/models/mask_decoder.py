@@ -9,8 +9,8 @@ from segment_anything.modeling.transformer import Attention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.prompt_maps import CHANNELS
 from .config import MaskDecoderConfig
-from .fine_decoder import FineDecoder
 
 
 def attend(layer: Attention, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class MaskedTwoWayTransformer(TwoWayTransformer):
 
 class MaskDecoder(SamMaskDecoder):
     """SAM's decoder with three changes: its sparse prompt starts with the projected `<SEG>` state; where it upscales, finer
-    encoder maps are added as SAM 2 does; and with `config.fine`, the fine branch (`fine_decoder`) adds to the masks and their
+    encoder maps are added as SAM 2 does; and with `config.fine`, the fine branch (`FineDecoder`) adds to the masks and their
     scores. Everything else, names of weights included, is SAM's.
 
     Args:
@@ -194,3 +194,83 @@ def _by_quads(maps: Tensor, levels: int) -> Tensor:
     rows, columns = range(2, 3 + levels), range(3 + levels, 4 + 2 * levels)
     order = [axis for pair in zip(rows, columns) for axis in pair]
     return split.permute(0, *order, 1).contiguous()
+
+
+# The fine branch: prompts enter as maps, at half of the image's resolution, into convolutions that see the image, while the
+# `<SEG>` state says what to look for (FiLM, Perez et al. 2018). SAM's decoder finds a prompt by the Fourier features of its
+# position, on a coarse grid; a small model that has seen few images learns where a prompt is from maps, as ScribblePrompt (Wong
+# et al. 2024) does.
+
+
+class FineBlock(nn.Module):
+    """A 3 x 3 convolution, what the image adds to it, a group norm, and scale and shift by the condition."""
+
+    def __init__(self, channels: int, width: int, condition: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.norm = nn.GroupNorm(8, width)
+        self.film = nn.Linear(condition, 2 * width)
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, condition: Tensor, image: Tensor | None = None) -> Tensor:
+        x = self.conv(x)
+        if image is not None:
+            x = x + image
+        scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(shift, self.norm(x), 1 + scale).relu()
+
+
+class FineDecoder(nn.Module):
+    """A U-shaped network over prompt maps, joined by the image at every level of its way down.
+
+    Args:
+        widths: D_i of its five levels, of strides 2 to 32; multiples of 8.
+        condition: channels D of what says which region is meant.
+    """
+
+    def __init__(self, widths: tuple[int, ...], condition: int) -> None:
+        super().__init__()
+        finest, *_, coarsest = widths
+        self.down = nn.ModuleList(FineBlock(a, b, condition) for a, b in zip((CHANNELS, *widths), widths))
+        self.middle = FineBlock(coarsest, coarsest, condition)
+        self.up = nn.ModuleList(
+            FineBlock(coarse + fine, fine, condition) for coarse, fine in zip(widths[:0:-1], widths[-2::-1])
+        )
+        self.output = nn.Conv2d(finest, 1, 1)
+        nn.init.zeros_(self.output.weight)  # at the start, masks are those of SAM's decoder
+        nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]
+        self.score = nn.Sequential(
+            nn.Linear(coarsest + 2 * finest + condition, condition), nn.ReLU(), nn.Linear(condition, 1)
+        )
+        nn.init.zeros_(self.score[-1].weight)
+        nn.init.zeros_(self.score[-1].bias)
+
+    def forward(
+        self, image: tuple[Tensor, ...], image_index: Tensor, condition: Tensor, prompts: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decode M masks in B images.
+
+        Args:
+            image: what `FineNeck` gives of the B images; image_index: [M], the image of each mask.
+            condition: [M, D], the projected `<SEG>` states.
+            prompts: [M, `CHANNELS`, S / 2, S / 2], see `data.prompt_maps`.
+
+        Returns:
+            what to add to the mask logits [M, S / 2, S / 2] and to the logit of their score [M].
+        """
+        x, skips = prompts, []
+        for level, (block, features) in enumerate(zip(self.down, image)):
+            x = block(F.max_pool2d(x, 2) if level else x, condition, features.index_select(0, image_index))
+            skips.append(x)
+        x = coarsest = self.middle(skips.pop(), condition)
+        for block in self.up:
+            skip = skips.pop()
+            x = block(torch.cat([F.interpolate(x, skip.shape[-2:], mode="nearest"), skip], dim=1), condition)
+        logits = self.output(x)
+        inside = logits.detach().sigmoid()
+        means = [
+            (x * weight).sum((2, 3)) / weight.sum((2, 3)).clamp(min=1.0) for weight in (inside, 1 - inside)
+        ]  # what is inside and outside of the mask
+        score = self.score(torch.cat([coarsest.mean((2, 3)), *means, condition], dim=1))
+        return logits[:, 0], score[:, 0]

@@ -17,8 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from ..data.collate import IGNORE, QuestionBatch
 from ..data.conversation import Conversation
 from ..data.feature_cache import EncoderMaps
-from ..data.prompt_maps import CHANNELS
-from ..data.prompts import BOX_BOTTOM_RIGHT, PADDING
+from ..data.prompt_maps import BOX_BOTTOM_RIGHT, CHANNELS, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .generation import OnTokens

@@ -8,7 +8,7 @@ import torch
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor, nn
 
-from ..data.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NEGATIVE, PADDING, POSITIVE
+from ..data.prompt_maps import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NEGATIVE, PADDING, POSITIVE
 
 
 class PromptEncoder(nn.Module):
@@ -40,7 +40,7 @@ class PromptEncoder(nn.Module):
 
         Args:
             coordinates: [Q, P, 2], (x, y) in pixels of the model's input, continuous: 0.5 is the middle of the first pixel.
-            labels: [Q, P], one of `data.prompts`.
+            labels: [Q, P], one of `data.prompt_maps`.
 
         Returns:
             [Q, P, D]; zero at padding.

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from ..data.collate import collate_questions
 from ..data.conversation import UNNAMED, EncodedQuestion
-from ..data.prompts import POSITIVE
+from ..data.prompt_maps import POSITIVE
 from ..data.tokenizer import PHRASE_END, PHRASE_START, SEG, train_tokenizer
 from ..losses import MimoLoss, Targets
 from ..models import Mimo, MimoConfig

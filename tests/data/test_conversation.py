@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monai_mimo.data.conversation import place_markers
-from monai_mimo.data.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NEGATIVE, POSITIVE
+from monai_mimo.data.prompt_maps import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NEGATIVE, POSITIVE
 from monai_mimo.errors import InputError
 from monai_mimo.models import Mimo
 

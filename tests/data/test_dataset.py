@@ -20,7 +20,7 @@ from monai_mimo.data.dataset import (
     rows_by_image,
 )
 from monai_mimo.data.order import Draw, TrainingOrder
-from monai_mimo.data.prompts import BOX_TOP_LEFT, PADDING, POSITIVE
+from monai_mimo.data.prompt_maps import BOX_TOP_LEFT, PADDING, POSITIVE
 from monai_mimo.data.steps import StepLoader, Steps
 from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.models import Mimo

@@ -9,22 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monai_mimo.data.prompt_maps import (
+    BOX_BOTTOM_RIGHT,
     BOX_MAP,
+    BOX_TOP_LEFT,
     HAS_LOGITS_MAP,
     LOGITS_MAP,
+    NEGATIVE,
     NEGATIVE_MAP,
+    POSITIVE,
     POSITIVE_MAP,
     RegionPrompts,
-    centerline,
-    click_inside,
-    correct,
     draw,
     half,
     question_maps,
-    scribble,
-    simulate,
 )
-from monai_mimo.data.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NEGATIVE, POSITIVE
+from monai_mimo.data.simulated_prompts import centerline, click_inside, correct, scribble, simulate
 
 SIDE = 64
 

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from monai_mimo.data.regions import (
-    KINDS,
-    STORED,
-    LabelledImage,
-    RegionDataset,
-    labelled_images,
-    prompt_tokens,
-    rough_logits,
-    swap_sides,
-)
+from monai_mimo.data.prompt_maps import prompt_tokens
+from monai_mimo.data.region_images import STORED, RegionImage, region_images
+from monai_mimo.data.regions import KINDS, RegionDataset, rough_logits, swap_sides
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.transforms.prompts import tight_box
 
@@ -34,11 +27,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory):
 
 
 def dataset(rows, **options) -> RegionDataset:
-    return RegionDataset(labelled_images(rows), NAMES, SIDE, images_per_batch=3, targets_per_image=5, **options)
+    return RegionDataset(region_images(rows), NAMES, SIDE, images_per_batch=3, targets_per_image=5, **options)
 
 
 def test_images_hold_what_their_questions_tell(rows) -> None:
-    images = labelled_images(rows)
+    images = region_images(rows)
     assert len(images) == len(set(rows["image_id"]))
     for image in images:
         assert max(image.inner) == STORED
@@ -91,7 +84,7 @@ def test_masks_move_with_their_image(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(4):
         mask = np.kron(blob(seed), np.ones((4, 4), dtype=bool))
         pixels = (mask * 255).astype(np.uint8)
-        images.append(LabelledImage(pixels, (STORED, STORED), "s", "CT", ["liver"], [np.packbits(mask)], ()))
+        images.append(RegionImage(pixels, (STORED, STORED), "s", "CT", ["liver"], [np.packbits(mask)], ()))
     drawn = RegionDataset(images, NAMES, SIDE, images_per_batch=4, targets_per_image=1, kinds={"named": 1.0})
     for step in range(10):
         batch = drawn[step]

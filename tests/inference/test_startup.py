@@ -11,15 +11,15 @@ from PIL import Image
 
 OURS = {
     "calibration", "calibration.domain", "calibration.temperature", "data", "data.collate", "data.conversation",
-    "data.feature_cache", "data.names", "data.prompt_maps", "data.prompts", "data.tokenizer", "data.word_lists",
-    "errors", "files", "inference", "inference.answer", "inference.name_guard", "inference.phrase_network", "inference.predictor",
+    "data.feature_cache", "data.names", "data.prompt_maps", "data.tokenizer", "data.word_lists",
+    "errors", "files", "inference", "inference.answer", "inference.name_guard", "inference.phrase_network", "inference.predictor", "inference.question", "inference.second_look",
     "inference.safeguards", "lazy", "metrics", "metrics.calibration", "metrics.matching", "models",
-    "models.bases", "models.checkpoint", "models.config", "models.default_weights", "models.fine_decoder", "models.generation",
+    "models.bases", "models.checkpoint", "models.config", "models.default_weights", "models.generation",
     "models.image_encoder", "models.input_aligner", "models.language_model", "models.mask_decoder", "models.mimo",
     "models.open_clip", "models.phrase_alignment", "models.presence", "models.preset", "models.pretrained",
     "models.prompt_encoder", "models.region_names", "models.sam", "models.vision_tower", "models.weights", "transforms",
     # of the builder, what a row of a set and an answer have in common
-    "mimoseg", "mimoseg.questions", "mimoseg.questions.templates", "mimoseg.rle",
+    "mimoseg", "mimoseg.questions", "mimoseg.questions.templates", "mimoseg.encoding",
 }  # fmt: skip
 SLOW = {"monai", "ignite", "datasets", "matplotlib", "pandas", "sklearn", "peft", "skimage", "mlflow", "gradio", "ray"}
 SHOW = "import sys; print(*sorted(sys.modules), sep='\\n')"

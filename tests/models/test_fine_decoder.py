@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from monai_mimo.data.prompt_maps import CHANNELS
 from monai_mimo.models.config import MaskDecoderConfig
-from monai_mimo.models.fine_decoder import FineDecoder, FineNeck
-from monai_mimo.models.mask_decoder import MaskDecoder
+from monai_mimo.models.image_encoder import FineNeck
+from monai_mimo.models.mask_decoder import FineDecoder, MaskDecoder
 from monai_mimo.models.mimo import Mimo
 
 from ..conftest import collate_all, encode, make_nano

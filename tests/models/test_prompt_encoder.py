@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from segment_anything.modeling import PromptEncoder as SamPromptEncoder
 
-from monai_mimo.data.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING, POSITIVE
+from monai_mimo.data.prompt_maps import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING, POSITIVE
 from monai_mimo.models.prompt_encoder import PromptEncoder
 
 SIDE, CELLS = 64, (8, 8)

@@ -20,8 +20,9 @@ from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel
 
 from ...data.names import plain_words
-from ...data.prompt_maps import correct
-from ...data.regions import RegionBatch, RegionDataset, labelled_images
+from ...data.region_images import region_images
+from ...data.regions import RegionBatch, RegionDataset
+from ...data.simulated_prompts import correct
 from ...data.steps import StepLoader
 from ...errors import InputError
 from ...evaluation.progress import Progress
@@ -172,7 +173,7 @@ def pretrain_encoder(
         raise InputError(
             "region_minutes", f"preset {model.config.preset!r} without a fine branch", "one whose mask decoder has one"
         )
-    images = labelled_images(rows)
+    images = region_images(rows)
     dataset = RegionDataset(images, tuple(model.config.names), model.config.image_size, seed=seed, **drawing)
     trained = RegionPart(model)
     encoder = list(model.image_encoder.parameters())

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from monai_mimo.data.regions import RegionDataset, labelled_images
+from monai_mimo.data.region_images import region_images
+from monai_mimo.data.regions import RegionDataset
 from monai_mimo.engines import Checkpoints
 from monai_mimo.engines.pretraining import encoder as regions_first
 from monai_mimo.engines.pretraining import known_names, pretrain_encoder
@@ -56,9 +57,9 @@ def test_names_of_a_set(rows) -> None:
 @pytest.mark.usefixtures("second_a_step")
 def test_the_loss_falls_and_the_language_side_stays(rows) -> None:
     model = make()
-    held_out = RegionDataset(
-        labelled_images(rows), NAMES, 64, images_per_batch=8, targets_per_image=3, seed=99, zoom=0
-    )[0]
+    held_out = RegionDataset(region_images(rows), NAMES, 64, images_per_batch=8, targets_per_image=3, seed=99, zoom=0)[
+        0
+    ]
 
     def loss() -> float:
         torch.manual_seed(1)
