@@ -189,7 +189,7 @@ def test_json_is_one_object_with_the_documented_keys(folder: Path, nano_weights:
     )
     assert result.returncode == 0, result.stderr
     out = json.loads(result.stdout)
-    assert set(out) == {"answer", "entities", "image", "warnings", "model", "withheld", "notices"}
+    assert set(out) == {"answer", "entities", "image", "warnings", "notes", "model", "withheld", "notices"}
     assert out["image"] == {"size": [10, 12], "slice": 3, "modality": None}
     for token in ("<p>", "</p>", "<SEG>", "<s>", "</s>", "<pad>"):
         assert token not in out["answer"]

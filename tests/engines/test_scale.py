@@ -199,7 +199,7 @@ def test_a_run_that_has_ended_is_left_as_it_is(whole: dict[int, Path], dataset: 
 def test_sigterm_saves_and_ends_well(whole: dict[int, Path], dataset: Path, tmp_path: Path) -> None:
     """It comes to one process, and all stop after the same step, which needs no checkpoint of its own."""
     assert train(tmp_path, dataset, 2, ("LOSS_COMPLETED", 1, signal.SIGTERM)) == [0, 0]
-    assert "stopped by SIGTERM after step 1; the same command goes on from" in log(tmp_path)
+    assert "stopped by SIGTERM after step 1; the same command resumes from" in log(tmp_path)
     assert last(tmp_path)["step"] == 1
     assert train(tmp_path, dataset, 2) == [0, 0]
     assert "training goes on after step 1" in log(tmp_path)

@@ -51,7 +51,7 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, drafts: list[Draft
         ({"clue": "circle"}, "clue 'circle'"),
         ({"entities": []}, "entities []"),
         ({"entities": "spleen"}, "are lists"),
-        ({"question": 3}, "no text"),
+        ({"question": 3}, "not text"),
         ({"colour": "red"}, "colour"),
     ],
 )

@@ -236,9 +236,9 @@ def test_a_key_in_an_error_or_answer_is_not_kept(folder: Folder, server: FakeSer
 
 
 def test_concurrency_is_bounded(folder: Folder, server: FakeServer) -> None:
-    server.delay_s = 0.05
+    server.delay_s = 0.2
     folder.run("--concurrency", 4)
-    assert server.most_at_once == 4
+    assert 1 < server.most_at_once <= 4  # a busy machine may not reach four
 
 
 @pytest.fixture
