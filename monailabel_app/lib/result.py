@@ -101,6 +101,7 @@ def to_json(reply: Reply, image: StudyImage, slices: dict[int, np.ndarray], mode
         },
         "label_names": {name: value for value, name in enumerate(names, start=1)},
         "warnings": reply.warnings,
+        "notes": list(image.shown.notes),
         "notice": " ".join(reply.notices),
         "model": model.info(),
     }

@@ -6,6 +6,7 @@ reply's voxels lie is read by SimpleITK, which the app does not use.
 
 from __future__ import annotations
 
+import gzip
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 import SimpleITK as sitk
 from nibabel.orientations import aff2axcodes
 from PIL import Image
+
+from monai_mimo.transforms import MedicalImage
 
 from .conftest import BrightSpot, infer
 from .make_dicom import write_frames, write_radiograph, write_series
@@ -251,3 +254,19 @@ def test_prompts_of_other_slices(start: Callable[..., Any], tmp_path: Path) -> N
     assert said["image"]["slice"] == 2
     assert said["warnings"] == ["2 of the prompts lie on other slices and were not used"]
     assert [e["box"] for e in said["entities"]] == [[8, 0, 2, 9, 1, 3]]
+
+
+@pytest.mark.parametrize("odd", [True, False])
+def test_notes_of_the_reader(start: Callable[..., Any], tmp_path: Path, odd: bool) -> None:
+    """What was odd about the file is in the reply, word for word as the reader says it; a plain file has no notes."""
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    image = nib.Nifti1Image(painted((1, 2, 3)), affine_of("RAS", (1, 1, 4), False))
+    image.set_qform(image.affine, code=1)
+    if odd:
+        image.header["srow_x"] = image.header["srow_y"] = image.header["srow_z"] = 0
+    path = studies / "case.nii.gz"
+    path.write_bytes(gzip.compress(image.header.binaryblock + bytes(4) + image.dataobj.astype("<i2").tobytes("F")))
+    said, _ = infer(start(studies, BrightSpot()), "mimo_click", "case", "all", foreground=[[1, 2, 3]])
+    assert said["notes"] == MedicalImage.open(path).notes
+    assert any("sform" in note for note in said["notes"]) is odd
