@@ -65,6 +65,7 @@ class SamplingConfig:
     Attributes:
         images_per_batch ... absent_share, length_window: see `TrainingOrder`, whose `window` is the last.
         augment_images: move images and change their intensity; prompts are drawn anew in any case.
+        other_questions: ask also about unknown names, off the topic, and about places without a name, of models that know names.
         memory_gb: of this process and its workers, for decoded images; those that have no place are decoded each time.
         workers: processes that load ahead.
     """
@@ -80,6 +81,7 @@ class SamplingConfig:
     absent_share: float = 1
     length_window: int = 1
     augment_images: bool = True
+    other_questions: bool = True
     memory_gb: float = 4.0
     workers: int = 0
 
@@ -115,7 +117,7 @@ def training_loader(
         cache=int(sampling.memory_gb * 1e9) // max(workers, 1) // an_image,
         augment=Augment(image=sampling.augment_images, strong=model.config.training.strong_augmentation),
         sentences=model.config.training.answer_sentences,
-        others=other_questions(model, rows) if features is None else None,
+        others=other_questions(model, rows) if sampling.other_questions and features is None else None,
         features=features,
     )
     order = TrainingOrder(

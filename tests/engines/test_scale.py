@@ -202,7 +202,7 @@ def test_sigterm_saves_and_ends_well(whole: dict[int, Path], dataset: Path, tmp_
     assert "stopped by SIGTERM after step 1; the same command resumes from" in log(tmp_path)
     assert last(tmp_path)["step"] == 1
     assert train(tmp_path, dataset, 2) == [0, 0]
-    assert "training goes on after step 1" in log(tmp_path)
+    assert "training resumes after step 1" in log(tmp_path)
     assert_same_run(tmp_path, whole[2])
 
 

@@ -75,7 +75,7 @@ def test_a_checkpoint_goes_on(legacy: Path, tmp_path: Path) -> None:
     result = run(
         "training", "train.yaml", "--preset", "nano", "--preset_changes", CHANGES, "--frozen", FROZEN, "--epochs", 2,
         "--steps_per_epoch", 3, "--global_batch", 2, "--dataset_dir", legacy / "set", "--output_dir", tmp_path,
-        "--validation_images", 2,
+        "--validation_images", 2, "--other_questions", "False",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     assert "after step 3" in result.stdout + result.stderr

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from monai_mimo.cli import main
 from monai_mimo.errors import DataError, OutputError
@@ -66,12 +65,11 @@ def test_a_field_without_values_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_record_of_the_documentation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its parts make a record that can be drawn, checked and opened."""
+    """It can be drawn, checked and opened."""
     page = Path(__file__).parents[3] / "docs" / "catalogue.md"
-    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    [text] = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
     record = tmp_path / "mine.yaml"
-    record.write_text(blocks[0] + blocks[-1])
-    yaml.safe_load(blocks[1])
+    record.write_text(text)
     assert main(["catalogue", "miniature", str(record), str(tmp_path / "mine")]) == 0
     assert (tmp_path / "mine" / "scans" / "p001_2019" / "t1.nii.gz").is_file()
     assert main(["catalogue", "check", str(record), str(tmp_path / "mine")]) == 0
