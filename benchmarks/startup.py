@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from monai_mimo.phantom.pictures import draw_xray
+from monai_mimo.phantom.draw_pictures import draw_xray
 
 
 def seconds(command: list[str]) -> float:
