@@ -75,7 +75,7 @@ def fit_domain(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) -
         kinds = images_by_kind(model, rows, images)
         if not kinds:
             raise DataError("calibration", "no images", "images that were trained on, and others like them")
-        found.append([summaries(model, [i for i, _ in kind] + [changes(*i) for i in kind]) for kind in kinds])
+        found.append([summaries(model, [i for i, _ in kind] + [changes(*i) for i in kind]) for kind in kinds.values()])
     return ImageDomain.fit(found[0], torch.cat(found[1]))
 
 
@@ -138,8 +138,8 @@ def summaries(model: Mimo, images: Iterable[Tensor]) -> Tensor:
     return torch.stack(found)
 
 
-def images_by_kind(model: Mimo, rows: Rows, most: int) -> list[list[tuple[Tensor, str]]]:
-    """Up to `most` images of each source and modality, as the model reads them, each with its modality."""
+def images_by_kind(model: Mimo, rows: Rows, most: int) -> dict[tuple[str, str], list[tuple[Tensor, str]]]:
+    """By source and modality, up to `most` images, as the model reads them, each with its modality."""
     found: dict[tuple[str, str], list[tuple[Tensor, str]]] = {}
     about = rows.select_columns(["source", "modality"])
     for numbers in rows_by_image(rows):
@@ -147,4 +147,4 @@ def images_by_kind(model: Mimo, rows: Rows, most: int) -> list[list[tuple[Tensor
         if len(found.setdefault(kind, [])) < most:
             pixels = np.asarray(rows[numbers[0]]["image"].convert("RGB"))
             found[kind].append((SquareResize(*pixels.shape[:2], model.config.image_size).image(pixels), kind[1]))
-    return list(found.values())
+    return found
