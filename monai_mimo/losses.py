@@ -92,7 +92,7 @@ class MimoLoss(nn.Module):
             logits = F.interpolate(logits, masks.shape[-2:], mode="bilinear")
             parts["bce"] = F.binary_cross_entropy_with_logits(logits, masks) * of_masks
             parts["dice"] = self.dice(logits, masks) * of_masks
-            iou = _iou(logits.detach() > 0, targets.masks[:, None])
+            iou = mask_iou(logits.detach() > 0, targets.masks[:, None])
             parts["score"] = F.mse_loss(prediction.scores.float(), iou) * of_masks
         else:  # keep the mask decoder in the graph, so that every process of a distributed run reduces its gradient
             parts["bce"] = prediction.mask_logits.sum() + prediction.scores.sum()
@@ -138,7 +138,7 @@ def _balanced(logits: Tensor, presence: Tensor, totals: Tensor) -> Tensor:
     return (sums / totals.clamp(min=1)).sum() / (totals > 0).sum().clamp(min=1)
 
 
-def _iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of masks [M, 1, S, S] -> [M]."""
-    intersection = (a & b).sum(dim=(1, 2, 3)).float()
-    return intersection / (a | b).sum(dim=(1, 2, 3)).clamp(min=1)
+def mask_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of masks bool [M, ...] -> [M]; 0 of two empty ones."""
+    intersection = (a & b).flatten(1).sum(1).float()
+    return intersection / (a | b).flatten(1).sum(1).clamp(min=1)

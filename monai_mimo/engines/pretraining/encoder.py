@@ -26,6 +26,7 @@ from ...data.simulated_prompts import correct
 from ...data.steps import StepLoader
 from ...errors import InputError
 from ...evaluation.progress import Progress
+from ...losses import mask_iou
 from ...mimoseg.catalogue.vocabulary import vocabulary
 from ...models import Mimo, MimoConfig
 from ...models.mimo import ImageFeatures
@@ -95,8 +96,9 @@ def region_loss(model: Mimo, batch: RegionBatch, parts: dict[str, Tensor] | None
             )
         logits = logits.float()
         masks = batch.masks[chosen]
-        losses = mask_losses(logits, masks).mean()
-        score = ((scores.float() - overlap(logits.detach(), masks)) ** 2).mean()
+        shown = F.interpolate(logits[:, None], masks.shape[-2:], mode="bilinear")[:, 0]
+        losses = mask_losses(shown, masks).mean()
+        score = F.mse_loss(scores.float(), mask_iou(shown.detach() > 0, masks))
         total = total + (len(chosen) / len(batch.masks)) * (losses + SCORE * score)
         if number == 0:
             naming = name_loss(names, features, batch, torch.where(half_of(coarse), coarse, logits.detach().sigmoid()))
@@ -124,21 +126,13 @@ def name_loss(names: RegionNames, features: ImageFeatures, batch: RegionBatch, s
 
 
 def mask_losses(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy and Dice of logits [M, g, g] against masks bool [M, S, S] -> [M]."""
-    logits = F.interpolate(logits[:, None], masks.shape[-2:], mode="bilinear")[:, 0]
+    """Cross-entropy and Dice of logits [M, S, S] against masks bool [M, S, S] -> [M]."""
     wanted = masks.float()
     bce = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean((1, 2))
     found = logits.sigmoid()
     both = (found * wanted).sum((1, 2))
     dice = 1 - (2 * both + 1) / (found.sum((1, 2)) + wanted.sum((1, 2)) + 1)
     return BCE * bce + DICE * dice
-
-
-def overlap(logits: Tensor, masks: Tensor) -> Tensor:
-    """IoU of logits [M, g, g] with masks bool [M, S, S] -> [M]; 0 with an empty mask."""
-    found = F.interpolate(logits[:, None], masks.shape[-2:], mode="bilinear")[:, 0] > 0
-    both = (found & masks).sum((1, 2)).float()
-    return both / (found | masks).sum((1, 2)).clamp(min=1)
 
 
 def pretrain_encoder(
