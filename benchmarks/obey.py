@@ -6,7 +6,8 @@
 Images of the validation and test patients are asked; with --left-out SET,SET,... also the images of these sets, which the
 weights have not seen. Everything goes through `MimoPredictor.ask`, as a person would. Dice is the mean over structures of a set,
 then over sets; what is not outlined counts 0. Corrective clicks go to the middle of the largest error, five in a row. Of each set
-at most --per-set images are asked, evenly spread.
+at most --per-set images are asked, evenly spread. "held or nothing" says little of the weights: the predictor withholds a mask
+that does not hold its click; "no name" beside it does.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset as Rows
+from leave_one_out import ellipse_in
 from PIL import Image as PILImage
 from rich.console import Console
 from rich.progress import track
@@ -106,14 +108,6 @@ def same(phrase: str, name: str) -> bool:
     return plain_words(phrase) == plain_words(name)
 
 
-def ellipse(mask: np.ndarray) -> np.ndarray:
-    """The ellipse that fills the box of a mask."""
-    x0, y0, x1, y1 = tight_box(mask)
-    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    across, down = (2 * columns + 1 - x0 - x1) / (x1 - x0), (2 * rows + 1 - y0 - y1) / (y1 - y0)
-    return across**2 + down**2 <= 1
-
-
 def walked(case: Case, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """The random walker (Grady 2006) from scribbles, on a smaller image."""
     scale = min(1.0, WALKER_SIDE / max(inside.shape))
@@ -166,7 +160,17 @@ class Measured:
         return (float(np.mean(means)) if means else float("nan")), sum(map(len, by_set.values()))
 
 
-def prompts(predictor: MimoPredictor, case: Case, measured: Measured, rng: np.random.Generator) -> None:
+def most_frequent_names(rows: Rows) -> dict[str, str]:
+    """What is named most often in each set: a name that needs no look at the image."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for source, entities in zip(rows["source"], rows["entities"]):
+        counts[source].update(entity["phrase"] for entity in entities)
+    return {source: names.most_common(1)[0][0] for source, names in counts.items() if names}
+
+
+def prompts(
+    predictor: MimoPredictor, case: Case, frequent: dict[str, str], measured: Measured, rng: np.random.Generator
+) -> None:
     """Prompts without words on each structure."""
     predictor.set_image(case.pixels)
     for name, mask in case.masks.items():
@@ -176,7 +180,8 @@ def prompts(predictor: MimoPredictor, case: Case, measured: Measured, rng: np.ra
         found = mask_of(answer)
         measured.add("box", case.source, dice(found, mask))
         measured.add("box named right", case.source, any(same(e.phrase, name) for e in answer.entities))
-        measured.add("ellipse", case.source, dice(ellipse(mask), mask))
+        measured.add("the set's most frequent name", case.source, name == frequent.get(case.source))
+        measured.add("ellipse", case.source, dice(ellipse_in(box, *mask.shape), mask))
         clicks: list[tuple[int, int, int]] = []
         logits = answer.entities[0].logits if answer.entities else None
         for _ in range(5):
@@ -339,9 +344,9 @@ def main() -> None:
         rows = load_mimoseg(args.dataset, split)
         cases += cases_of(rows, (args.per_set + 1) // 2, None, left_out)
     unseen = cases_of(train, args.per_set, left_out) if left_out else []
-    measured, rng = Measured(), np.random.default_rng(0)
+    measured, rng, frequent = Measured(), np.random.default_rng(0), most_frequent_names(train)
     for case in track([*cases, *unseen], "prompts"):
-        prompts(predictor, case, measured, rng)
+        prompts(predictor, case, frequent, measured, rng)
     for case in track(cases, "names"):
         by_name(predictor, case, measured, rng)
         if len(case.masks) > 1:
