@@ -29,6 +29,7 @@ class QuestionBatch:
         prompt_maps: [K, 5, S / 2, S / 2], of the objects that are shown by prompts (`data.prompt_maps`); none where the model
             reads no maps. map_question: [K], whose they are; prompt_object: [Q, P], which of the K each prompt shows, -1 at
             padding.
+        shown_names: [K], the number of the name of what each of the K shows, -1 where the model has to tell.
         seg_names: [M], of each `<SEG>` of the answers the number of its name, -1 where it is not a known one.
     """
 
@@ -45,12 +46,21 @@ class QuestionBatch:
     prompt_maps: Tensor
     map_question: Tensor
     prompt_object: Tensor
+    shown_names: Tensor
     seg_names: Tensor
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> QuestionBatch:
         """A copy with all tensors on `device`."""
         moved = {f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)}
         return replace(self, **moved)
+
+    def union_of_maps(self, side: int) -> Tensor:
+        """The maps of all objects of each question together, [Q, 5, side, side]; zero without prompts."""
+        maps = self.prompt_maps
+        together = maps.new_zeros(len(self.image_index), CHANNELS, side, side)
+        if len(maps):
+            together.index_add_(0, self.map_question, maps)
+        return together.clamp(max=1)  # also the mask before, which one object has at most
 
 
 def collate_questions(
@@ -71,6 +81,7 @@ def collate_questions(
         question_maps(q.coordinates, q.labels, q.objects, q.side, q.scribbles, q.logits) for q in questions if q.side
     ]
     counts = [len(m) for m in maps] if maps else [0] * len(questions)
+    shown = [[-1] * n if generate or len(q.shown) != n else q.shown for q, n in zip(questions, counts)]
     firsts = np.cumsum([0, *counts[:-1]])
     most_words = max(len(w) for w in words)
     return QuestionBatch(
@@ -89,5 +100,6 @@ def collate_questions(
         prompt_maps=torch.from_numpy(np.concatenate(maps)) if maps else torch.zeros(0, CHANNELS, 1, 1),
         map_question=torch.arange(len(questions)).repeat_interleave(torch.tensor(counts)),
         prompt_object=pad([torch.from_numpy(q.objects + first) for q, first in zip(questions, firsts)], -1),
+        shown_names=torch.tensor([number for numbers in shown for number in numbers], dtype=torch.long),
         seg_names=torch.tensor([n for q in questions for n in q.seg_names], dtype=torch.long),
     )

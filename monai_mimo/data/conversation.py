@@ -38,6 +38,7 @@ class EncodedQuestion:
         objects: [P], which object each prompt shows: each marker of the question one of its own, but all prompts show one where
             the question has one marker or none.
         seg_names: of each `<SEG>` of the answer, the number of its phrase among the known names, -1 for others.
+        shown: of each object, the number of its name where the answer tells it, else none.
         side: S of the model where it reads prompts as maps, else 0.
         scribbles, logits: of the first object, see `prompt_maps.RegionPrompts`.
     """
@@ -51,6 +52,7 @@ class EncodedQuestion:
     answer_ids: list[int] = field(default_factory=list)
     objects: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     seg_names: list[int] = field(default_factory=list)
+    shown: list[int] = field(default_factory=list)
     side: int = 0
     scribbles: Scribbles = (None, None)
     logits: np.ndarray | None = None
@@ -142,6 +144,9 @@ class Conversation:
         if len(prompt_ids) + len(answer_ids) > longest:
             found = f"{len(prompt_ids) + len(answer_ids)} tokens"
             raise InputError("question", found, f"at most {longest} with this model")
+        named_segs = [
+            self.names.get(name, -1) for name in re.findall(f"{PHRASE_START} (.*?) {PHRASE_END} {SEG}", answer or "")
+        ]
         return EncodedQuestion(
             prompt_ids,
             [token for token, word in zip(question_ids, is_word) if word],
@@ -151,7 +156,8 @@ class Conversation:
             presence,
             answer_ids,
             np.array(objects, dtype=np.int64),
-            [self.names.get(name, -1) for name in re.findall(f"{PHRASE_START} (.*?) {PHRASE_END} {SEG}", answer or "")],
+            named_segs,
+            named_segs if len(named_segs) == max(objects, default=-1) + 1 else [],
             self.side,
             (lines[0], lines[1]),
             logits,

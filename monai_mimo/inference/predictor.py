@@ -23,6 +23,7 @@ from ..metrics.calibration import apply_temperature
 from ..models import Mimo
 from ..models.default_weights import find_weights
 from ..models.image_encoder import ImageFeatures
+from ..models.region_names import NAMED
 from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
@@ -31,8 +32,6 @@ from .name_guard import NameGuard
 from .question import Question, check_box, check_pixels, check_point, obeys, shown_by
 from .safeguards import uncertain_line
 from .second_look import Sought, look_closer
-
-NAMED = 0.5  # what the prompts show is named where its name is likelier than this
 
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`

@@ -250,7 +250,8 @@ def test_weights_of_earlier_versions_load_and_answer_as_they_did(folder: Path) -
         name.removeprefix("questions."): tensor for name, tensor in expected.items() if name.startswith("questions.")
     }
     none = torch.zeros(0, dtype=torch.long)  # what later models read besides
-    maps = {"prompt_maps": torch.zeros(0, 5, 1, 1), "map_question": none, "prompt_object": none, "seg_names": none}
+    maps = {"prompt_maps": torch.zeros(0, 5, 1, 1), "map_question": none, "prompt_object": none}
+    maps |= {"shown_names": none, "seg_names": none}
     batch = QuestionBatch(**{**maps, **given})
     with torch.no_grad():
         prediction = model(expected["images"], batch)
