@@ -23,7 +23,7 @@ from .tokenizer import PHRASE_END, PHRASE_START, SEG
 
 # How often a question of the kind is exchanged: one that names what is absent for one that names what is unknown; one without
 # prompts for one that is off the topic; one that points at a thing for one that points at something without a name.
-UNKNOWN, OFF_TOPIC, UNNAMED = 0.4, 0.04, 0.3
+UNKNOWN, OFF_TOPIC, UNNAMED = 0.4, 0.12, 0.3
 PSEUDO = 0.15  # of unknown names are no words at all
 SMALLEST, LARGEST = 20, 0.5  # of a region without a name: pixels of the model's square, and the part of it
 TRIES = 6  # superpixels that are looked at

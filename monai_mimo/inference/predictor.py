@@ -28,6 +28,7 @@ from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer, Entity, TextStream, ground
+from .measured_values import with_measured_values
 from .name_guard import NameGuard
 from .question import Question, check_box, check_pixels, check_point, obeys, shown_by
 from .safeguards import uncertain_line
@@ -234,19 +235,23 @@ class MimoPredictor:
                 self.conversation.encode(text, image.resize, points, boxes, scribbles=scribbles, logits=logits)
             )
         batch = collate_questions(encoded, [0] * len(encoded), self.model.tokenizer.pad_token_id, generate=True)
-        stream = None if on_text is None else TextStream(self.model.tokenizer, on_text)
+        checked = self.names is not None  # may change the text, which is then handed on when it is known
+        stream = None if on_text is None or checked else TextStream(self.model.tokenizer, on_text)
         generated = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
         if stream is not None:
             stream.finish()
         small = None if image.pixels is None else [(image.pixels, shown_by(question)) for question in written]
         grounded = ground(self.model, generated, [image.resize] * len(encoded), self.temperature, small)
-        in_words = iter(
-            self._answer(image, *self._as_asked(question, *answer))
+        in_words = [
+            self._answer(image, *self._as_asked(question, *answer, image.spacing_mm))
             if self.model.region_names is None or obeys(question, answer[1])
             else self._outlined(image, question, None)
             for question, answer in zip(written, grounded)
-        )
-        return [next(in_words) if answer is None else answer for answer in answers]
+        ]
+        if on_text is not None and checked:
+            on_text(in_words[0].text)
+        rest = iter(in_words)
+        return [next(rest) if answer is None else answer for answer in answers]
 
     def _without_words(
         self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None
@@ -262,9 +267,14 @@ class MimoPredictor:
             on_text(refusal)
         return self._answer(image, refusal, [])
 
-    def _as_asked(self, question: Question, text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:
-        """Text and entities, without those of other names than a question in words asked for."""
-        if self.names is None or question.has_prompts:
+    def _as_asked(
+        self, question: Question, text: str, entities: list[Entity], spacing_mm: tuple[float, float] | None
+    ) -> tuple[str, list[Entity]]:
+        """Text and entities, with values as the masks have them, and without names that a question in words did not ask for."""
+        if self.names is None:
+            return text, entities
+        text, entities = with_measured_values(question.text, text, entities, spacing_mm)
+        if question.has_prompts:
             return text, entities
         _, mentions = self.names.read(question.text)
         fitting = [e for e in entities if not mentions or self.names.fits(e.phrase, mentions)]

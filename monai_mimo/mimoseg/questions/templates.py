@@ -79,6 +79,12 @@ def parse_value(kind: str, answer: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def value_in(kind: str, text: str) -> tuple[int, int] | None:
+    """Where a plain answer says its value of `kind`, (start, end); none where it says nothing."""
+    matches = (pattern.search(text.lower()) for pattern in _patterns(kind))
+    return next((match.span("value") for match in matches if match), None)
+
+
 def is_right(kind: str, found: str | None, expected: str) -> bool:
     """Whether a value is the expected one: the same word or number, or a size that is `CLOSE` to it."""
     if found is None:
