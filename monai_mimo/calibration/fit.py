@@ -26,6 +26,7 @@ from ..models import Mimo
 from ..transforms.augment import MIRRORS, RandMove
 from ..transforms.resize import SquareResize
 from .domain import ImageDomain, summary
+from .prompted import prompted_scores
 from .temperature import save_temperature
 
 IMAGES = 300  # of each kind and split, at most
@@ -57,9 +58,17 @@ def calibrate(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) ->
     Raises:
         DataError: there are no images.
     """
-    phrases = scored_phrases(answered(model, held_out))
-    temperature = temperature_of([p["score"] for p in phrases], [p["correct"] for p in phrases])
-    return Calibration(fit_domain(model, train, held_out, images), temperature, len(phrases))
+    scored = scored_names(model, answered(model, held_out), held_out, images)
+    return Calibration(fit_domain(model, train, held_out, images), temperature_of(*scored), len(scored[0]))
+
+
+def scored_names(
+    model: Mimo, records: Sequence[Record], held_out: Rows, images: int = IMAGES
+) -> tuple[list[float], list[bool]]:
+    """Raw scores, and which are right, of the phrases of answers to questions, and of names told to prompts without words
+    (`prompted.prompted_scores`), where weights know names."""
+    pairs = [(p["score"], p["correct"]) for p in scored_phrases(records)] + prompted_scores(model, held_out, images)
+    return [score for score, _ in pairs], [right for _, right in pairs]
 
 
 def fit_domain(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) -> ImageDomain:
