@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from .data.collate import IGNORE
 from .data.conversation import PRESENCE
-from .models.mimo import Prediction
+from .models.outputs import Prediction
 from .models.phrase_alignment import inside_phrases
 
 

@@ -28,7 +28,7 @@ from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer, Entity, TextStream, ground
-from .measured_values import with_measured_values
+from .as_asked import as_asked
 from .name_guard import NameGuard
 from .question import Question, check_box, check_pixels, check_point, obeys, shown_by
 from .safeguards import uncertain_line
@@ -243,7 +243,7 @@ class MimoPredictor:
         small = None if image.pixels is None else [(image.pixels, shown_by(question)) for question in written]
         grounded = ground(self.model, generated, [image.resize] * len(encoded), self.temperature, small)
         in_words = [
-            self._answer(image, *self._as_asked(question, *answer, image.spacing_mm))
+            self._answer(image, *as_asked(self.model, self.names, image.features, image.spacing_mm, question, *answer))
             if self.model.region_names is None or obeys(question, answer[1])
             else self._outlined(image, question, None)
             for question, answer in zip(written, grounded)
@@ -266,22 +266,6 @@ class MimoPredictor:
         if on_text is not None:
             on_text(refusal)
         return self._answer(image, refusal, [])
-
-    def _as_asked(
-        self, question: Question, text: str, entities: list[Entity], spacing_mm: tuple[float, float] | None
-    ) -> tuple[str, list[Entity]]:
-        """Text and entities, with values as the masks have them, and without names that a question in words did not ask for."""
-        if self.names is None:
-            return text, entities
-        text, entities = with_measured_values(question.text, text, entities, spacing_mm)
-        if question.has_prompts:
-            return text, entities
-        _, mentions = self.names.read(question.text)
-        fitting = [e for e in entities if not mentions or self.names.fits(e.phrase, mentions)]
-        if len(fitting) == len(entities):
-            return text, entities
-        found = " or ".join(dict.fromkeys(mention.canonical for mention in mentions))
-        return (text, fitting) if fitting else (f"I cannot find any {found} here.", [])
 
     def _checked(self, question: Question, image: EncodedImage) -> Question:
         """The question with its prompts in the form that the model reads."""

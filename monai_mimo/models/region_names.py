@@ -64,7 +64,14 @@ class RegionNames(nn.Module):
         if len(ids) == 0:
             return squares.sum()
         own = squares.gather(1, ids[:, None])
-        return own.mean() / known.shape[1] + F.cross_entropy(-squares / 2, ids)
+        width = known.shape[1]
+        return own.mean() / width + F.cross_entropy(-squares / (2 * width**0.5), ids)
+
+    @torch.no_grad()
+    def chances(self, features: ImageFeatures, masks: Tensor) -> Tensor:
+        """How likely each name is for what lies under masks [M, g, g], in 0..1, of one image: [M, N + 1]."""
+        image = torch.zeros(len(masks), dtype=torch.long, device=masks.device)
+        return self.logits(self.embed(features, image, masks)).softmax(1)
 
     def tell(self, described: Tensor) -> Tensor:
         """What `embed` gave -> the number of the name of each [M]; of `REGION` where none is likely enough."""

@@ -17,7 +17,7 @@ from monai_mimo.inference import Entity, MimoPredictor
 from monai_mimo.inference.prompt_files import read_logits, read_scribbles, save_logits
 from monai_mimo.inference.question import Question, obeys
 from monai_mimo.models import Mimo
-from monai_mimo.models.mimo import Pointed
+from monai_mimo.models.outputs import Pointed
 from monai_mimo.models.weights import save_weights
 
 from ..conftest import make_nano

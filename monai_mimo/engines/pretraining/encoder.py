@@ -29,7 +29,7 @@ from ...evaluation.progress import Progress
 from ...losses import mask_iou
 from ...mimoseg.catalogue.vocabulary import vocabulary
 from ...models import Mimo, MimoConfig
-from ...models.mimo import ImageFeatures
+from ...models.image_encoder import ImageFeatures
 from ...models.region_names import RegionNames
 from ..checkpoints import Checkpoints
 from ..stages import run_stage, train_step

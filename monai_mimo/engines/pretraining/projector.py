@@ -21,7 +21,7 @@ from ...data.steps import StepLoader
 from ...evaluation.progress import Progress
 from ...losses import MimoLoss, Targets
 from ...models import Mimo
-from ...models.mimo import Prediction
+from ...models.outputs import Prediction
 from ...models.phrase_alignment import inside_phrases
 from ..checkpoints import Checkpoints
 from ..stages import run_stage, train_step

@@ -17,7 +17,7 @@ from ...data.dataset import first_sentences, named_in
 from ...evaluation.progress import Progress
 from ...losses import MimoLoss, Targets
 from ...models import Mimo
-from ...models.mimo import Prediction
+from ...models.outputs import Prediction
 from ...transforms.resize import SquareResize
 from ..checkpoints import Checkpoints
 from ..setup import warmup_cosine

@@ -1,0 +1,65 @@
+"""An answer in words, checked against what was asked and what was outlined."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ..models import Mimo
+from ..models.image_encoder import ImageFeatures
+from .answer import Entity
+from .measured_values import Spacing, with_measured_values
+from .name_guard import NameGuard
+from .question import Question
+
+SEEN = 0.03  # what was outlined by its name is not that where the name is less likely for how it looks
+
+
+def as_asked(
+    model: Mimo,
+    names: NameGuard | None,
+    features: ImageFeatures,
+    spacing_mm: Spacing | None,
+    question: Question,
+    text: str,
+    entities: list[Entity],
+) -> tuple[str, list[Entity]]:
+    """Text and entities with values as the masks have them; of a question in words without what does not look like its name, and
+    without names that were not asked for.
+
+    Args:
+        names: that the weights know; without them an answer stays as it is.
+        features: of the image; spacing_mm: (row, column), where it is known.
+    """
+    if names is None:
+        return text, entities
+    if not question.has_prompts:
+        text, entities = _seen(model, features, text, entities)
+    text, entities = with_measured_values(question.text, text, entities, spacing_mm)
+    if question.has_prompts:
+        return text, entities
+    _, mentions = names.read(question.text)
+    fitting = [e for e in entities if not mentions or names.fits(e.phrase, mentions)]
+    if len(fitting) == len(entities):
+        return text, entities
+    found = " or ".join(dict.fromkeys(mention.canonical for mention in mentions))
+    return (text, fitting) if fitting else (f"I cannot find any {found} here.", [])
+
+
+def _seen(model: Mimo, features: ImageFeatures, text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:
+    """Text and entities without those whose mask is empty, or does not look like what it is called."""
+    names = model.region_names
+    if names is None or not entities:
+        return text, entities
+    masks = torch.from_numpy(np.stack([e.logits for e in entities])).sigmoid()  # type: ignore[arg-type]
+    kept, lost = [], []
+    for entity, chances in zip(entities, names.chances(features, masks.to(features.context.device))):
+        known = names.names.index(entity.phrase) if entity.phrase in names.names[:-1] else None
+        likely = known is None or float(chances[known]) > SEEN
+        (kept if entity.mask.any() and likely else lost).append(entity)
+    if not lost:
+        return text, entities
+    missed = f"I cannot find any {' or '.join(dict.fromkeys(e.phrase for e in lost))} here."
+    if kept:
+        return f"{text} But {missed}", kept
+    return (f"No, {missed}" if text.startswith("Yes") else missed), []
