@@ -21,8 +21,8 @@ After this page you can pick public sets that `mimo build` reads as their makers
     mimo build --source NAME=PATH --out DIR
 
 The records are in `monai_mimo/mimoseg/catalogue/sets`, each with a note of what in it is unsure. Citations, and
-licences with a star, are from memory: read the set's own terms. A set that is used in several ways has semicolons in its row. This page
-is made by `docs/make_sets_page.py`.
+licences with a star, are from memory: read the set's own terms. A set that is used in several ways has semicolons in its row.
+This page is made by `docs/make_sets_page.py`.
 
 | set | modality | entities | perspectives | licence |
 |---|---|---|---|---|
