@@ -15,7 +15,7 @@ HEAD = """\
 
 After this page you can pick public sets that `mimo build` reads as their makers hand them out.
 
-    mimo catalogue                       # these sets, with sequences and published counts
+    mimo catalogue                       # these sets, with sequences, perspectives and published counts
     mimo catalogue show NAME             # download, expected tree, labels, other names, page, citation
     mimo catalogue check NAME PATH       # is it laid out like this?
     mimo build --source NAME=PATH --out DIR
@@ -24,8 +24,8 @@ The records are in `monai_mimo/mimoseg/catalogue/sets`, each with a note of what
 licences with a star, are from memory: read the set's own terms. A set that is used in several ways has semicolons in its row.
 This page is made by `docs/make_sets_page.py`.
 
-| set | modality | entities | perspectives | licence |
-|---|---|---|---|---|
+| set | modality | entities | licence |
+|---|---|---|---|
 """
 
 
@@ -39,7 +39,6 @@ def table_row(record: Record) -> str:
         record.name,
         joined(one.modality for one in record.series),
         joined(entities(record, one) for one in record.series),
-        joined(",".join(map(str, one.perspectives)) for one in record.series),
         licence(record.licence),
     ]
     return f"| {' | '.join(columns)} |"
