@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import time
 from collections import Counter, defaultdict
@@ -333,9 +334,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--per-set", type=int, default=40)
-    parser.add_argument("--left-out", default="", help="sets that the weights have not seen, separated by commas")
+    parser.add_argument("--left-out", default="", help="sets that the weights have not seen: \"A,B\" or \"['A', 'B']\"")
     args = parser.parse_args()
-    left_out = [name for name in args.left_out.split(",") if name]
+    left_out = re.findall(r"[\w-]+", args.left_out)
     predictor = MimoPredictor.from_pretrained(args.weights)
     train = load_mimoseg(args.dataset, "train")
     sizes = Counter(dict(zip(train["image_id"], train["source"])).values())

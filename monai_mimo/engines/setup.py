@@ -46,13 +46,26 @@ def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
     return train_tokenizer(sorted(texts), config.language_model.vocabulary)
 
 
-def load_sets(folders: Mapping[str, str], split: str, perspective: int | None = None) -> Rows:
+def load_sets(
+    folders: Mapping[str, str], split: str, perspective: int | None = None, left_out: Sequence[str] = ()
+) -> Rows:
     """The rows of several built sets, with a column `set` that says which one each is of.
 
     Args:
         folders: by name; see `load_mimoseg`, also for the errors.
+        left_out: sources whose rows are not wanted.
+
+    Raises:
+        InputError: no set has a source that is to be left out.
     """
     parts = {name: load_mimoseg(folder, split, perspective) for name, folder in folders.items()}
+    sources = {source for rows in parts.values() for source in rows.unique("source")}
+    if split == "train" and not sources >= set(left_out):
+        missing = ", ".join(sorted(set(left_out) - sources))
+        raise InputError("left_out", missing, f"sources of the set: {', '.join(sorted(sources))}")
+    if left_out:
+        wanted = {name: [n for n, s in enumerate(rows["source"]) if s not in left_out] for name, rows in parts.items()}
+        parts = {name: rows.select(wanted[name]) for name, rows in parts.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))
     return concatenate_datasets([rows.add_column(SET, [name] * len(rows)) for name, rows in parts.items()])

@@ -16,7 +16,8 @@ OURS = {
     "inference.phrase_network", "inference.predictor", "inference.question", "inference.second_look",
     "inference.safeguards", "lazy", "metrics", "metrics.calibration", "metrics.matching", "models",
     "models.bases", "models.checkpoint", "models.config", "models.default_weights", "models.generation",
-    "models.image_encoder", "models.input_aligner", "models.language_model", "models.mask_decoder", "models.mimo", "models.outputs",
+    "models.image_encoder", "models.input_aligner", "models.language_model", "models.mask_decoder", "models.mimo",
+    "models.outputs",
     "models.open_clip", "models.phrase_alignment", "models.presence", "models.preset", "models.pretrained",
     "models.prompt_encoder", "models.region_names", "models.sam", "models.vision_tower", "models.weights", "transforms",
     # of the builder, what a row of a set and an answer have in common
