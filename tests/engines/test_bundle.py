@@ -204,7 +204,8 @@ def test_a_language_side_is_trained_on_an_image_side(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr[-3000:]
     result = run(
         "training", ["train.yaml", "on_regions.yaml"], *common, "--output_dir", tmp_path / "lite", "--language_steps", 2,
-        "--regions", tmp_path / "regions" / "weights", "--epochs", 1, "--steps_per_epoch", 2, "--validation_images", 2, "--left_out", "['b']",
+        "--regions", tmp_path / "regions" / "weights", "--epochs", 1, "--steps_per_epoch", 2, "--validation_images", 2,
+        "--left_out", "['b']",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     image, whole = (Mimo.from_pretrained(tmp_path / name / "weights").state_dict() for name in ("regions", "lite"))
