@@ -33,7 +33,7 @@ from scipy import ndimage
 from skimage.segmentation import random_walker
 
 from monai_mimo.data.names import REGION, plain_words
-from monai_mimo.data.other_words import held_out_names, held_out_questions
+from monai_mimo.data.other_questions import held_out_names, held_out_questions
 from monai_mimo.data.simulated_prompts import centerline, click_inside, scribble
 from monai_mimo.inference import Answer, MimoPredictor
 from monai_mimo.metrics import reliability

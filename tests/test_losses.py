@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from monai_mimo.data.collate import IGNORE
+from monai_mimo.data.conversation import IGNORE
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models.outputs import Prediction
 

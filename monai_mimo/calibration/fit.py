@@ -21,7 +21,7 @@ from ..evaluation.progress import Progress
 from ..evaluation.records import Record, records_of_batch
 from ..evaluation.summary import scored_phrases
 from ..metrics.calibration import fit_temperature
-from ..metrics.gather import gather
+from ..metrics.grounding import gather
 from ..models import Mimo
 from ..transforms.augment import MIRRORS, RandMove
 from ..transforms.resize import SquareResize

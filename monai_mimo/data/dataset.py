@@ -24,8 +24,7 @@ from ..mimoseg.questions.templates import OF_PLACE_OR_SIZE
 from ..transforms.augment import MIRRORS, RandMove, rand_color, rand_intensity
 from ..transforms.prompts import inside, sample_box, sample_point
 from ..transforms.resize import SquareResize
-from .collate import QuestionBatch, collate_questions
-from .conversation import Conversation, EncodedQuestion
+from .conversation import Conversation, EncodedQuestion, QuestionBatch, collate_questions
 from .feature_cache import EncoderMaps, FeatureCache, image_key
 from .order import SET, Draw
 from .other_questions import OtherQuestions

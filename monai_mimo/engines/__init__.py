@@ -4,8 +4,7 @@ from .checkpoints import Checkpoints
 from .distribute import WholeWeights, distribute
 from .features import encode_once
 from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure, train_steps
-from .handlers import BestWeights, GradientClip, NanGuard
-from .history import History, TensorBoardOverlays
+from .handlers import BestWeights, GradientClip, History, NanGuard, TensorBoardOverlays, TimeBudget, timed
 from .setup import (
     SamplingConfig,
     adam,
@@ -25,7 +24,6 @@ from .setup import (
 )
 from .stages import calibrate_at_end, run_training
 from .state import RandomState, TrainedParts
-from .time_budget import TimeBudget, timed
 from .trainer import MimoTrainer
 
 __all__ = [

@@ -19,7 +19,7 @@ from ..calibration.domain import DOMAIN
 from ..calibration.fit import calibrate
 from ..models import Mimo
 from .checkpoints import Checkpoints, log_rank_zero
-from .time_budget import TimeBudget
+from .handlers import TimeBudget
 from .trainer import MimoTrainer
 
 EPOCH = 20  # steps between two checkpoints of a stage that its time ends

@@ -14,8 +14,7 @@ from transformers import CompileConfig
 
 from ..calibration.domain import ImageDomain
 from ..calibration.temperature import load_temperature
-from ..data.collate import collate_questions
-from ..data.conversation import Scribbles
+from ..data.conversation import Scribbles, collate_questions
 from ..data.names import REGION
 from ..data.tokenizer import BOX, POINT
 from ..errors import InputError

@@ -14,20 +14,18 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from ..data.collate import IGNORE, QuestionBatch
-from ..data.conversation import Conversation
+from ..data.conversation import IGNORE, Conversation, QuestionBatch
 from ..data.feature_cache import EncoderMaps
 from ..data.prompt_maps import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .generation import OnTokens
 from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck, extract_features
-from .input_aligner import InputAligner
+from .input_aligner import InputAligner, Presence
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
 from .outputs import Answers, Pointed, Prediction
 from .phrase_alignment import Alignment, align, pair, phrase_directions
-from .presence import Presence
 from .pretrained import architecture
 from .prompt_encoder import PromptEncoder
 from .region_names import RegionNames, ShownNames

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_mimo.data.other_words import held_out_names
+from monai_mimo.data.other_questions import held_out_names
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.inference.answer import Entity
 from monai_mimo.inference.name_guard import NameGuard

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_mimo.data.collate import IGNORE
+from monai_mimo.data.conversation import IGNORE
 from monai_mimo.data.prompt_maps import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING, POSITIVE
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models.outputs import Prediction

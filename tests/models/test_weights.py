@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from monai_mimo.cli import main
-from monai_mimo.data.collate import QuestionBatch
+from monai_mimo.data.conversation import QuestionBatch
 from monai_mimo.errors import InputError, WeightsError
 from monai_mimo.models import Mimo, load_preset
 from monai_mimo.models.bases import base_hash

@@ -7,7 +7,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from monai_mimo.cli import main
-from monai_mimo.data.collate import collate_questions
+from monai_mimo.data.conversation import collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.errors import InputError
 from monai_mimo.losses import MimoLoss, Targets

@@ -32,8 +32,8 @@ from ...models import Mimo, MimoConfig
 from ...models.image_encoder import ImageFeatures
 from ...models.region_names import RegionNames
 from ..checkpoints import Checkpoints
+from ..handlers import TimeBudget, timed
 from ..stages import run_stage, train_step
-from ..time_budget import TimeBudget, timed
 
 BCE, DICE, SCORE, NAME = 2.0, 1.0, 1.0, 0.5
 REGION_WEIGHT = 0.4  # of a region without a name in the loss of names

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, one_error
 from ...transforms.medical_image import MedicalImage
-from ...transforms.one_error import one_error
 from ...transforms.pictures import read_stored
 from ...transforms.stored_picture import TRANSPARENT, upright
 from ..sources.cases import Reader

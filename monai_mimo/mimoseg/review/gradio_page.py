@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import MimoError
 from ...local_page import gr, launch
-from ..questions.knowledge.entries import load_knowledge
+from ..questions.knowledge import load_knowledge
 from .queue import KEYS, ReviewQueue
 from .row_html import CSS, row_html
 

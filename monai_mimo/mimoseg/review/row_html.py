@@ -12,7 +12,7 @@ import numpy as np
 
 from ...visualize import Color, data_url, html_answer, html_phrase, overlay, phrase_colors
 from ..encoding import decode_rle, plain_answer
-from ..questions.knowledge.entries import Knowledge
+from ..questions.knowledge import Knowledge
 from .decisions import Decision
 
 PERSPECTIVES = (

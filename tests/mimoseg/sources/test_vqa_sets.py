@@ -23,7 +23,7 @@ from monai_mimo.mimoseg.builder import case as build_case_module
 from monai_mimo.mimoseg.builder.case import vqa_rows
 from monai_mimo.mimoseg.builder.plan import make_plan
 from monai_mimo.mimoseg.describe.statistics import count, open_splits
-from monai_mimo.mimoseg.schema import FEATURES
+from monai_mimo.mimoseg.load import FEATURES
 from monai_mimo.mimoseg.sources.discover import discover
 from monai_mimo.mimoseg.sources.vqa_sets import open_vqa, read_picture
 from monai_mimo.models import Mimo
