@@ -5,7 +5,7 @@ The report says nothing that the SEG does not show: its volumes and areas are co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -163,7 +163,6 @@ def _finding(
     coded = description.SegmentedPropertyTypeCodeSequence[0]
     kind = CodedConcept(coded.CodeValue, coded.CodingSchemeDesignator, coded.CodeMeaning)  # without the side inside it
     sides = coded.get("SegmentedPropertyTypeModifierCodeSequence")
-    site = FindingSite(kind, laterality=CodedConcept.from_dataset(sides[0])) if sides else None
     if images == 1:
         column, row = np.linalg.norm(affine[:3, :2], axis=0)
         measured = Measurement(codes.SCT.Area, _rounded(voxels * column * row), codes.UCUM.SquareMillimeter)

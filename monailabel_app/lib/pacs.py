@@ -159,8 +159,8 @@ class Pacs(DICOMWebDatastore, AtomicDatastore):
                 self._write_seg(image_id, Path(label_filename), info, seg)
                 if report is not None:
                     write_sr(seg, source_of(Path(nifti)), nifti_geometry(Path(nifti))[1], report, sr)
-                info["SeriesInstanceUID"], *reported = self._store([seg, sr] if report is not None else [seg])
-                info |= {"ReportSeriesInstanceUID": uid for uid in reported}
+                series = self._store([seg, sr] if report is not None else [seg])
+                info |= zip(("SeriesInstanceUID", "ReportSeriesInstanceUID"), series)
                 info["label_names"] = {name: value for value, name in names_of(info).items()}
             elif report is not None:
                 raise InputError("report", f"a label that is {label_tag}", "a final one, that a person accepted")

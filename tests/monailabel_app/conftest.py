@@ -44,13 +44,15 @@ class BrightSpot:
         self.encoded.append(slice)
         return Pixels(image.slice(slice))
 
-    def ask_many(self, image: Pixels, questions: Sequence[tuple[str, Any, Any]], **options: Any) -> list[Answer]:
+    def ask_many(self, image: Pixels, questions: Sequence[tuple], **options: Any) -> list[Answer]:
         bright = image.pixels[..., 0] == 255
         answers = []
-        for _, points, boxes in questions:
-            touched = not points and not boxes
+        for _, points, boxes, *rest in questions:
+            inside, outside = rest[0] if rest else (None, None)
+            touched = not points and not boxes and inside is None and outside is None
             touched |= any(bright[y, x] for x, y, label in points if label == 1)
             touched |= any(bright[y0:y1, x0:x1].any() for x0, y0, x1, y1 in boxes)
+            touched |= inside is not None and bright[inside].any()
             text, entities = "There is nothing.", []
             if touched and bright.any():
                 text, entities = "That is the liver.", [Entity("liver", (12, 17), bright, self.score)]

@@ -24,7 +24,10 @@ from .test_dicom_seg import SHAPE
 AFFINE = np.array([[-0.8, 0, 0, 4], [0, -1.5, 0, 5], [0, 0, 3, -7], [0, 0, 0, 1]])
 MODEL = {"name": "MIMO tiny", "weights": "weights", "hash": "0123456789ab"}
 ASKED = {
-    "report": [{"question": "Is there a tumor?", "answer": "Yes, a liver tumor."}, {"answer": "That is the left kidney."}],
+    "report": [
+        {"question": "Is there a tumor?", "answer": "Yes, a liver tumor."},
+        {"answer": "That is the left kidney."},
+    ],
     "reviewer": "Lovelace^Ada",
     "model": MODEL,
 }
