@@ -1,4 +1,4 @@
-"""An answer and its phrases: read from the server's reply, and shown as text in which each phrase has the colour of its segment."""
+"""An answer and its phrases: read from the server's reply, and shown as text with each phrase in the colour of its segment."""
 
 from __future__ import annotations
 
@@ -78,16 +78,12 @@ def read_answer(question: str, reply: dict[str, Any], found: tuple[np.ndarray, G
         )
     try:
         entities = tuple(_entity(e, labels, grid) for e in reply["entities"])
-        uncertain = {e.phrase for e in entities if e.uncertain}  # said beside their scores; once is enough
-        warnings = [w for w in reply["warnings"] if not any(_says(w, phrase) for phrase in uncertain)]
+        said = tuple(f"uncertain: {e.phrase} (" for e in entities if e.uncertain)  # beside their scores; once is enough
+        warnings = [w for w in reply["warnings"] if not w.startswith(said)]
         lines = (*warnings, *reply["notes"])
         return Answer(question, reply["answer"], entities, lines, reply["notice"], reply["model"])
     except (KeyError, TypeError, ValueError) as error:
         raise MimoError("The server sent an answer that this module does not understand.") from error
-
-
-def _says(warning: str, phrase: str) -> bool:
-    return warning.startswith("uncertain") and phrase in warning
 
 
 def _entity(said: dict[str, Any], labels: np.ndarray, grid: Grid) -> Entity:

@@ -90,10 +90,9 @@ class Client:
         file.write_bytes(reply.content)
         return file
 
-    def upload(self, file: Path) -> Image:
-        """Send a volume for questions about it; the server forgets it after a while. Its name stays here."""
-        with open(file, "rb") as stream:
-            said = self._json("PUT", "/session/", files={"files": (f"volume{''.join(file.suffixes[-2:])}", stream)})
+    def upload(self, volume: bytes) -> Image:
+        """Send a volume, as NRRD, for questions about it; the server forgets it after a while. It goes without a name."""
+        said = self._json("PUT", "/session/", files={"files": ("volume.nrrd", volume)})
         return Image(session=str(said["session_id"]))
 
     def ask(

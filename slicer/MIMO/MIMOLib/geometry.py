@@ -99,6 +99,17 @@ def box_corners(size: Sequence[float], box_to_ras: np.ndarray) -> list[list[floa
     return [[float(v) for v in (box_to_ras @ [*corner, 1.0])[:3]] for corner in signs]
 
 
+def box_of(corners: Sequence[Sequence[float]]) -> tuple[list[float], np.ndarray]:
+    """The inverse of `box_corners`: size, and [4, 4] box to RAS."""
+    points = np.asarray(corners, dtype=float)
+    edges = np.array([points[4] - points[0], points[2] - points[0], points[1] - points[0]])
+    size = np.linalg.norm(edges, axis=1)
+    box_to_ras = np.eye(4)
+    box_to_ras[:3, :3] = (edges / np.where(size > 0, size, 1)[:, None]).T
+    box_to_ras[:3, 3] = points.mean(axis=0)
+    return [float(v) for v in size], box_to_ras
+
+
 def common_point(slices_to_ras: Sequence[np.ndarray]) -> list[float] | None:
     """Where three slice views cut each other, in RAS millimetres; none where two of them are parallel.
 

@@ -8,6 +8,7 @@ from .answer import Answer
 from .masks import Segment
 from .prompts import Marks
 
+NONE = Marks()
 MOST = 50  # steps that are kept
 
 
@@ -19,7 +20,7 @@ class State:
         answers: (question, answer) of which masks were accepted, for a report.
     """
 
-    marks: Marks = Marks()
+    marks: Marks = NONE
     answer: Answer | None = None
     accepted: tuple[Segment, ...] = ()
     answers: tuple[tuple[str, str], ...] = ()

@@ -60,8 +60,8 @@ def unique(name: str, taken: Sequence[str]) -> str:
 def label_map(segments: Sequence[Segment]) -> tuple[np.ndarray, dict[str, int], dict[int, list[int]]]:
     """One label map of segments that may overlap.
 
-    Segment n has value n + 1; voxels that several hold have values of their own, called by the names joined with `OVERLAP`, so that
-    the server gives each segment all of its voxels.
+    Segment n has value n + 1; voxels that several hold have values of their own, called by the names joined with `OVERLAP`, so
+    that the server gives each segment all of its voxels.
 
     Returns:
         uint8 or uint16 [i, j, k], the values of the names, and the colours (0 to 255) of the segments' own values.

@@ -1,4 +1,4 @@
-"""Label maps as NRRD, the form in which they go to the server and come from it."""
+"""Volumes and label maps as NRRD, the form in which they go to the server and come from it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ TYPES = {
     "unsigned short": "<u2",
     "ushort": "<u2",
 }
+WRITTEN = {"int8", "uint8", "int16", "uint16", "int32", "uint32", "float", "double"}
 SPACES = {
     "left-posterior-superior": LPS,
     "lps": LPS,
@@ -26,25 +27,31 @@ SPACES = {
 }
 
 
-def write(labels: np.ndarray, grid: Grid) -> bytes:
-    """A label map [i, j, k] of uint8 or uint16, in LPS as ITK writes one."""
+def write(voxels: np.ndarray, grid: Grid) -> bytes:
+    """A volume or label map [i, j, k] of numbers, in LPS as ITK writes one.
+
+    Raises:
+        MimoError: its voxels are no single numbers.
+    """
+    kind = voxels.dtype.name.replace("float32", "float").replace("float64", "double")
+    if voxels.ndim != 3 or kind not in WRITTEN:
+        raise MimoError("Only volumes of single numbers can be sent to the server, no colours.")
     affine = LPS @ grid.affine
     directions = " ".join(f"({','.join(repr(float(v)) for v in column)})" for column in affine[:3, :3].T)
-    kind = {1: "uint8", 2: "uint16"}[labels.dtype.itemsize]
     header = [
         "NRRD0004",
         f"type: {kind}",
         "dimension: 3",
         "space: left-posterior-superior",
-        f"sizes: {' '.join(map(str, labels.shape))}",
+        f"sizes: {' '.join(map(str, voxels.shape))}",
         f"space directions: {directions}",
         "kinds: domain domain domain",
         "endian: little",
         "encoding: gzip",
         f"space origin: ({','.join(repr(float(v)) for v in affine[:3, 3])})",
     ]
-    voxels = labels.astype(f"<u{labels.dtype.itemsize}").tobytes(order="F")
-    return "\n".join([*header, "", ""]).encode("ascii") + gzip.compress(voxels, 1)
+    data = voxels.astype(voxels.dtype.newbyteorder("<")).tobytes(order="F")
+    return "\n".join([*header, "", ""]).encode("ascii") + gzip.compress(data, 1)
 
 
 def read(data: bytes) -> tuple[np.ndarray, Grid]:
