@@ -528,7 +528,7 @@ class MIMOTest(ScriptedLoadableModuleTest):
         volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(affine))
         logic = MIMOLogic()
         grid = logic.grid(volume)
-        self.assertEqual(grid.shape, (7, 6, 5))
+        assert grid.shape == (7, 6, 5)
         np.testing.assert_allclose(grid.affine, affine)
         inside, liver, tumor = (np.zeros(grid.shape, bool) for _ in range(3))
         inside[1, 2, 3], liver[2:6, 1:4, 1:4], tumor[3, 2, 2] = True, True, True  # one in the other
@@ -541,9 +541,9 @@ class MIMOTest(ScriptedLoadableModuleTest):
         )
         logic.show(volume, State(marks, None, accepted))
         read, segments = logic.read(volume)
-        self.assertEqual((read.inside, read.outside), (marks.inside, None))
+        assert (read.inside, read.outside) == (marks.inside, None)
         for name in ("positive", "negative", "box"):
             np.testing.assert_allclose(getattr(read, name), getattr(marks, name), atol=1e-4)
-        self.assertEqual([(s.name, s.mask) for s in segments], [(s.name, s.mask) for s in accepted])
+        assert [(s.name, s.mask) for s in segments] == [(s.name, s.mask) for s in accepted]
         logic.show(volume, State())
-        self.assertEqual(logic.read(volume), (Marks(), ()))
+        assert logic.read(volume) == (Marks(), ())
