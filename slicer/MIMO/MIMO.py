@@ -33,6 +33,15 @@ TASKS = (
 )
 ON_SERVER = "MIMO.image"  # attribute of a volume that came from the server: its id there
 GREEN, RED, YELLOW = (0.27, 0.86, 0.35), (1.0, 0.35, 0.31), (1.0, 0.82, 0.24)
+KINDS = {  # of nodes: name, class and colour
+    "positive": ("MIMO inside", "vtkMRMLMarkupsFiducialNode", GREEN),
+    "negative": ("MIMO outside", "vtkMRMLMarkupsFiducialNode", RED),
+    "box": ("MIMO box", "vtkMRMLMarkupsROINode", YELLOW),
+    "scribbles": ("MIMO scribbles", "vtkMRMLSegmentationNode", None),
+    "answer": ("MIMO answer", "vtkMRMLSegmentationNode", None),
+    "accepted": ("MIMO accepted", "vtkMRMLSegmentationNode", None),
+}
+SCRIBBLES = (("inside", GREEN), ("outside", RED))
 
 
 class MIMO(ScriptedLoadableModule):
@@ -302,23 +311,13 @@ class MIMOWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 class MIMOLogic(ScriptedLoadableModuleLogic):
     """What is in the scene: nodes of our own, by their names."""
 
-    KINDS = {
-        "positive": ("MIMO inside", "vtkMRMLMarkupsFiducialNode", GREEN),
-        "negative": ("MIMO outside", "vtkMRMLMarkupsFiducialNode", RED),
-        "box": ("MIMO box", "vtkMRMLMarkupsROINode", YELLOW),
-        "scribbles": ("MIMO scribbles", "vtkMRMLSegmentationNode", None),
-        "answer": ("MIMO answer", "vtkMRMLSegmentationNode", None),
-        "accepted": ("MIMO accepted", "vtkMRMLSegmentationNode", None),
-    }
-    SCRIBBLES = (("inside", GREEN), ("outside", RED))
-
     def find(self, kind):
         """The node of a kind, or none."""
-        return slicer.mrmlScene.GetFirstNodeByName(self.KINDS[kind][0])
+        return slicer.mrmlScene.GetFirstNodeByName(KINDS[kind][0])
 
     def node(self, kind):
         """The node of a kind, made where there is none."""
-        name, of_class, color = self.KINDS[kind]
+        name, of_class, color = KINDS[kind]
         node = self.find(kind)
         if node is None:
             node = slicer.mrmlScene.AddNewNodeByClass(of_class, name)
@@ -428,7 +427,7 @@ class MIMOLogic(ScriptedLoadableModuleLogic):
         node = self.node("scribbles")
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
         segmentation = node.GetSegmentation()
-        for name, color in self.SCRIBBLES:
+        for name, color in SCRIBBLES:
             if not segmentation.GetSegmentIdBySegmentName(name):
                 segmentation.AddEmptySegment("", name, color)
         return node

@@ -1,4 +1,4 @@
-"""3D Slicer's MONAILabel module, as its requests are: same client, same parameters, same reading of the replies.
+"""3D Slicer's stock MONAILabel module, as its requests are: same client, same parameters, same reading of the replies.
 
 Recorded from plugins/slicer/MONAILabel/MONAILabel.py of MONAI Label (2025-12): `getControlPointsXYZ`, `getROIPointsXYZ`,
 `getParamsFromConfig`, `onClickDeepgrow`, `onClickSegmentation`, `onSaveLabel`, `monitorTraining`.
@@ -6,9 +6,6 @@ Recorded from plugins/slicer/MONAILabel/MONAILabel.py of MONAI Label (2025-12): 
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +17,11 @@ import pytest
 pytest.importorskip("monailabel")
 
 import SimpleITK as sitk
-import uvicorn
 from fastapi.testclient import TestClient
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 
-from .conftest import BrightSpot
+from .conftest import BrightSpot, serving
 
 SPOT = (10, 7, 3)  # the first corner of a bright cube of 4 x 4 x 2 voxels
 
@@ -108,19 +104,8 @@ def slicer(start: Callable[..., TestClient], tmp_path: Path) -> Iterator[Slicer]
     nib.save(nib.Nifti1Image(values, affine), image)
     start(tmp_path / "studies", BrightSpot())
 
-    from monailabel.app import app
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield Slicer(f"http://127.0.0.1:{port}", tmp_path, image)
-    server.should_exit = True
-    thread.join()
+    with serving() as address:
+        yield Slicer(address, tmp_path, image)
 
 
 def spot(slices: tuple[int, ...]) -> set[tuple[int, ...]]:

@@ -1,6 +1,7 @@
 """As much of 3D Slicer's Python as the module calls, and no more: an attribute that is not here is an error.
 
-Behaviour as documented in the headers and in slicer/util.py of 3D Slicer (main, 2026-08): arrays of voxels are [k, j, i], positions RAS.
+Behaviour as documented in the headers and in slicer/util.py of 3D Slicer (main, 2026-08): arrays of voxels are [k, j, i],
+positions RAS.
 Names, signals and properties of widgets come from the module's own .ui file.
 """
 
