@@ -82,6 +82,13 @@ class StandInStore:
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
     """start(studies, predictor=..., **conf) -> a client of the server; without a predictor, `conf` has the weights."""
+    with starting(tmp_path, monkeypatch) as begin:
+        yield begin
+
+
+@contextmanager
+def starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
+    """`start`, for fixtures that hold for longer than a test."""
     from monailabel.interfaces.utils.app import app_instance, clear_cache
 
     apps: list[Any] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ INSTALLED = find_spec("monailabel") is not None
 NEED_SERVER = ["test_client.py", "test_panel.py"]
 collect_ignore_glob = [] if INSTALLED else NEED_SERVER  # tests/conftest.py says so at the head of the report
 
-from ..monailabel_app.conftest import BrightSpot, serving, start  # noqa: E402, F401  (start is a fixture)
+from ..monailabel_app.conftest import BrightSpot, serving, starting  # noqa: E402
 
 SPOT = (10, 7, 3)  # the first corner of a bright cube of 4 x 4 x 2 voxels
 
@@ -59,17 +59,19 @@ class Served:
     model: BrightSpot
 
 
-@pytest.fixture
-def served(start: Callable[..., Any], tmp_path: Path) -> Iterator[Served]:  # noqa: F811
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("server")
     values = np.random.default_rng(0).integers(0, 100, (24, 20, 9)).astype(np.int16)
     values[spot()] = 900
-    studies = tmp_path / "studies"
+    studies = folder / "studies"
     studies.mkdir()
     nib.save(nib.Nifti1Image(values, oblique_affine()), studies / "oblique.nii.gz")
     model = BrightSpot()
-    client = start(studies, model)
-    with serving() as address:
-        yield Served(address, studies, client.mimo, model)
+    with pytest.MonkeyPatch.context() as monkeypatch, starting(folder, monkeypatch) as start:
+        client = start(studies, model)
+        with serving() as address:
+            yield Served(address, studies, client.mimo, model)
 
 
 @pytest.fixture

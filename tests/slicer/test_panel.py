@@ -95,11 +95,11 @@ def equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None
         np.testing.assert_array_equal(voxels, expected[name])
 
 
-def test_the_servers_image_is_loaded_where_it_lies(user: User) -> None:
+def test_the_servers_image_is_loaded_where_it_lies(user: User, tmp_path: Path) -> None:
     volume = user.load()
     assert volume.GetName() == "oblique"
     np.testing.assert_allclose(volume.affine, oblique_affine(), atol=1e-5)
-    assert list((user.served.studies.parent / "temporary").iterdir()) == []
+    assert list((tmp_path / "temporary").iterdir()) == []
     assert user.ui.nameSelector.items[1:] == ["liver", "spleen"]
     assert user.ui.noticeLabel.text.startswith("Research use only")
 
@@ -259,7 +259,7 @@ def nib_labels(path: Path) -> np.ndarray:
     return nrrd.read(str(path), index_order="F")[0] if path.suffix == ".nrrd" else np.asarray(nib.load(path).dataobj)
 
 
-def test_a_volume_of_ones_own(user: User, tmp_path: Path) -> None:
+def test_a_volume_of_ones_own(user: User) -> None:
     """It is sent without its name, asked about, sent again when the server has forgotten it, and not saved there."""
     loaded = user.load()
     mine = user.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "SECRET^NAME")
