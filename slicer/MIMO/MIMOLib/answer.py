@@ -14,7 +14,7 @@ from .masks import Mask, Segment, unique
 
 # Okabe and Ito's colours, told apart also by most who do not see all colours; in the order of the server's pictures.
 COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167), (213, 94, 0), (0, 114, 178))
-LIGHT_TEXT = {(0, 158, 115), (213, 94, 0), (0, 114, 178)}
+LIGHT_TEXT = {(0, 114, 178)}  # letters on it are white, on the others black
 NEW, ACCEPTED, REJECTED = "new", "accepted", "rejected"
 
 
