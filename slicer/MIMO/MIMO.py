@@ -179,7 +179,7 @@ class MIMOWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.statusLabel.text = f"Ready: {self.server.model}, weights {self.server.weights}"
         self.ui.noticeLabel.text = self.server.notice
         self.ui.nameSelector.clear()
-        self.ui.nameSelector.addItems(["Names that the weights know ...", *self.server.names])
+        self.ui.nameSelector.addItems(["Known names ...", *self.server.names])
         self.ui.imageSelector.clear()
         self.ui.imageSelector.addItems(client.images())
 

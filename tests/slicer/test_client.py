@@ -111,13 +111,13 @@ def test_another_program_is_told_from_ours(elsewhere: str, path: str, said: str)
         Client(f"{elsewhere}/{path}").info()
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://127.0.0.1:99999", "http://", "http://[::1"])
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://127.0.0.1:99999", "http://[::1"])
 def test_an_address_without_a_server(address: str) -> None:
     with pytest.raises(ServerError, match="does not answer"):
         Client(address).info()
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1:8000", "ftp://127.0.0.1"])
+@pytest.mark.parametrize("address", ["", "127.0.0.1:8000", "ftp://127.0.0.1", "http://"])
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(MimoError, match="begins with http"):
         Client(address)
