@@ -18,7 +18,7 @@ MODULE = Path(__file__).parents[2] / "slicer" / "MIMO"
 sys.path.insert(0, str(MODULE))
 INSTALLED = find_spec("monailabel") is not None
 NEED_SERVER = ["test_client.py", "test_panel.py"]
-collect_ignore_glob = [] if INSTALLED else NEED_SERVER  # tests/conftest.py says so at the head of the report
+collect_ignore_glob = [] if INSTALLED else NEED_SERVER
 
 from ..monailabel_app.conftest import BrightSpot, serving, starting  # noqa: E402
 
