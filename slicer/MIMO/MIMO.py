@@ -31,7 +31,10 @@ TASKS = (
     (VOLUME, "Follow what is marked through the volume", "no words are needed"),
     (NAMES, "Find names in the whole volume", "names with commas between; nothing: all that the weights know"),
 )
-ON_SERVER = "MIMO.image"  # attribute of a volume that came from the server: its id there
+ON_SERVER, SERVER = (
+    "MIMO.image",
+    "MIMO.server",
+)  # attributes of a volume that came from a server: its id there, and which one
 GREEN, RED, YELLOW = (0.27, 0.86, 0.35), (1.0, 0.35, 0.31), (1.0, 0.82, 0.24)
 KINDS = {  # of nodes: name, class and colour
     "positive": ("MIMO inside", "vtkMRMLMarkupsFiducialNode", GREEN),
@@ -51,7 +54,7 @@ class MIMO(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "MIMO"
         parent.categories = ["Segmentation"]
-        parent.dependencies = ["Markups", "Segmentations"]
+        parent.dependencies = ["Markups", "SegmentEditor", "Segmentations"]
         parent.contributors = ["The monai-mimo contributors"]
         parent.helpText = (
             "Ask about a volume in words, with points, a box or a scribble; the phrases of the answer are tied to segments. "
@@ -68,6 +71,7 @@ class MIMOWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.server = None  # what the server said of itself
+        self.address = ""  # of that server
         self.session = None
         self.session_key = None
         self.history = History()
@@ -156,7 +160,7 @@ class MIMOWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Enable what can be done now, and show the answer and the marks."""
         volume = self.volume()
         task, _, hint = TASKS[max(self.ui.taskSelector.currentIndex, 0)]
-        known = volume is not None and bool(volume.GetAttribute(ON_SERVER))
+        known = volume is not None and self.server is not None and bool(self.logic.id_on(volume, self.address))
         self.ui.questionEdit.placeholderText = hint
         self.ui.questionEdit.enabled = task != VOLUME
         self.ui.askButton.enabled = self.server is not None and volume is not None
@@ -165,7 +169,7 @@ class MIMOWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         still_open = bool(self.answer and self.answer.open)
         self.ui.acceptAllButton.enabled = self.ui.rejectAllButton.enabled = still_open
         self.ui.saveButton.enabled = known
-        self.ui.reportCheck.enabled = known and self.server is not None and self.server.reports
+        self.ui.reportCheck.enabled = known and self.server.reports
         self.ui.answerBrowser.setHtml(html(self.answer) if self.answer else "")
 
     # The server and its images.
@@ -174,7 +178,7 @@ class MIMOWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         client = Client(self.ui.serverEdit.text)
         self.server, self.session = None, None
         self.ui.statusLabel.text = "Not connected."
-        self.server = client.info()
+        self.server, self.address = client.info(), client.address
         qt.QSettings().setValue("MIMO/server", client.address)
         self.ui.statusLabel.text = f"Ready: {self.server.model}, weights {self.server.weights}"
         self.ui.noticeLabel.text = self.server.notice
@@ -185,9 +189,9 @@ class MIMOWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def load(self):
         image = self.ui.imageSelector.currentText
-        if not image:
+        if not image or self.server is None:
             raise MimoError("Connect first, and choose one of the server's images.")
-        volume = self.logic.load(Client(self.ui.serverEdit.text), image)
+        volume = self.logic.load(Client(self.address), image)
         self.ui.volumeSelector.setCurrentNode(volume)
 
     def volume(self):
@@ -209,11 +213,10 @@ class MIMOWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if volume is None or self.server is None:
             raise MimoError("Connect to a server and choose a volume first.")
         grid = self.logic.grid(volume)
-        key = (volume.GetID(), volume.GetImageData().GetMTime(), self.ui.serverEdit.text)
+        key = (volume.GetID(), volume.GetImageData().GetMTime(), self.address)
         if self.session is None or self.session_key != key:
-            client = Client(self.ui.serverEdit.text)
-            upload = lambda: self.logic.upload(client, volume)  # noqa: E731
-            self.session = Session(client, grid, volume.GetAttribute(ON_SERVER), upload)
+            client, known = Client(self.address), self.logic.id_on(volume, self.address)
+            self.session = Session(client, grid, known, lambda: self.logic.upload(client, volume))
             self.session_key = key
         return volume, self.session
 
@@ -369,7 +372,12 @@ class MIMOLogic(ScriptedLoadableModuleLogic):
             file.unlink()
             folder.rmdir()
         volume.SetAttribute(ON_SERVER, image)
+        volume.SetAttribute(SERVER, client.address)
         return volume
+
+    def id_on(self, volume, address):
+        """The id of a volume on a server; none where it did not come from there."""
+        return volume.GetAttribute(ON_SERVER) if volume.GetAttribute(SERVER) == address else None
 
     def upload(self, client, volume):
         """Send a volume to the server.

@@ -18,10 +18,11 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 MODULE = Path(__file__).resolve().parents[1] / "MIMO"
 sys.path.insert(0, str(MODULE))
 
-from MIMOLib import nrrd  # noqa: E402
-from MIMOLib.answer import html, read_answer  # noqa: E402
 from PySide6.QtUiTools import QUiLoader  # noqa: E402
 from PySide6.QtWidgets import QApplication, QComboBox, QGroupBox, QWidget  # noqa: E402
+
+from MIMOLib import nrrd  # noqa: E402
+from MIMOLib.answer import html, read_answer  # noqa: E402
 
 
 class Loader(QUiLoader):

@@ -13,7 +13,6 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from highdicom.sr import Comprehensive3DSR
 
 from .conftest import ROOT, Series
 from .services import LabelServer, Orthanc, wait_until
@@ -104,6 +103,8 @@ def test_box_to_saved_segmentation(
     assert seg.SegmentSequence[0].RecommendedDisplayCIELabValue
     assert str(seg.StudyInstanceUID) == series.study
     assert stored_pixels(seg) == {(uid, i, j) for uid, i, j, _ in accepted}
+    from highdicom.sr import Comprehensive3DSR  # of the extra `label`, without which this is not run
+
     (report,) = set(orthanc.series("SR")) - reported
     sr = pydicom.dcmread(io.BytesIO(orthanc.file_of(report)))
     assert str(sr.StudyInstanceUID) == series.study

@@ -136,6 +136,17 @@ def serving() -> Iterator[str]:
     thread.join()
 
 
+def oblique_affine() -> np.ndarray:
+    """Anisotropic, flipped and turned: nothing that could be mixed up looks right by chance."""
+    a, b = np.radians([12, -8])
+    around_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    around_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = around_x @ around_z @ np.diag([-1.5, 1.2, 4.0])
+    affine[:3, 3] = (40, -30, 55)
+    return affine
+
+
 def infer(client: TestClient, task: str, image: str, output: str = "json", **params: Any) -> Any:
     """The reply of a task that must work: JSON, the bytes of the label map, or both."""
     response = client.post(

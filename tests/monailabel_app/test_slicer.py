@@ -21,7 +21,7 @@ from fastapi.testclient import TestClient
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 
-from .conftest import BrightSpot, serving
+from .conftest import BrightSpot, oblique_affine, serving
 
 SPOT = (10, 7, 3)  # the first corner of a bright cube of 4 x 4 x 2 voxels
 
@@ -90,18 +90,12 @@ class Slicer:
 @pytest.fixture
 def slicer(start: Callable[..., TestClient], tmp_path: Path) -> Iterator[Slicer]:
     """With an oblique volume, anisotropic and flipped, in which only `SPOT` is bright."""
-    a, b = np.radians([12, -8])
-    around_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    around_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
-    affine = np.eye(4)
-    affine[:3, :3] = around_x @ around_z @ np.diag([-1.5, 1.2, 4.0])
-    affine[:3, 3] = (40, -30, 55)
     values = np.random.default_rng(0).integers(0, 100, (24, 20, 9)).astype(np.int16)
     i, j, k = SPOT
     values[i : i + 4, j : j + 4, k : k + 2] = 900
     (tmp_path / "studies").mkdir()
     image = tmp_path / "studies" / "oblique.nii.gz"
-    nib.save(nib.Nifti1Image(values, affine), image)
+    nib.save(nib.Nifti1Image(values, oblique_affine()), image)
     start(tmp_path / "studies", BrightSpot())
 
     with serving() as address:

@@ -20,20 +20,9 @@ INSTALLED = find_spec("monailabel") is not None
 NEED_SERVER = ["test_client.py", "test_panel.py"]
 collect_ignore_glob = [] if INSTALLED else NEED_SERVER
 
-from ..monailabel_app.conftest import BrightSpot, serving, starting  # noqa: E402
+from ..monailabel_app.conftest import BrightSpot, oblique_affine, serving, starting  # noqa: E402
 
 SPOT = (10, 7, 3)  # the first corner of a bright cube of 4 x 4 x 2 voxels
-
-
-def oblique_affine() -> np.ndarray:
-    """Anisotropic, flipped and turned: nothing that could be mixed up looks right by chance."""
-    a, b = np.radians([12, -8])
-    around_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    around_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
-    affine = np.eye(4)
-    affine[:3, :3] = around_x @ around_z @ np.diag([-1.5, 1.2, 4.0])
-    affine[:3, 3] = (40, -30, 55)
-    return affine
 
 
 def spot(slices: tuple[int, ...] = (3, 4)) -> np.ndarray:

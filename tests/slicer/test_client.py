@@ -22,7 +22,8 @@ from MIMOLib.errors import MimoError, ServerError
 from MIMOLib.geometry import Grid
 from requests_toolbelt import MultipartEncoder
 
-from .conftest import Served, oblique_affine, spot
+from ..monailabel_app.conftest import oblique_affine
+from .conftest import Served, spot
 
 OBLIQUE = Image(id="oblique")
 

@@ -12,7 +12,8 @@ import pytest
 
 pytest.importorskip("monailabel")
 
-from .conftest import SPOT, Served, oblique_affine, spot
+from ..monailabel_app.conftest import oblique_affine
+from .conftest import SPOT, Served, spot
 
 
 class User:
@@ -280,6 +281,20 @@ def test_a_volume_of_ones_own(user: User) -> None:
     assert len(sessions) == 1
     assert first not in sessions
     user.ui.acceptAllButton.click()
+    assert not user.ui.saveButton.enabled
+
+
+def test_a_volume_of_another_server_is_not_saved_on_this_one(user: User) -> None:
+    """Though both have an image of that name."""
+    volume = user.load()
+    assert user.ui.saveButton.enabled
+    volume.SetAttribute("MIMO.server", "http://127.0.0.1:9")
+    user.look_at((0, 0, 3))
+    user.widget.session = None
+    user.ask("What is bright?")
+    equal(user.segments("answer"), {"liver": spot((3,))})
+    assert user.widget.session.image.session
+    user.served.app.sessions().remove_session(user.widget.session.image.session)
     assert not user.ui.saveButton.enabled
 
 
