@@ -3,8 +3,8 @@
     pip install PySide6-Essentials numpy requests
     python slicer/Screenshots/draw.py reply.json image.nrrd slicer/Screenshots/panel.png
 
-The reply and the label map are those of `POST /infer/mimo_ask?output=all`. What belongs to 3D Slicer is drawn as a plain frame: its
-collapsible sections, its list of volumes and, closed here, its segment editor.
+The reply and the label map are those of `POST /infer/mimo_ask?output=all`, the reply with the `question` and the image's `id`
+added. What belongs to 3D Slicer is drawn as a plain frame: its collapsible sections, its list of volumes and its segment editor.
 """
 
 from __future__ import annotations
