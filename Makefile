@@ -89,6 +89,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy monai_mimo transforms
 	MYPYPATH=monailabel_app $(BIN)/mypy -p lib -m main
+	$(BIN)/mypy slicer/MIMO/MIMOLib
 	@$(ESLINT)
 
 format: $(READY)

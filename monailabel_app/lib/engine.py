@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from monai_mimo.errors import MimoError
 from monai_mimo.inference import Answer, EncodedImage
+from monai_mimo.inference import question as prompted
 from monai_mimo.transforms import MedicalImage
 
 from .model import Model, ModelStore
@@ -93,7 +94,7 @@ class LRUCache(Generic[Value]):
 
 logger = logging.getLogger(__name__)
 
-Question = tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
+Question = prompted.Question | tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
 MANY = 16  # questions in one batch
 
 
@@ -147,7 +148,7 @@ class Engine:
         Args:
             model: of `models.current()`.
             slice: in the order of `MedicalImage`.
-            questions: each with points (x, y, label) and boxes (x0, y0, x1, y1) in pixels of the slice.
+            questions: each with points (x, y, label) and boxes (x0, y0, x1, y1) in pixels of the slice, and perhaps scribbles.
             prefetch: prepare the neighbours of the slice when there is time.
             background: let all requests go first.
         """
