@@ -31,6 +31,9 @@ STUDIES ?= runs/app/studies
 # The panel's JavaScript is linted where eslint can be had; npm keeps it in its own cache.
 ESLINT := if npx --yes eslint@9 --version >/dev/null 2>&1; then npx --yes eslint@9 monailabel_app/ohif tests/ohif/*.mjs; else echo "eslint: not to be had here, the panel is not linted"; fi
 
+# A program of its own for each system, where it can be had.
+HADOLINT := if $(TOOLS)/bin/hadolint --version >/dev/null 2>&1 || $(MAKE) -s $(TOOLS)/.ready >/dev/null 2>&1; then $(TOOLS)/bin/hadolint docker/Dockerfile*; else echo "hadolint: not to be had here, docker/ is not linted"; fi
+
 # Threads that wait must not take the cores from other work on the machine; alone, training is as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -100,6 +103,7 @@ lint: $(READY)
 	$(BIN)/mypy monai_mimo transforms
 	MYPYPATH=monailabel_app $(BIN)/mypy -p lib -m main
 	@$(ESLINT)
+	@$(HADOLINT)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
