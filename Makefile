@@ -5,6 +5,7 @@
 # make test / make lint / make docs
 # make test-matrix      the core with pydicom 3 and numpy 2, the app with 2 and 1, each in an environment of its own
 # make lock             requirements/*.txt anew from pyproject.toml; versions stay where they may, UPGRADE=--upgrade takes the newest
+# make sbom / make audit   the locked packages in CycloneDX, into runs/; and what is known against them
 # make e2e              Orthanc, the MONAI Label server with OHIF, and a Chromium, all real; says why if it cannot
 # VENV=DIR uses another virtual environment than .venv.
 
@@ -44,7 +45,7 @@ SHARES ?= {'endoscopy_polyp': 1.6, 'chest_xray_lung': 0.6, 'Task04_Hippocampus':
 TIMED := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml']"
 SMALL_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/small.yaml']"
 
-.PHONY: train train-small app test test-matrix e2e lint format docs lock clean
+.PHONY: train train-small app test test-matrix e2e lint format docs lock sbom audit clean
 
 train: $(READY)
 	@mkdir -p $(RUN)
@@ -121,6 +122,14 @@ COMPILE = $(TOOLS)/bin/uv pip compile -q --universal --python-version 3.10 --no-
 lock: $(TOOLS)/.ready
 	$(COMPILE) --extra dev --extra docs --extra small -o requirements/label.txt
 	$(COMPILE) --extra test --extra llm --extra ray --extra text --extra demo --extra small -o requirements/core.txt
+
+sbom: $(TOOLS)/.ready
+	@mkdir -p runs
+	for name in core label; do $(TOOLS)/bin/cyclonedx-py requirements requirements/$$name.txt --pyproject pyproject.toml --mc-type library \
+		--output-reproducible --output-file runs/sbom-$$name.json || exit 1; done
+
+audit: $(TOOLS)/.ready
+	.ci/audit $(TOOLS)/bin/pip-audit
 
 $(READY): pyproject.toml $(LOCK)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +21,18 @@ from .services import free_port, get, running, wait_until
 
 DOCKER = Path(__file__).parents[2] / "docker"
 SERVICES = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+
+
+WATCH = """
+import os, sys
+
+def watch(event, arguments):
+    if event == "socket.connect":
+        with open(os.environ["SEEN"], "a") as file:
+            print(arguments[1], file=file)
+
+sys.addaudithook(watch)
+"""
 
 
 def test_compose_step_by_step(tmp_path: Path) -> None:
@@ -44,7 +58,7 @@ def test_compose_step_by_step(tmp_path: Path) -> None:
         assert oct(secret.stat().st_mode)[-3:] == "600"
         with pytest.raises(urllib.error.HTTPError, match="401"):
             get(f"{url}/dicom-web/studies")
-        words = [sys.executable, str(DOCKER / "load_studies.py")] + SERVICES["phantom"]["command"][2:]
+        words = [sys.executable, str(DOCKER / "load_studies.py"), *SERVICES["phantom"]["command"][2:]]
         load = [
             w.replace("orthanc:8042", ports["orthanc:8042"]).replace("/secrets/orthanc", str(secret)) for w in words
         ]
@@ -55,7 +69,13 @@ def test_compose_step_by_step(tmp_path: Path) -> None:
 
         home = tmp_path / "home"
         home.mkdir()
-        app = environment | {"HOME": str(home), "HOST": "127.0.0.1", "PORT": ports["app"]}
+        (tmp_path / "watch").mkdir()
+        (tmp_path / "watch" / "sitecustomize.py").write_text(WATCH)
+        app = environment | {
+            "PYTHONPATH": f"{tmp_path / 'watch'}:{DOCKER.parent}",
+            "SEEN": str(tmp_path / "connections"),
+        }
+        app |= {"HOME": str(home), "HOST": "127.0.0.1", "PORT": ports["app"]}
         for name, value in SERVICES["app"]["environment"].items():
             app[name] = value.replace("orthanc:8042", ports["orthanc:8042"]).replace("/secrets/orthanc", str(secret))
         with running([str(DOCKER / "start_app.sh")], tmp_path / "app.log", app) as process:
@@ -67,17 +87,25 @@ def test_compose_step_by_step(tmp_path: Path) -> None:
 
             wait_until(ready, "the app", 300)
             assert b"ohif" in get(f"{base}/ohif/").lower()
-            studies = json.loads(get(f"{base}/proxy/dicom/qido/studies", 60))
+
+            def listed(what: str) -> list[dict[str, Any]]:
+                body = get(f"{base}/proxy/dicom/qido/{what}", 60)
+                found = json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
+                return list(found)
+
+            studies = listed("studies")
             names = {study["00100010"]["Value"][0]["Alphabetic"] for study in studies}
             assert len(names) >= 2
             assert all(name.startswith("PHANTOM^") for name in names)
-            series = list(json.loads(get(f"{base}/datastore/?output=all", 60))["objects"])
-            assert len(series) == len(studies)
+            [series] = listed(f"studies/{studies[0]['0020000D']['Value'][0]}/series")
+            image = series["0020000E"]["Value"][0]
             parameters = urllib.parse.quote(json.dumps({"question": "Where is the liver?"}))
-            request = urllib.request.Request(f"{base}/infer/mimo_ask?image={series[0]}&output=json", method="POST")
+            request = urllib.request.Request(f"{base}/infer/mimo_ask?image={image}&output=json", method="POST")
             request.data = f"params={parameters}".encode()
             with urllib.request.urlopen(request, timeout=300) as response:
                 assert json.load(response)["text"]
+        connections = set((tmp_path / "connections").read_text().splitlines())
+        assert connections == {f"('127.0.0.1', {url.rsplit(':', 1)[1]})"}  # nothing but its Orthanc
         kept = {path.name for path in home.iterdir()}
         assert {"logs", "cache"} <= kept
     password = secret.read_text()
