@@ -3,12 +3,21 @@
 # make train-small DATA=DIR   the recipe of the shipped weights, some hours: `lite`, and with SMALL=1 `small` after it
 # make app              the MONAI Label app with phantom studies, for 3D Slicer and OHIF: http://127.0.0.1:PORT
 # make test / make lint / make docs
+# make test-matrix      the core with pydicom 3 and numpy 2, the app with 2 and 1, each in an environment of its own
+# make lock             requirements/*.txt anew from pyproject.toml; versions stay where they may, UPGRADE=--upgrade takes the newest
+# make sbom / make audit   the locked packages in CycloneDX, into runs/; and what is known against them
 # make e2e              Orthanc, the MONAI Label server with OHIF, and a Chromium, all real; says why if it cannot
 # VENV=DIR uses another virtual environment than .venv.
 
 PYTHON ?= python3
 VENV ?= .venv
+# What is installed into it: LOCK= takes the newest versions that pyproject.toml allows.
+LOCK ?= requirements/label.txt
+PINS := $(if $(LOCK),-c $(LOCK))
+EXTRAS ?= dev
 BIN := $(VENV)/bin
+# uv, CycloneDX and pip-audit, which need other versions of what the package uses
+TOOLS ?= .venv-tools
 READY := $(VENV)/.ready
 NAME := $(if $(DATA),$(notdir $(patsubst %/,%,$(DATA))),phantom)
 RUN := runs/$(NAME)
@@ -23,6 +32,9 @@ STUDIES ?= runs/app/studies
 # The panel's JavaScript is linted where eslint can be had; npm keeps it in its own cache.
 ESLINT := if npx --yes eslint@9 --version >/dev/null 2>&1; then npx --yes eslint@9 monailabel_app/ohif tests/ohif/*.mjs; else echo "eslint: not to be had here, the panel is not linted"; fi
 
+# A program of its own for each system, where it can be had.
+HADOLINT := if $(TOOLS)/bin/hadolint --version >/dev/null 2>&1 || $(MAKE) -s $(TOOLS)/.ready >/dev/null 2>&1; then $(TOOLS)/bin/hadolint docker/Dockerfile*; else echo "hadolint: not to be had here, docker/ is not linted"; fi
+
 # Threads that wait must not take the cores from other work on the machine; alone, training is as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -34,7 +46,7 @@ LEFT_OUT ?= ['octa_faz', 'prostate158_mr', 'carotid_us', 'sarcoma_pet', 'thyroid
 LITE_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/on_regions.yaml']"
 SMALL_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/small.yaml']"
 
-.PHONY: train train-small app test e2e lint format docs clean
+.PHONY: train train-small app test test-matrix e2e lint format docs lock sbom audit clean
 
 train: $(READY)
 	@mkdir -p $(RUN)
@@ -71,7 +83,7 @@ endif
 		--out $(RUN)-small/obey --left-out "$(LEFT_OUT)"
 
 app: $(READY)
-	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q -e ".[label]"
+	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q $(PINS) -e ".[label]"
 	@test -e $(STUDIES) || $(BIN)/python -c "from monai_mimo.phantom.writer import write_studies; write_studies('$(STUDIES)')"
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m monailabel.main start_server --app monailabel_app --studies $(STUDIES) \
 		--host 127.0.0.1 --port $(PORT) $(if $(WEIGHTS),--conf weights $(WEIGHTS))
@@ -80,8 +92,11 @@ app: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-matrix:
+	.ci/matrix
+
 e2e: $(READY)
-	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q -e ".[label]"
+	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q $(PINS) -e ".[label]"
 	MIMO_E2E=1 $(BIN)/python -m pytest tests/e2e --timeout 1200
 
 lint: $(READY)
@@ -91,19 +106,39 @@ lint: $(READY)
 	MYPYPATH=monailabel_app $(BIN)/mypy -p lib -m main
 	$(BIN)/mypy slicer/MIMO/MIMOLib
 	@$(ESLINT)
+	@$(HADOLINT)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 docs: $(READY)
-	$(BIN)/pip install -q -e ".[docs]"
+	$(BIN)/pip install -q $(PINS) -e ".[docs]"
 	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf runs site build *.egg-info
 
-$(READY): pyproject.toml
+# For every system and every Python that pyproject.toml allows; no hashes and no addresses, so any index will do.
+COMPILE = $(TOOLS)/bin/uv pip compile -q --universal --python-version 3.10 --no-annotate --custom-compile-command "make lock" $(UPGRADE) pyproject.toml
+lock: $(TOOLS)/.ready
+	$(COMPILE) --extra dev --extra docs --extra small -o requirements/label.txt
+	$(COMPILE) --extra test --extra llm --extra ray --extra text --extra demo --extra small -o requirements/core.txt
+
+sbom: $(TOOLS)/.ready
+	@mkdir -p runs
+	for name in core label; do $(TOOLS)/bin/cyclonedx-py requirements requirements/$$name.txt --pyproject pyproject.toml --mc-type library \
+		--output-reproducible --output-file runs/sbom-$$name.json || exit 1; done
+
+audit: $(TOOLS)/.ready
+	.ci/audit $(TOOLS)/bin/pip-audit
+
+$(READY): pyproject.toml $(LOCK)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e ".[dev]"
+	$(BIN)/pip install -q $(PINS) -e ".[$(EXTRAS)]"
+	touch $@
+
+$(TOOLS)/.ready: requirements/tools.txt
+	test -d $(TOOLS) || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install -q -r requirements/tools.txt
 	touch $@
