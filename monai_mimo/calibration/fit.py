@@ -80,12 +80,14 @@ def fit_domain(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) -
     """
     changes = Changes()
     found: list[list[Tensor]] = []
+    modalities: list[str] = []
     for rows in (train, held_out):
         kinds = images_by_kind(model, rows, images)
+        modalities = modalities or [modality for _, modality in kinds]
         if not kinds:
             raise DataError("calibration", "no images", "images that were trained on, and others like them")
         found.append([summaries(model, [i for i, _ in kind] + [changes(*i) for i in kind]) for kind in kinds.values()])
-    return ImageDomain.fit(found[0], torch.cat(found[1]))
+    return ImageDomain.fit(found[0], torch.cat(found[1]), modalities=modalities)
 
 
 def temperature_of(scores: Sequence[float], correct: Sequence[bool]) -> float | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..mimoseg.questions.templates import asked_kind, image_of
 from ..models import Mimo
 from ..models.image_encoder import ImageFeatures
 from .answer import Entity
-from .measured_values import Spacing, with_measured_values
+from .encoded_image import EncodedImage
+from .measured_values import with_measured_values
 from .name_guard import NameGuard
 from .question import Question
 
@@ -18,8 +20,7 @@ SEEN = 0.03  # what was outlined by its name is not that where the name is less 
 def as_asked(
     model: Mimo,
     names: NameGuard | None,
-    features: ImageFeatures,
-    spacing_mm: Spacing | None,
+    image: EncodedImage,
     question: Question,
     text: str,
     entities: list[Entity],
@@ -29,13 +30,14 @@ def as_asked(
 
     Args:
         names: that the weights know; without them an answer stays as it is.
-        features: of the image; spacing_mm: (row, column), where it is known.
     """
     if names is None:
         return text, entities
+    if image.looks_like and asked_kind(question.text) == "modality":
+        return f"This is {image_of(image.looks_like)}.", []
     if not question.has_prompts:
-        text, entities = _seen(model, features, text, entities)
-    text, entities = with_measured_values(question.text, text, entities, spacing_mm)
+        text, entities = _seen(model, image.features, text, entities)
+    text, entities = with_measured_values(question.text, text, entities, image.spacing_mm)
     if question.has_prompts:
         return text, entities
     _, mentions = names.read(question.text)

@@ -1,6 +1,7 @@
 """What an answer says of number, place and size is read off its masks: a language model finds the sentence, a mask the value.
 
-So no answer says another size than what is outlined. What is marked, or whether a thing is there, is left to the model.
+So no answer says another size than what is outlined. Where the sentence does not say what was asked, it is put in another one.
+What is marked, or whether a thing is there, is left to the model.
 """
 
 from __future__ import annotations
@@ -11,10 +12,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..mimoseg.questions.templates import measured_templates, value_in
+from ..mimoseg.questions.templates import asked_kind, measured_templates, value_in
 from .answer import Entity
 
 Spacing = tuple[float, float]
+# What is said of each kind where the model says something else; the values are exchanged for those of the masks.
+SENTENCES = {
+    "quarter": "I see the PHRASE in the upper left quarter of the image.",
+    "left_right": "I see the PHRASE in the left half of the image.",
+    "upper_lower": "I see the PHRASE in the upper half of the image.",
+    "larger": "The larger of the two is the PHRASE, the smaller is the PHRASE.",
+    "count": "I count 1: PHRASE.",
+    "diameter_mm": "The longest diameter of the PHRASE is about 1 mm.",
+    "area_mm2": "I measure about 1 square mm of the PHRASE.",
+    "area_percent": "About 1 % of the image belong to the PHRASE.",
+}
 
 
 def with_measured_values(
@@ -31,7 +43,10 @@ def with_measured_values(
         return text, list(entities)
     first = kept[0].mask
     spacing = spacing_mm or told_spacing(question, first.shape)
-    for kind in ("quarter", "left_right", "larger", "count", "diameter_mm", "area_mm2", "area_percent"):
+    asked = asked_kind(question)
+    if asked in SENTENCES and value_in(asked, text) is None:
+        text, kept = _in_a_sentence(asked, text, kept)
+    for kind in [asked] if asked in SENTENCES else SENTENCES:
         place = value_in(kind, text)
         if place is None:
             continue
@@ -39,7 +54,7 @@ def with_measured_values(
             return _larger_first(text, kept)
         if kind.endswith(("mm", "mm2")) and spacing is None:
             return _without_spacing(kept[0])
-        value = _value(kind, text[slice(*place)], first, spacing)
+        value = _value(kind, text[slice(*place)] if asked is None else "", first, spacing)
         if kind == "count":
             text, kept = _replaced(text, kept, place, value)
             verb = re.match("There (is|are)", text)
@@ -69,8 +84,11 @@ def _value(kind: str, said: str, mask: np.ndarray, spacing: Spacing | None) -> s
     row, column = ("upper", "lower")[int(middle[0])], ("left", "right")[int(middle[1])]
     if kind == "quarter":
         return f"{row} {column}"
-    if kind == "left_right":  # the same sentence says upper and lower
-        return column if said.lower() in ("left", "right") else row
+    if kind in (
+        "left_right",
+        "upper_lower",
+    ):  # the same sentences; which of the two is told by the question, or by what was said
+        return column if said.lower() in ("left", "right") or (kind == "left_right" and not said) else row
     if kind == "count":
         return str(geometry.count_parts(mask) or geometry.count_large_parts(mask))
     if kind == "diameter_mm":
@@ -78,6 +96,20 @@ def _value(kind: str, said: str, mask: np.ndarray, spacing: Spacing | None) -> s
     if kind == "area_mm2":
         return geometry.two_digits(geometry.area(mask, spacing or (1, 1)))
     return geometry.two_digits(geometry.percent(mask))
+
+
+def _in_a_sentence(kind: str, text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:
+    """The sentence that says the value of a kind, which is still to be put in; as it was where too little was outlined for it."""
+    named = list({e.phrase: e for e in reversed(entities)}.values())[::-1]  # each once
+    needed = 2 if kind == "larger" else 1
+    if len(named) < needed:
+        return text, entities
+    said = SENTENCES[kind].split("PHRASE")
+    new, placed = said[0], []
+    for entity, after in zip(named, said[1:]):
+        placed.append(replace(entity, span=(len(new), len(new) + len(entity.phrase))))
+        new += entity.phrase + after
+    return new, placed
 
 
 def _replaced(text: str, entities: Sequence[Entity], place: tuple[int, int], value: str) -> tuple[str, list[Entity]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -21,13 +20,13 @@ from ..errors import InputError
 from ..metrics.calibration import apply_temperature
 from ..models import Mimo
 from ..models.default_weights import find_weights
-from ..models.image_encoder import ImageFeatures
 from ..models.region_names import NAMED
 from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
 from .answer import Answer, Entity, TextStream, ground
 from .as_asked import as_asked
+from .encoded_image import EncodedImage
 from .name_guard import NameGuard
 from .question import Question, check_box, check_pixels, check_point, obeys, shown_by
 from .safeguards import uncertain_line
@@ -35,27 +34,6 @@ from .second_look import Sought, look_closer
 
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
-
-
-@dataclass(frozen=True)
-class EncodedImage:
-    """The features of one image, and what is known of it; any number of questions can be asked about it, by any thread."""
-
-    features: ImageFeatures
-    resize: SquareResize
-    slice: int | None = None
-    modality: str | None = None
-    spacing_mm: tuple[float, float] | None = None
-    notes: tuple[str, ...] = ()  # what was odd about its file, see `MedicalImage`
-    pixels: np.ndarray | None = None  # uint8 [h, w, 3], for a second look
-    ood_score: float | None = None  # above 1 it is out of the domain of training (see `ImageDomain`)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the features; one tensor under two names counts once."""
-        context, feature_map, high_resolution, fine = self.features
-        maps = {id(m): m.nbytes for m in (context, feature_map, *high_resolution, *fine)}
-        return sum(maps.values()) + (0 if self.pixels is None else self.pixels.nbytes)
 
 
 class MimoPredictor:
@@ -154,8 +132,9 @@ class MimoPredictor:
             maps = self.model.encoder_maps(resize.image(pixels)[None].to(self.device))
             features = self.model.features(maps)
         ood_score = None if self.domain is None else self.domain.ood_score(maps, features).item()
+        looks_like = modality or (None if self.domain is None else self.domain.modality(maps, features))
         kept = None if self.model.region_names is None else pixels
-        return EncodedImage(features, resize, slice, modality, spacing, notes, kept, ood_score)
+        return EncodedImage(features, resize, slice, modality, spacing, notes, kept, looks_like, ood_score)
 
     def ask(
         self,
@@ -242,7 +221,7 @@ class MimoPredictor:
         small = None if image.pixels is None else [(image.pixels, shown_by(question)) for question in written]
         grounded = ground(self.model, generated, [image.resize] * len(encoded), self.temperature, small)
         in_words = [
-            self._answer(image, *as_asked(self.model, self.names, image.features, image.spacing_mm, question, *answer))
+            self._answer(image, *as_asked(self.model, self.names, image, question, *answer))
             if self.model.region_names is None or obeys(question, answer[1])
             else self._outlined(image, question, None)
             for question, answer in zip(written, grounded)

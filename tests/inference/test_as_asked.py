@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -40,8 +42,7 @@ def entity(phrase: str, text: str, logits: np.ndarray) -> Entity:
 def check(predictor: MimoPredictor, question: str, text: str, *found: tuple[str, np.ndarray], **prompts: object):
     entities = [entity(phrase, text, logits) for phrase, logits in found]
     asked = Question(question, **prompts)
-    features = predictor._image.features
-    said, kept = as_asked(predictor.model, predictor.names, features, None, asked, text, entities)
+    said, kept = as_asked(predictor.model, predictor.names, predictor._image, asked, text, entities)
     return said, [e.phrase for e in kept]
 
 
@@ -79,3 +80,10 @@ def test_prompts_are_believed(predictor: MimoPredictor) -> None:
 def test_a_name_that_was_not_asked_for_goes(predictor: MimoPredictor) -> None:
     said = check(predictor, "Where is the spleen?", "I see the liver.", ("liver", LEFT))
     assert said == ("I cannot find any spleen here.", [])
+
+
+def test_a_modality_that_is_known_is_told(predictor: MimoPredictor) -> None:
+    question, said = "Which modality is this?", "I see a CT image."
+    assert check(predictor, question, said) == (said, [])
+    predictor._image = replace(predictor._image, looks_like="MR")
+    assert check(predictor, question, said) == ("This is an MR image.", [])

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from monai_mimo.inference.answer import Entity
 from monai_mimo.inference.measured_values import told_spacing, with_measured_values
 from monai_mimo.mimoseg.encoding import plain_answer
-from monai_mimo.mimoseg.questions.templates import grounded, marked, measured_templates, parse_value, sentence
+from monai_mimo.mimoseg.questions.templates import (
+    KINDS,
+    asked_kind,
+    grounded,
+    marked,
+    measured_templates,
+    parse_value,
+    sentence,
+)
 
 WRONG = {
     "count": "7",
@@ -104,3 +112,60 @@ def test_what_is_not_outlined_is_not_measured() -> None:
     text = "I count 3 wounds."
     assert with_measured_values("", text, [empty]) == (text, [empty])
     assert with_measured_values("", text, []) == (text, [])
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize(
+    "said", ["I outlined the wound for you.", "The wound, the wound and the wound.", "The wound is 7 m."]
+)
+def test_what_was_asked_is_said_whatever_was_written(kind: str, said: str) -> None:
+    fill = {"plural": "wounds", "entity": "the wound", "be": "is", "do": "does", "lie": "lies", "take": "takes"}
+    span = (said.index("wound"), said.index("wound") + 5)
+    for template in measured_templates()[kind]["questions"]:
+        question = template.format(scale="", name="wound", **fill)
+        text, [found, *_] = with_measured_values(question, said, [entity("wound", span, blocks())], (1.0, 1.0))
+        assert parse_value(kind, text) == RIGHT[kind], question
+        assert text[slice(*found.span)] == "wound"
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [
+        ("How many nodules do you see?", "count"),
+        ("How long is the lesion?", "diameter_mm"),
+        ("On which side is it, left or right?", "left_right"),
+        ("What kind of scan is this?", "modality"),
+        ("Is the heart bigger or the lung?", "larger"),
+        ("Where is the left lung?", None),
+        ("Where are the left lung and the right lung?", None),
+        ("Show me the right or left ventricle.", None),
+        ("Is there an area of bleeding?", None),
+        ("Outline the area of the liver.", None),
+        ("Does this image show the upper lobe?", None),
+    ],
+)
+def test_questions_in_words_of_ones_own(question: str, kind: str | None) -> None:
+    assert asked_kind(question) == kind
+
+
+def test_every_template_is_of_its_kind() -> None:
+    words = {
+        "entity": "the wound",
+        "one": "the lung",
+        "other": "the heart",
+        "name": "wound",
+        "plural": "wounds",
+        "asked": "heart",
+    }
+    words |= {
+        "be": "is",
+        "do": "does",
+        "lie": "lies",
+        "take": "takes",
+        "marker": "<box>",
+        "scale": "Width 36 mm, height 51 mm.",
+    }
+    for kind in KINDS:
+        for template in measured_templates()[kind]["questions"]:
+            expected = None if kind in ("present", "marked") else kind
+            assert asked_kind(sentence(template.format(**words))) == expected, template

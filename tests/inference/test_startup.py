@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 OURS = {
-    "calibration", "calibration.domain", "calibration.temperature", "data", "data.collate", "data.conversation",
+    "calibration", "calibration.domain", "calibration.temperature", "data", "data.conversation",
     "data.feature_cache", "data.names", "data.prompt_maps", "data.tokenizer", "data.word_lists",
-    "errors", "files", "inference", "inference.answer", "inference.as_asked", "inference.measured_values", "inference.name_guard",
+    "errors", "files", "inference", "inference.answer", "inference.as_asked",
+    "inference.encoded_image", "inference.measured_values", "inference.name_guard",
     "inference.phrase_network", "inference.predictor", "inference.question", "inference.second_look",
     "inference.safeguards", "lazy", "metrics", "metrics.calibration", "metrics.matching", "models",
     "models.bases", "models.checkpoint", "models.config", "models.default_weights", "models.generation",
