@@ -193,7 +193,7 @@ class MimoApp(MONAILabelApp):
         Raises:
             InputError: a report is wanted, and the studies are a folder: there is no DICOM SEG that it could be about.
         """
-        if info.get("report") and not isinstance(self.datastore(), Pacs):
+        if info.get("report") not in (None, False) and not isinstance(self.datastore(), Pacs):
             raise InputError("report", "studies in a folder", "studies of a DICOMweb server, to which SEG and SR go")
         label = self.datastore().save_label(image, file, tag, info)
         names = info.get("label_names")

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from ..conftest import make_nano
 from .conftest import BrightSpot, infer
 
 SPOT = [3, 4, 2]
@@ -253,6 +254,41 @@ def test_weights_that_come_later(start: Callable[..., Any], studies: Path, tmp_p
     said = infer(client, "mimo_ask", "case", question="Where is the liver?", slice=2)
     assert said["model"]["name"] == "MIMO nano"
     assert len(said["model"]["hash"]) == 12
+
+
+def test_a_scribble_reaches_the_weights(
+    start: Callable[..., Any], studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real predictor whose weights read scribbles gets the painted pixels, as they lie on the slice that it is shown."""
+    from monai_mimo.inference import MimoPredictor
+    from monai_mimo.models.weights import save_weights
+    from monai_mimo.transforms import MedicalImage
+
+    fine = {"width": 32, "layers": 2, "heads": 2, "mlp_width": 64, "fine": (8, 8, 16, 16, 16)}
+    weights = save_weights(make_nano(mask_decoder=fine, names={"liver": ()}), tmp_path / "fine")
+    painted = [[i, 4, 2] for i in range(2, 6)]
+    mask = np.zeros((8, 9, 5), np.uint8)
+    mask[tuple(np.transpose(painted))] = 1
+    shown = MedicalImage.open(studies / "case.nii.gz").to_display(mask) > 0
+    asked, ask_many = [], MimoPredictor.ask_many
+
+    def noted(self: Any, image: Any, questions: Any, **options: Any) -> Any:
+        asked.extend(questions)
+        return ask_many(self, image, questions, **options)
+
+    monkeypatch.setattr(MimoPredictor, "ask_many", noted)
+    said = infer(start(studies, weights=str(weights)), "mimo_ask", "case", foreground_scribble=painted)
+    [question] = asked
+    np.testing.assert_array_equal(question.scribbles[0], shown[2])
+    assert shown[2].sum() == 4
+    assert question.scribbles[1] is None
+    assert said["image"]["slice"] == 2
+
+
+def test_weights_that_read_no_scribbles_say_so(start: Callable[..., Any], studies: Path, nano_weights: Path) -> None:
+    response = post(start(studies, weights=str(nano_weights)), "mimo_ask", foreground_scribble=[SPOT])
+    assert response.status_code == 400
+    assert "expected points and boxes" in response.json()["detail"]
 
 
 def test_who_may_ask(caplog: pytest.LogCaptureFixture) -> None:
