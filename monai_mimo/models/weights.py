@@ -107,8 +107,8 @@ class SavedModel(nn.Module):
         token: str | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> str:
-        """Upload what `save_pretrained` writes to OWNER/NAME on the Hugging Face Hub; see `hub.upload`, which takes a whole folder,
-        with its calibration."""
+        """Upload what `save_pretrained` writes to OWNER/NAME on the Hugging Face Hub; see `hub.upload`, which takes whole folders
+        with their calibration."""
         from .hub import upload
 
         with tempfile.TemporaryDirectory() as folder:
