@@ -103,7 +103,7 @@ def test_compose_step_by_step(tmp_path: Path) -> None:
             request = urllib.request.Request(f"{base}/infer/mimo_ask?image={image}&output=json", method="POST")
             request.data = f"params={parameters}".encode()
             with urllib.request.urlopen(request, timeout=300) as response:
-                assert json.load(response)["text"]
+                assert json.load(response)["answer"]
         connections = set((tmp_path / "connections").read_text().splitlines())
         assert connections == {f"('127.0.0.1', {url.rsplit(':', 1)[1]})"}  # nothing but its Orthanc
         kept = {path.name for path in home.iterdir()}
