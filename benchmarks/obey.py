@@ -37,7 +37,7 @@ from monai_mimo.data.other_questions import held_out_names, held_out_questions
 from monai_mimo.data.simulated_prompts import centerline, click_inside, scribble
 from monai_mimo.inference import Answer, MimoPredictor
 from monai_mimo.metrics import reliability
-from monai_mimo.metrics.measured import measured_accuracy, measured_answer
+from monai_mimo.metrics.text import measured_accuracy, measured_answer
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.catalogue.plausible import view
 from monai_mimo.mimoseg.encoding import decode_rle

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from ..data.dataset import rows_by_image
 from ..errors import DataError
-from ..evaluation.data import evaluation_loader
-from ..evaluation.evaluator import GroundingEvaluator
+from ..evaluation.evaluator import GroundingEvaluator, evaluation_loader
 from ..evaluation.progress import Progress
 from ..evaluation.records import Record, records_of_batch
 from ..evaluation.summary import scored_phrases

@@ -35,7 +35,7 @@ def demo(options: argparse.Namespace) -> None:
         from ..demo.page import serve
     except ImportError as error:
         raise InputError("mimo demo", f"no {error.name}", "an installation with [demo]") from error
-    from ..demo.examples import folder_examples, phantom_examples
+    from ..demo.page import folder_examples, phantom_examples
 
     with tempfile.TemporaryDirectory(prefix="mimo-demo-") as drawn:
         examples = folder_examples(options.examples) if options.examples else phantom_examples(Path(drawn))

@@ -6,19 +6,79 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..errors import MimoError, SeveralError
+import numpy as np
+
+from ..errors import InputError, MimoError, SeveralError
 from ..inference import MimoPredictor
 from ..inference.safeguards import NOTICE, Guarded, Thresholds
 from ..local_page import gr, launch
 from ..mimoseg.categories import MODALITIES
+from ..phantom.writer import write_pictures, write_volume
 from ..transforms.medical_image import PLANES
+from ..transforms.reading import PICTURES, VOLUMES, has_suffix
 from ..visualize import html_answer, html_phrase, phrase_colors
-from .examples import Example
 from .session import LONGEST_QUESTION, TOOLS, Session
+
+MOST = 50
+
+
+@dataclass(frozen=True)
+class Example:
+    """`files` of one image, with a question to begin with and, when the image does not tell it, its modality."""
+
+    name: str
+    files: Sequence[Path]
+    question: str
+    modality: str | None = None
+
+
+QUESTIONS = {
+    "CT": "Segment the liver and the spleen.",
+    "MR": "Where is the tumor?",
+    "X-ray": "Segment the left lung and the right lung.",
+}
+
+
+def phantom_examples(folder: Path) -> list[Example]:
+    """One phantom of each of three modalities, written into `folder`."""
+    examples = []
+    for number, (modality, question) in enumerate(QUESTIONS.items()):
+        write = write_pictures if modality == "X-ray" else write_volume
+        [case, *_] = write(folder, modality, 0, np.random.default_rng([7, number]), 7)
+        examples.append(Example(f"{modality} (phantom)", [folder / case["image"]], question, modality))
+    return examples
+
+
+def folder_examples(folder: Path) -> list[Example]:
+    """The images directly in `folder`, and each folder in it as a DICOM series; the first fifty by name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "a folder of images")
+    examples = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+            if not files:
+                continue
+        elif has_suffix(path, (*PICTURES, *VOLUMES, ".dcm")):
+            files = [path]
+        else:
+            continue
+        examples.append(Example(path.name, files, ""))
+    if not examples:
+        raise InputError(folder, "no image", "PNG, JPEG, NIfTI or DICOM files, or folders with a DICOM series each")
+    return examples[:MOST]
+
 
 LARGEST_FILE = "1gb"
 FORGET_AFTER = 2 * 3600  # seconds after which a visitor's image is dropped

@@ -22,9 +22,8 @@ from .setup import (
     training_loader,
     warmup_cosine,
 )
-from .stages import calibrate_at_end, run_training
+from .stages import MimoTrainer, calibrate_at_end, run_training
 from .state import RandomState, TrainedParts
-from .trainer import MimoTrainer
 
 __all__ = [
     "BestWeights",

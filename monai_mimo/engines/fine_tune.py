@@ -20,8 +20,7 @@ from ..calibration.domain import ImageDomain
 from ..calibration.fit import KeepRecords, fit_domain, scored_names, temperature_of
 from ..calibration.temperature import load_temperature, save_temperature
 from ..errors import DataError, InputError
-from ..evaluation.data import evaluation_loader
-from ..evaluation.evaluator import GroundingEvaluator, grounding_metrics
+from ..evaluation.evaluator import GroundingEvaluator, evaluation_loader, grounding_metrics
 from ..evaluation.records import Record
 from ..mimoseg import build, load_mimoseg
 from ..mimoseg.sources.cases import SourceSpec
@@ -33,7 +32,7 @@ from ..models.language_model import add_lora
 from ..models.weights import save_weights
 from .handlers import GradientClip, NanGuard
 from .setup import SamplingConfig, adam, loss_of, prepare_batch, rows_that_fit, training_loader, warmup_cosine
-from .trainer import MimoTrainer
+from .stages import MimoTrainer
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 HEADS = ("mask_decoder", "input_aligner", "prompt_encoder", "presence", "phrase_of_seg", "neck", "segmentation_neck")

@@ -9,10 +9,9 @@ if TYPE_CHECKING:
     from .calibration import Reliability, apply_temperature, fit_temperature, is_correct, reliability
     from .grounding import GroundingMetric, Reference
     from .matching import Grounded, match_pairs, match_phrases, normalise_phrase, overlaps, predicted_ious
-    from .measured import MeasuredAnswer, measured_accuracy, measured_answer
     from .obedience import NamingQuestion, PromptedAnswer, PromptSwap, absent_entities, prompt_swap_accuracy
     from .table import format_table
-    from .text import closed_right, open_recall, text_metrics
+    from .text import MeasuredAnswer, closed_right, measured_accuracy, measured_answer, open_recall, text_metrics
 
 __all__ = [
     "Grounded",
@@ -63,9 +62,9 @@ lazy(
         "match_phrases": "matching",
         "overlaps": "matching",
         "predicted_ious": "matching",
-        "MeasuredAnswer": "measured",
-        "measured_accuracy": "measured",
-        "measured_answer": "measured",
+        "MeasuredAnswer": "text",
+        "measured_accuracy": "text",
+        "measured_answer": "text",
         "PromptSwap": "obedience",
         "PromptedAnswer": "obedience",
         "prompt_swap_accuracy": "obedience",

@@ -22,9 +22,8 @@ from tqdm import tqdm
 
 from ..errors import InputError, OutputError
 from ..files import atomic_folder, digest, output_errors, write_json
-from .draw_pictures import DRAW
+from .draw_pictures import DRAW, Rng
 from .draw_volumes import CT_LABELS, MR_LABELS, PET_LABELS, PhantomVolume, draw_ct, draw_mr, draw_pet
-from .drawing import Rng
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 INTERCEPT = -1024

@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from monai_mimo.cli import main
-from monai_mimo.demo.examples import Example, folder_examples, phantom_examples
-from monai_mimo.demo.page import render, render_notes, render_problem
+from monai_mimo.demo.page import Example, folder_examples, phantom_examples, render, render_notes, render_problem
 from monai_mimo.demo.session import BOX, BRUSH_INSIDE, BRUSH_OUTSIDE, INSIDE, MOST_PROMPTS, OUTSIDE, Session
 from monai_mimo.errors import InputError, SeveralError
 from monai_mimo.inference import Answer, Entity, MimoPredictor

@@ -11,7 +11,7 @@ from PIL import Image
 
 OURS = {
     "calibration", "calibration.domain", "calibration.temperature", "data", "data.conversation",
-    "data.feature_cache", "data.names", "data.prompt_maps", "data.tokenizer", "data.word_lists",
+    "data.feature_cache", "data.names", "data.prompt_maps", "data.tokenizer",
     "errors", "files", "inference", "inference.answer", "inference.as_asked",
     "inference.encoded_image", "inference.measured_values", "inference.name_guard",
     "inference.phrase_network", "inference.predictor", "inference.question", "inference.second_look",
@@ -19,7 +19,7 @@ OURS = {
     "models.bases", "models.checkpoint", "models.config", "models.default_weights", "models.generation",
     "models.image_encoder", "models.input_aligner", "models.language_model", "models.mask_decoder", "models.mimo",
     "models.outputs",
-    "models.open_clip", "models.phrase_alignment", "models.presence", "models.preset", "models.pretrained",
+    "models.open_clip", "models.phrase_alignment", "models.preset", "models.pretrained",
     "models.prompt_encoder", "models.region_names", "models.sam", "models.vision_tower", "models.weights", "transforms",
     # of the builder, what a row of a set and an answer have in common
     "mimoseg", "mimoseg.questions", "mimoseg.questions.templates", "mimoseg.encoding",

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...data.conversation import IGNORE, QuestionBatch
-from ...data.dataset import Batch
-from ...data.steps import StepLoader
+from ...data.dataset import Batch, StepLoader
 from ...evaluation.progress import Progress
 from ...losses import MimoLoss, Targets
 from ...models import Mimo

@@ -22,8 +22,8 @@ from monai_mimo.errors import DataError, InputError, MimoError
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.load import FEATURES
 from monai_mimo.mimoseg.review.decisions import Decision, append, apply_decisions, read_decisions
+from monai_mimo.mimoseg.review.gradio_page import row_html
 from monai_mimo.mimoseg.review.queue import KEYS, ReviewQueue, check_edit
-from monai_mimo.mimoseg.review.row_html import row_html
 
 from ..hand_counted import measured_row, row, splits, write_set
 

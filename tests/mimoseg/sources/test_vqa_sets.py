@@ -13,9 +13,8 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from monai_mimo.data.dataset import Augment, MimoSegDataset, collate
+from monai_mimo.data.dataset import Augment, MimoSegDataset, Steps, collate
 from monai_mimo.data.order import TrainingOrder
-from monai_mimo.data.steps import Steps
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.metrics import Grounded, GroundingMetric, Reference
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
