@@ -53,8 +53,9 @@ def _seen(model: Mimo, features: ImageFeatures, text: str, entities: list[Entity
     names = model.region_names
     if names is None or not entities:
         return text, entities
-    masks = torch.from_numpy(np.stack([e.logits for e in entities])).sigmoid()  # type: ignore[arg-type]
-    kept, lost = [], []
+    masks = torch.from_numpy(np.stack([np.asarray(e.logits) for e in entities])).sigmoid()
+    kept: list[Entity] = []
+    lost: list[Entity] = []
     for entity, chances in zip(entities, names.chances(features, masks.to(features.context.device))):
         known = names.names.index(entity.phrase) if entity.phrase in names.names[:-1] else None
         likely = known is None or float(chances[known]) > SEEN
