@@ -418,6 +418,9 @@ def main() -> None:
         "calibration_error": reliability(scores, right).ece,
         "scores": len(scores),
         "costs": costs(predictor, cases[0], args.weights),
+        "per_set": args.per_set,
+        "left_out": left_out,
+        "weights": predictor.model_info["weights"],
         "sets": {
             s: {k: measured.mean(k, [s]).value for k in kinds} for s in sorted({c.source for c in [*cases, *unseen]})
         },
