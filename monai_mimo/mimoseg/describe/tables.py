@@ -1,4 +1,4 @@
-"""The statistics of a built set as tables and charts: in Markdown for people, in CSV for programs, with pictures in one folder."""
+"""The statistics of a built set as tables and charts: Markdown for people, CSV for programs, with pictures in one folder."""
 
 from __future__ import annotations
 
