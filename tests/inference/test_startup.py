@@ -11,7 +11,7 @@ from PIL import Image
 
 OURS = {
     "calibration", "calibration.domain", "calibration.temperature", "data", "data.conversation",
-    "data.feature_cache", "data.names", "data.prompt_maps", "data.tokenizer", 
+    "data.feature_cache", "data.names", "data.prompt_maps", "data.tokenizer",
     "errors", "files", "inference", "inference.answer", "inference.name_guard",
     "inference.phrase_network", "inference.predictor", "inference.question", "inference.second_look",
     "inference.safeguards", "lazy", "metrics", "metrics.calibration", "metrics.matching", "models",
