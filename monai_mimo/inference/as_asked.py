@@ -36,16 +36,13 @@ def as_asked(
     if image.looks_like and asked_kind(question.text) == "modality":
         return f"This is {image_of(image.looks_like)}.", []
     if not question.has_prompts:
-        text, entities = _seen(model, image.features, text, entities)
-    text, entities = with_measured_values(question.text, text, entities, image.spacing_mm)
-    if question.has_prompts:
-        return text, entities
-    _, mentions = names.read(question.text)
-    fitting = [e for e in entities if not mentions or names.fits(e.phrase, mentions)]
-    if len(fitting) == len(entities):
-        return text, entities
-    found = " or ".join(dict.fromkeys(mention.canonical for mention in mentions))
-    return (text, fitting) if fitting else (f"I cannot find any {found} here.", [])
+        _, mentions = names.read(question.text)
+        fitting = [e for e in entities if not mentions or names.fits(e.phrase, mentions)]
+        if entities and not fitting:
+            found = " or ".join(dict.fromkeys(mention.canonical for mention in mentions))
+            return f"I cannot find any {found} here.", []
+        text, entities = _seen(model, image.features, text, fitting)
+    return with_measured_values(question.text, text, entities, image.spacing_mm)
 
 
 def _seen(model: Mimo, features: ImageFeatures, text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:

@@ -7,9 +7,10 @@ import re
 import pytest
 
 pytest.importorskip("monailabel")
-from monailabel_app.lib.ohif_routes import PANEL, SHIPPED_CONFIG, add_panel
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+
+from monailabel_app.lib.ohif_routes import PANEL, SHIPPED_CONFIG, add_panel
 
 
 @pytest.fixture

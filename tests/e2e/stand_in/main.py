@@ -18,6 +18,7 @@ from monailabel.app import app as server
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.interfaces.tasks.infer_v2 import InferTask
+
 from monailabel_app.lib.ohif_routes import add_panel  # of the repository, which PYTHONPATH names
 
 HTML = "<img src=x onerror='window.pwned=1'><script>window.pwned=2</script>"
