@@ -36,7 +36,7 @@ def draw(folder: Path, patients: int = 2) -> Path:
     """Write one phantom CT for each patient."""
     import numpy as np
 
-    from monai_mimo.phantom.dicom_series import write_series
+    from monai_mimo.phantom.writer import write_series
     from monai_mimo.phantom.draw_volumes import draw_ct
     from monai_mimo.phantom.writer import reorient, world_affine
 
