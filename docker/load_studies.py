@@ -36,9 +36,8 @@ def draw(folder: Path, patients: int = 2) -> Path:
     """Write one phantom CT for each patient."""
     import numpy as np
 
-    from monai_mimo.phantom.writer import write_series
     from monai_mimo.phantom.draw_volumes import draw_ct
-    from monai_mimo.phantom.writer import reorient, world_affine
+    from monai_mimo.phantom.writer import reorient, world_affine, write_series
 
     for patient in range(1, patients + 1):
         rng = np.random.default_rng(patient)
