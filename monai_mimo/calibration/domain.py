@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -69,11 +70,13 @@ class ImageDomain:
         """The modality of the kind that an image is likeliest of, where kinds are normal and as frequent; none if not known."""
         if not self.modalities:
             return None
-        spread = (
-            -2 * torch.linalg.slogdet(self.whitening).logabsdet
-        )  # the logarithm of the determinant of the covariance
         distances = self._distances(summary(maps, features, self.maps))[0]
-        return self.modalities[int((distances**2 + spread).argmin())]
+        return self.modalities[int((distances**2 + self._spread).argmin())]
+
+    @cached_property
+    def _spread(self) -> Tensor:
+        """The logarithm of the determinant of the covariance of each kind, [K]: the same for every image."""
+        return -2 * torch.linalg.slogdet(self.whitening).logabsdet
 
     def ood_score(self, maps: EncoderMaps, features: ImageFeatures) -> Tensor:
         """The `distance` of B images, [B]."""

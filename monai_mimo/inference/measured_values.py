@@ -84,10 +84,7 @@ def _value(kind: str, said: str, mask: np.ndarray, spacing: Spacing | None) -> s
     row, column = ("upper", "lower")[int(middle[0])], ("left", "right")[int(middle[1])]
     if kind == "quarter":
         return f"{row} {column}"
-    if kind in (
-        "left_right",
-        "upper_lower",
-    ):  # the same sentences; which of the two is told by the question, or by what was said
+    if kind in ("left_right", "upper_lower"):  # one sentence: the question tells which of the two, or what was said
         return column if said.lower() in ("left", "right") or (kind == "left_right" and not said) else row
     if kind == "count":
         return str(geometry.count_parts(mask) or geometry.count_large_parts(mask))
@@ -134,6 +131,6 @@ def _larger_first(text: str, entities: list[Entity]) -> tuple[str, list[Entity]]
 
 def _without_spacing(entity: Entity) -> tuple[str, list[Entity]]:
     """What can be said of a size where nobody knows how large a pixel is."""
-    start = f"About {100 * entity.mask.mean():.2g} % of the image belong to the "
+    start = f"About {_value('area_percent', '', entity.mask, None)} % of the image belong to the "
     text = f"{start}{entity.phrase}; the spacing of the image, which a size in mm needs, is not known."
     return text, [replace(entity, span=(len(start), len(start) + len(entity.phrase)))]
