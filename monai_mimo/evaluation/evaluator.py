@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ignite.distributed as idist
+import numpy as np
 import torch
 from datasets import Dataset as Rows
 from ignite.metrics import Metric, MetricsLambda
@@ -18,6 +19,9 @@ from torch.utils.data import Dataset
 from ..data.dataset import Batch, Item, LoadItem, collate, rows_by_image
 from ..errors import MimoError
 from ..inference.answer import Entity, ground
+from ..inference.encoded_image import EncodedImage
+from ..inference.predictor import MimoPredictor
+from ..inference.question import Question
 from ..metrics import Grounded, GroundingMetric, Reference
 from ..mimoseg.encoding import decode_rle
 from ..models import Mimo
@@ -173,8 +177,10 @@ class GroundingEvaluator(Evaluator):
         )
 
     def ask(self, batch: Batch) -> list[tuple[str, list[Entity]]]:
-        """Text and entities of each question."""
+        """Text and entities of each question; where regions have names, by the way of `MimoPredictor`, with all its checks."""
         network, device = self.network, self.state.device
+        if network.region_names is not None:
+            return self._ask_as_a_user(batch)
         resizes = [
             SquareResize(*self.without_images[number]["size"], network.config.image_size) for number in batch.rows
         ]
@@ -182,6 +188,27 @@ class GroundingEvaluator(Evaluator):
             features = network.encode(batch.images.to(device))
             answers = network.answer(features, batch.questions.to(device), self.max_tokens)
         return ground(network, answers, resizes)
+
+    def _ask_as_a_user(self, batch: Batch) -> list[tuple[str, list[Entity]]]:
+        """Image by image, for a second look and the checks need more than features; the file's modality is not told, which would
+        answer the questions about it."""
+        predictor = MimoPredictor(self.network, device=self.state.device)
+        with torch.no_grad():
+            features = self.network.encode(batch.images.to(self.state.device))
+        results: list[tuple[str, list[Entity]]] = []
+        image_index = batch.questions.image_index
+        for image in range(len(batch.images)):
+            rows = [self.rows[batch.rows[q]] for q in torch.nonzero(image_index == image)[:, 0].tolist()]
+            if not rows:
+                continue
+            pixels = np.asarray(rows[0]["image"].convert("RGB"))
+            resize = SquareResize(*pixels.shape[:2], self.network.config.image_size)
+            own = features.select(torch.tensor([image], device=self.state.device))
+            encoded = EncodedImage(own, resize, spacing_mm=rows[0]["spacing_mm"] or None, pixels=pixels)
+            asked = [Question(row["question"], row["points"], row["boxes"]) for row in rows]
+            answers = predictor.ask_many(encoded, asked, max_tokens=self.max_tokens)
+            results += [(answer.text, answer.entities) for answer in answers]
+        return results
 
 
 def reference_of(row: dict[str, Any]) -> Reference:

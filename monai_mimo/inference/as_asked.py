@@ -8,13 +8,12 @@ import torch
 from ..mimoseg.questions.templates import asked_kind, image_of
 from ..models import Mimo
 from ..models.image_encoder import ImageFeatures
+from ..models.region_names import SEEN
 from .answer import Entity
 from .encoded_image import EncodedImage
 from .measured_values import with_measured_values
 from .name_guard import NameGuard
 from .question import Question
-
-SEEN = 0.03  # what was outlined by its name is not that where the name is less likely for how it looks
 
 
 def as_asked(
@@ -53,7 +52,8 @@ def _seen(model: Mimo, features: ImageFeatures, text: str, entities: list[Entity
     masks = torch.from_numpy(np.stack([np.asarray(e.logits) for e in entities])).sigmoid()
     kept: list[Entity] = []
     lost: list[Entity] = []
-    for entity, chances in zip(entities, names.chances(features, masks.to(features.context.device))):
+    image = torch.zeros(len(masks), dtype=torch.long, device=features.context.device)
+    for entity, chances in zip(entities, names.chances(features, image, masks.to(image.device))):
         known = names.names.index(entity.phrase) if entity.phrase in names.names[:-1] else None
         likely = known is None or float(chances[known]) > SEEN
         (kept if entity.mask.any() and likely else lost).append(entity)

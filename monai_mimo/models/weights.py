@@ -32,6 +32,7 @@ from .default_weights import find_weights
 
 CONFIG, WEIGHTS, ADAPTER, TOKENIZER = "config.json", "model.safetensors", "adapter", "tokenizer"
 ADAPTER_WEIGHTS = f"{ADAPTER}/adapter_model.safetensors"
+UNUSED = "presence.classify."  # of weights from before regions told which names are there
 FORMAT = 2  # 1 had no adapter/: all tensors were in model.safetensors; it is read too
 
 
@@ -80,6 +81,8 @@ class SavedModel(nn.Module):
             check_state(folder / ADAPTER_WEIGHTS, adapter, expected_adapter)
             set_peft_model_state_dict(model.language_model.model, adapter)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if not any(name.startswith(UNUSED) for name in shapes):
+            state = {name: tensor for name, tensor in state.items() if not name.startswith(UNUSED)}
         for name, tensor in state.items():
             if name not in shapes or shapes[name] != tensor.shape:
                 shape = list(shapes[name]) if name in shapes else "no such tensor"

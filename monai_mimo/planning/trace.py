@@ -176,6 +176,7 @@ def encode(model: Mimo, sample: Sample) -> EncodedQuestion:
         labels=np.full(sample.points, POSITIVE),
         is_instruction=[False] * len(before) + [t == word for t in question] + [False] * len(after),
         presence=[UNNAMED] * sample.question,
+        asked=[-1] * sample.question,
         answer_ids=[*phrases, *words, model.tokenizer.eos_token_id],
     )
 

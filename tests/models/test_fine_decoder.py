@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional as F
 
+from monai_mimo.data.conversation import ABSENT, PRESENT, UNNAMED
 from monai_mimo.data.prompt_maps import CHANNELS
 from monai_mimo.models.config import MaskDecoderConfig
 from monai_mimo.models.image_encoder import FineNeck
 from monai_mimo.models.mask_decoder import FineDecoder, MaskDecoder
 from monai_mimo.models.mimo import Mimo
+from monai_mimo.transforms.resize import SquareResize
 
 from ..conftest import collate_all, encode, make_nano
 
@@ -155,5 +158,51 @@ def test_the_language_model_is_told_the_names_of_what_prompts_show() -> None:
         mean = mimo.language_model.embed(torch.tensor(words)).mean(0)  # the projection starts as the identity
         torch.testing.assert_close((told - silent)[0, at], mean.expand(2, -1))
         assert not (told - silent)[0, ~at].any()
-        tells = mimo.region_names.tell(mimo.describe(features, asked))
+        tells = mimo.region_names.tell(mimo.region_names.logits(mimo.describe(features, asked)).softmax(1))
         assert mimo.encode_prompts(features, asked).names.tolist() == [[int(tells)] * 2]
+
+
+def test_the_language_model_is_told_which_of_the_names_asked_for_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    aligner = {"queries": 2, "width": 16, "layers": 1, "heads": 2, "presence": True, "names": True}
+    mimo = make_nano(mask_decoder=FINE, aligner=aligner, names={"liver": (), "spleen": ()}).eval()
+    questions = [encode(mimo, "Where is the liver, and where the spleen?"), encode(mimo, "What is it?")]
+    questions.append(encode(mimo, "Is this the spleen?", boxes=[(2, 2, 20, 20)]))
+    batch = collate_all(mimo, questions)
+    assert set(batch.asked[0].tolist()) == {-1, 0, 1}
+    assert set(batch.asked[1].tolist()) == {-1}
+    features = mimo.encode(torch.rand(1, 3, 64, 64))
+
+    def told(liver: float, spleen: float, logit: float = 1.0) -> list[set[int]]:
+        """What is told of "liver" and "spleen" of the first question, and of "spleen" in the last."""
+        decode = mimo.decode
+        with monkeypatch.context() as patch:
+            chances = torch.tensor([liver, spleen, 1 - liver - spleen])
+            patch.setattr(mimo.region_names, "logits", lambda described: chances.log().expand(len(described), -1))
+            patch.setattr(mimo, "decode", lambda *a: (decode(*a)[0] * 0 + logit, decode(*a)[1]))
+            presence = mimo.encode_prompts(features, batch).presence
+        parts = [(0, 0), (0, 1), (2, 1)]
+        assert not presence[batch.asked < 0].clamp(min=0).any()  # nothing of other words
+        return [set(presence[q][batch.asked[q] == name].tolist()) for q, name in parts]
+
+    assert told(0.9, 0.001) == [{PRESENT}, {ABSENT}, {ABSENT}]
+    assert told(0.4, 0.5) == [{PRESENT}, {PRESENT}, {PRESENT}]
+    assert told(0.9, 0.05) == [{PRESENT}, {PRESENT}, {ABSENT}]  # what is marked has to look more like it
+    assert told(0.4, 0.5, logit=-1.0) == [{ABSENT}, {ABSENT}, {PRESENT}]  # empty masks
+
+
+def test_in_training_the_presence_is_what_the_answer_tells() -> None:
+    aligner = {"queries": 2, "width": 16, "layers": 1, "heads": 2, "presence": True, "names": True}
+    mimo = make_nano(mask_decoder=FINE, aligner=aligner, names={"liver": (), "spleen": ()})
+    resize, text = SquareResize(48, 64, 64), "Where are liver, spleen and kidney?"
+    named = {"liver": True, "spleen": False, "kidney": False}
+    asked = mimo.conversation().encode(text, resize, named=named)
+    kinds = {name: {p for p, a in zip(asked.presence, asked.asked) if a == name} for name in (-1, 0, 1)}
+    assert kinds == {-1: {UNNAMED}, 0: {PRESENT}, 1: {ABSENT}}  # of names that are not known nobody could tell it
+    no = "No, this is the <p> spleen </p> <SEG>."
+    marked = mimo.conversation().encode(
+        "Is this the liver?", resize, boxes=[(2, 2, 20, 20)], answer=no, named={"liver": True, "spleen": True}
+    )
+    assert {p for p, a in zip(marked.presence, marked.asked) if a == 0} == {
+        ABSENT
+    }  # it is in the image, but not what is meant
