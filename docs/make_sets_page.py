@@ -19,7 +19,7 @@ After this page you can pick public sets that `mimo build` reads as their makers
     mimo catalogue show NAME             # download, expected tree, all labels, other names, page, citation, what is unsure
     mimo build --source NAME=PATH --out DIR
 
-Name, some of the entities, licence. Citations, and licences with a star, are from memory: read the set's own terms. The
+Name, entities (one, and how many more), licence. Citations, and licences with a star, are from memory: read the set's own terms. The
 records are in `monai_mimo/mimoseg/catalogue/sets`; this page is made by `docs/make_sets_page.py`.
 """
 
@@ -51,7 +51,7 @@ def joined(texts: Iterable[str], between: str) -> str:
 
 def entities(record: Record, series: Series) -> str:
     names = series.entities or [entity for file in record.layouts[0].labels for entity in file.entities]
-    return ", ".join(names) if len(names) <= MANY else f"{', '.join(names[:FIRST])} and {len(names) - FIRST} more"
+    return ", ".join(names) if len(names) <= MANY else f"{', '.join(names[:FIRST])} +{len(names) - FIRST}"
 
 
 if __name__ == "__main__":
