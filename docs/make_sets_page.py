@@ -16,11 +16,10 @@ HEAD = """\
 After this page you can pick public sets that `mimo build` reads as their makers hand them out.
 
     mimo catalogue                       # these sets, with sequences, perspectives and published counts
-    mimo catalogue show NAME             # download, expected tree, all labels, other names, page, citation, what is unsure
-    mimo build --source NAME=PATH --out DIR
+    mimo catalogue show NAME             # download, expected tree, all labels, page, citation, what is unsure
 
-Name, entities (one, and how many more), licence. Citations, and licences with a star, are from memory: read the set's own terms. The
-records are in `monai_mimo/mimoseg/catalogue/sets`; this page is made by `docs/make_sets_page.py`.
+Name, entities (one, and how many more), licence. Citations, and licences with a star, are from memory: read the set's own
+terms. Records are in `monai_mimo/mimoseg/catalogue/sets`; this page is made by `docs/make_sets_page.py`.
 """
 
 
