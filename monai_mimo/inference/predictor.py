@@ -331,7 +331,7 @@ class MimoPredictor:
         """An answer with what is known of its image, and its warnings."""
         warnings = [uncertain_line(e.phrase, e.score) for e in entities if e.score < UNSURE]
         if image.ood_score is not None and image.ood_score > 1:
-            warnings.append(f"this image is unlike those of training ({image.ood_score:.1f} times the limit)")
+            warnings.append(f"this image is unlike those of training ({image.ood_score:.2f} times the limit)")
         size = image.resize.height, image.resize.width
         about = image.slice, image.modality, image.spacing_mm
         return Answer(text, entities, size, *about, warnings, dict(self.model_info), list(image.notes))

@@ -85,8 +85,8 @@ def check_pixels(image: np.ndarray | PictureImage) -> np.ndarray:
         InputError: it is something else.
     """
     if isinstance(image, PictureImage):
-        bright = image.mode[0] in "IF"  # of more than 8 bits, which Pillow would cut
-        image = np.asarray(image if bright else exif_transpose(image).convert("RGB"))
+        deep = image.mode[0] in "IF"  # of more than 8 bits, which Pillow would cut
+        image = np.asarray(image if deep else exif_transpose(image).convert("RGB"))
     if not isinstance(image, np.ndarray):
         raise InputError("image", type(image).__name__, "a path, a `MedicalImage`, a Pillow image, or uint8 pixels")
     pixels = image
