@@ -9,6 +9,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from monai.utils import ImageMetaKey
 
 from .medical_image import MedicalImage
 
@@ -17,7 +18,8 @@ class ReadSliced(MapTransform):
     """From a path to one slice as it is shown: `MetaTensor` uint8 [3, h, w], windowed by modality.
 
     Args:
-        slice: of a volume, counted from 0.
+        slice: of a volume, counted from 0; an entry "slice" beside the path comes before it, and files that are written are
+            named by it.
         modality: of files that do not tell.
 
     Raises:
@@ -38,6 +40,8 @@ class ReadSliced(MapTransform):
         out = dict(data)
         for key in self.key_iterator(out):
             image = MedicalImage.open(out[key], modality=self.modality)
-            pixels = torch.from_numpy(image.slice(self.slice).copy()).permute(2, 0, 1)
-            out[key] = MetaTensor(pixels, meta={"filename_or_obj": str(out[key]), "modality": image.modality or ""})
+            number = out.get("slice", self.slice)
+            pixels = torch.from_numpy(image.slice(number).copy()).permute(2, 0, 1)
+            meta = {"filename_or_obj": str(out[key]), "modality": image.modality or ""}
+            out[key] = MetaTensor(pixels, meta=meta | ({} if number is None else {ImageMetaKey.PATCH_INDEX: number}))
         return out

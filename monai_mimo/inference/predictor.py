@@ -9,6 +9,7 @@ from threading import Event, Thread
 
 import numpy as np
 import torch
+from PIL.Image import Image as PictureImage
 from transformers import CompileConfig
 
 from ..calibration.domain import ImageDomain
@@ -16,7 +17,7 @@ from ..calibration.temperature import load_temperature
 from ..data.conversation import Scribbles, collate_questions
 from ..data.names import REGION
 from ..data.tokenizer import BOX, POINT
-from ..errors import InputError
+from ..errors import InputError, WeightsError
 from ..metrics.calibration import apply_temperature
 from ..models import Mimo
 from ..models.default_weights import find_weights
@@ -61,6 +62,7 @@ class MimoPredictor:
         self.names = NameGuard(model.config.names) if model.config.names else None
         self.domain: ImageDomain | None = None  # what the images of training were like
         self.temperature: float | None = None  # calibrates the scores
+        self._folder: Path | None = None  # of the weights
         self._image: EncodedImage | None = None
 
     @classmethod
@@ -78,14 +80,32 @@ class MimoPredictor:
         model = Mimo.from_pretrained(folder)
         if model.config.lora is not None and torch.device(device).type == "cpu" and _is_small(model):
             merge_adapter(model)
-        predictor = cls(model, f"{folder.name}@{fingerprint(folder)}", device)
+        name = folder.name if weights is None or Path(weights).exists() else str(weights)
+        predictor = cls(model, f"{name}@{fingerprint(folder)}", device)
         predictor.domain = ImageDomain.load(folder)
         predictor.temperature = load_temperature(folder)
+        predictor._folder = folder
         return predictor
+
+    def push_to_hub(self, repository: str, *, private: bool = True, token: str | None = None) -> str:
+        """Upload the weights folder that was loaded, with its calibration, to OWNER/NAME on the Hugging Face Hub.
+
+        Returns:
+            the address of the commit.
+
+        Raises:
+            WeightsError: they were not loaded by `from_pretrained`.
+            OutputError: there is no network, or the Hub refuses.
+        """
+        from ..models.hub import upload  # the client of the Hub is slow to import
+
+        if self._folder is None:
+            raise WeightsError("the predictor", "a model without a folder", "one that `from_pretrained` loaded")
+        return upload(self._folder, repository, private=private, token=token)
 
     def set_image(
         self,
-        image: str | Path | np.ndarray | MedicalImage,
+        image: str | Path | np.ndarray | PictureImage | MedicalImage,
         slice: int | None = None,
         modality: str | None = None,
         *,
@@ -93,7 +113,8 @@ class MimoPredictor:
         channel: int | None = None,
         series: str | int | None = None,
     ) -> None:
-        """Read and encode an image: a file or DICOM folder, an opened `MedicalImage`, or uint8 pixels [h, w] or [h, w, 3].
+        """Read and encode an image: a file or DICOM folder, an opened `MedicalImage`, an 8-bit image of Pillow, or uint8 pixels
+        [h, w] or [h, w, 3].
 
         Args:
             slice: which slice of a volume, counted from 0.
@@ -107,7 +128,7 @@ class MimoPredictor:
 
     def encode(
         self,
-        image: str | Path | np.ndarray | MedicalImage,
+        image: str | Path | np.ndarray | PictureImage | MedicalImage,
         slice: int | None = None,
         modality: str | None = None,
         *,
@@ -310,7 +331,7 @@ class MimoPredictor:
         """An answer with what is known of its image, and its warnings."""
         warnings = [uncertain_line(e.phrase, e.score) for e in entities if e.score < UNSURE]
         if image.ood_score is not None and image.ood_score > 1:
-            warnings.append(f"this image is unlike those of training ({image.ood_score:.1f} times the limit)")
+            warnings.append(f"this image is unlike those of training ({image.ood_score:.2f} times the limit)")
         size = image.resize.height, image.resize.width
         about = image.slice, image.modality, image.spacing_mm
         return Answer(text, entities, size, *about, warnings, dict(self.model_info), list(image.notes))

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL.Image import Image as PictureImage
+from PIL.ImageOps import exif_transpose
 
 from ..data.conversation import Point, Scribbles
 from ..data.prompt_maps import RegionPrompts
@@ -76,12 +78,18 @@ def obeys(question: Question, entities: Sequence[Entity]) -> bool:
     return all((e.mask & within).sum() * 2 >= e.mask.sum() for e in entities)
 
 
-def check_pixels(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [h, w] or [h, w, 3] -> [h, w, 3].
+def check_pixels(image: np.ndarray | PictureImage) -> np.ndarray:
+    """uint8 [h, w] or [h, w, 3], or an 8-bit picture of Pillow (as a column of `datasets` holds), turned upright -> [h, w, 3].
 
     Raises:
-        InputError: they are something else.
+        InputError: it is something else.
     """
+    if isinstance(image, PictureImage):
+        deep = image.mode[0] in "IF"  # of more than 8 bits, which Pillow would cut
+        image = np.asarray(image if deep else exif_transpose(image).convert("RGB"))
+    if not isinstance(image, np.ndarray):
+        raise InputError("image", type(image).__name__, "a path, a `MedicalImage`, a Pillow image, or uint8 pixels")
+    pixels = image
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:

@@ -50,7 +50,11 @@ def test_pushed_and_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert api.private  # unless it is said otherwise
     again = Mimo.from_pretrained("clinic/mimo")
     assert all((a == b).all() for a, b in zip(model.state_dict().values(), again.state_dict().values()))
-    assert MimoPredictor.from_pretrained("clinic/mimo").model_info["weights"].startswith("mimo@")
+    predictor = MimoPredictor.from_pretrained("clinic/mimo")
+    assert predictor.model_info["weights"].startswith("clinic/mimo@")
+    assert predictor.push_to_hub("clinic/again") == "https://huggingface.co/clinic/again"
+    with pytest.raises(WeightsError, match="without a folder"):
+        MimoPredictor(model).push_to_hub("clinic/again")
     Image.fromarray(np.full((40, 40), 90, dtype=np.uint8)).save(tmp_path / "image.png")
     asked = ["ask", str(tmp_path / "image.png"), "--question", "What is this?", "--json", "--weights", "clinic/mimo"]
     assert main(asked) == 0

@@ -80,11 +80,11 @@ def test_paths_are_taken_down_to_their_last_name(value: object, expected: object
 
 PUSH = """
 import sys
-from pathlib import Path
-from monai_mimo.models import Mimo, hub
+from monai_mimo.inference import MimoPredictor
+from monai_mimo.models import Mimo
 weights, folder = sys.argv[1:]
 print(Mimo.from_pretrained(weights).push_to_hub("clinic/mimo", token="hf_test"))
-print(hub.upload(Path(folder), "clinic/lite", token="hf_test"))
+print(MimoPredictor.from_pretrained(folder).push_to_hub("clinic/lite", token="hf_test"))
 """
 ASK = """
 import sys
