@@ -15,16 +15,16 @@ from torch import Tensor
 
 from ..data.dataset import rows_by_image
 from ..errors import DataError
+from ..evaluation.answer_records import AnswerRecord, records_of_batch
 from ..evaluation.evaluator import GroundingEvaluator, evaluation_loader
 from ..evaluation.progress import Progress
-from ..evaluation.records import Record, records_of_batch
 from ..evaluation.summary import scored_phrases
 from ..metrics.calibration import fit_temperature
 from ..metrics.grounding import gather
 from ..models import Mimo
 from ..transforms.augment import MIRRORS, RandMove
 from ..transforms.resize import SquareResize
-from .domain import ImageDomain, summary
+from .domain import ImageDomain, feature_summary
 from .prompted import prompted_scores
 from .temperature import save_temperature
 
@@ -62,7 +62,7 @@ def calibrate(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) ->
 
 
 def scored_names(
-    model: Mimo, records: Sequence[Record], held_out: Rows, images: int = IMAGES
+    model: Mimo, records: Sequence[AnswerRecord], held_out: Rows, images: int = IMAGES
 ) -> tuple[list[float], list[bool]]:
     """Raw scores, and which are right, of the phrases of answers to questions, and of names told to prompts without words
     (`prompted.prompted_scores`), where weights know names."""
@@ -96,9 +96,9 @@ def temperature_of(scores: Sequence[float], correct: Sequence[bool]) -> float | 
     return fit_temperature(scores, correct)
 
 
-def answered(model: Mimo, rows: Rows) -> list[Record]:
+def answered(model: Mimo, rows: Rows) -> list[AnswerRecord]:
     """The records of all questions of `rows`, with raw scores; in a run of several processes each must call it."""
-    records: list[Record] = []
+    records: list[AnswerRecord] = []
     evaluator = GroundingEvaluator(
         next(model.parameters()).device,
         evaluation_loader(model, rows, 16),
@@ -113,7 +113,7 @@ def answered(model: Mimo, rows: Rows) -> list[Record]:
 class KeepRecords:
     """Appends the records of a `GroundingEvaluator` run to a list."""
 
-    def __init__(self, records: list[Record]) -> None:
+    def __init__(self, records: list[AnswerRecord]) -> None:
         self.records = records
 
     def attach(self, engine: Engine) -> None:
@@ -140,11 +140,11 @@ class Changes:
 
 @torch.no_grad()
 def summaries(model: Mimo, images: Iterable[Tensor]) -> Tensor:
-    """`domain.summary` [n, F] of images [3, S, S]."""
+    """`domain.feature_summary` [n, F] of images [3, S, S]."""
     device, found = next(model.parameters()).device, []
     for image in images:
         maps = model.encoder_maps(image[None].to(device))
-        found.append(summary(maps, model.features(maps))[0])
+        found.append(feature_summary(maps, model.features(maps))[0])
     return torch.stack(found)
 
 

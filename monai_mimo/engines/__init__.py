@@ -3,7 +3,7 @@
 from .checkpoints import Checkpoints
 from .distribute import WholeWeights, distribute
 from .features import encode_once
-from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure, train_steps
+from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, quality_of, train_steps
 from .handlers import BestWeights, GradientClip, History, NanGuard, TensorBoardOverlays, TimeBudget, timed
 from .setup import (
     SamplingConfig,
@@ -49,11 +49,11 @@ __all__ = [
     "load_partial",
     "load_sets",
     "loss_of",
-    "measure",
     "of_perspectives",
     "perspective_weights",
     "prepare_batch",
     "prepare_model",
+    "quality_of",
     "rows_hash",
     "rows_that_fit",
     "run_training",

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from ..data.names import REGION
 from .image_encoder import ImageFeatures
 
-NAMED = 0.5  # what is shown is called by its likeliest name where that is likelier than this
+SURE_NAME = 0.5  # what is shown is called by its likeliest name where that is likelier than this
 
 
 class RegionNames(nn.Module):
@@ -76,7 +76,7 @@ class RegionNames(nn.Module):
     def tell(self, described: Tensor) -> Tensor:
         """What `embed` gave -> the number of the name of each [M]; of `REGION` where none is likely enough."""
         chance, name = self.logits(described).softmax(1).max(1)
-        return torch.where(chance > NAMED, name, self.region_id)
+        return torch.where(chance > SURE_NAME, name, self.region_id)
 
 
 class ShownNames(nn.Module):

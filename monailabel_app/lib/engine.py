@@ -23,7 +23,7 @@ from .study_image import StudyImage, open_study_image
 
 logger = logging.getLogger(__name__)
 
-Question = prompted.Question | tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
+AnyQuestion = prompted.Question | tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
 MANY = 16  # questions in one batch
 
 
@@ -68,7 +68,7 @@ class Engine:
         model: Model,
         image: StudyImage,
         slice: int,
-        questions: Sequence[Question],
+        questions: Sequence[AnyQuestion],
         prefetch: bool = True,
         background: bool = False,
     ) -> list[Answer]:
