@@ -64,7 +64,7 @@ def merge(options: argparse.Namespace) -> None:
     """Put the adapter into the language model and write all of it."""
     check_output(options.out, options.force)
 
-    from ..calibration.carry import carry_calibration
+    from ..calibration.fit import carry_calibration
     from ..models import Mimo
     from ..models.default_weights import find_weights
     from ..models.weights import merge_adapter, save_weights

@@ -1,6 +1,6 @@
 """Training by MONAI's Ignite engines; the bundle's configs name what is exported here."""
 
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, RandomState, TrainedParts
 from .distribute import WholeWeights, distribute
 from .features import encode_once
 from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, quality_of, train_steps
@@ -23,7 +23,6 @@ from .setup import (
     warmup_cosine,
 )
 from .stages import MimoTrainer, calibrate_at_end, run_training
-from .state import RandomState, TrainedParts
 
 __all__ = [
     "BestWeights",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_mimo.calibration.prompted import prompted_scores
+from monai_mimo.calibration.fit import prompted_scores
 from monai_mimo.data.names import REGION
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.inference.answer import Answer, Entity

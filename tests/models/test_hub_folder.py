@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 
 from monai_mimo.errors import WeightsError
 from monai_mimo.models.default_weights import SHIPPED
-from monai_mimo.models.hub_folder import CARD, without_places, write_hub_folder
+from monai_mimo.models.hub import CARD, without_places, write_hub_folder
 from monai_mimo.models.weights import fingerprint
 
 from .hub_server import HubServer

@@ -18,8 +18,7 @@ from .conftest import APP, BrightSpot, StandInStore, infer
 
 sys.path.insert(0, str(APP))
 
-from lib.engine import CacheSizes, Engine, PriorityLock
-from lib.lru import LRUCache
+from lib.engine import CacheSizes, Engine, LRUCache, PriorityLock
 from lib.model import ModelStore
 from lib.propagate import StopRules, box_around, overlap, touching
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
