@@ -36,7 +36,7 @@ from torch.nn import functional as F
 
 from monai_mimo.data.dataset import Augment, Item, Moves, all_moves, moves_of, rows_by_image
 from monai_mimo.engines import TimeBudget, adam, timed
-from monai_mimo.engines.stages import run_stage
+from monai_mimo.engines.trainer import run_stage
 from monai_mimo.errors import InputError
 from monai_mimo.evaluation.progress import Progress
 from monai_mimo.files import write_json

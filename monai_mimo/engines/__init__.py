@@ -22,7 +22,7 @@ from .setup import (
     training_loader,
     warmup_cosine,
 )
-from .stages import MimoTrainer, calibrate_at_end, run_training
+from .trainer import MimoTrainer, calibrate_at_end, run_training
 
 __all__ = [
     "BestWeights",

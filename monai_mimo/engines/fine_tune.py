@@ -32,7 +32,7 @@ from ..models.language_model import add_lora
 from ..models.weights import save_weights
 from .handlers import GradientClip, NanGuard
 from .setup import SamplingConfig, adam, loss_of, prepare_batch, rows_that_fit, training_loader, warmup_cosine
-from .stages import MimoTrainer
+from .trainer import MimoTrainer
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 HEADS = ("mask_decoder", "input_aligner", "prompt_encoder", "presence", "phrase_of_seg", "neck", "segmentation_neck")

@@ -31,7 +31,7 @@ from ...models.image_encoder import ImageFeatures
 from ...models.region_names import RegionNames
 from ..checkpoints import Checkpoints
 from ..handlers import TimeBudget, timed
-from ..stages import run_stage, train_step
+from ..trainer import run_stage, train_step
 
 BCE, DICE, SCORE, NAME = 2.0, 1.0, 1.0, 0.5
 REGION_WEIGHT = 0.4  # of a region without a name in the loss of names

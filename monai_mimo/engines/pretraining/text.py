@@ -22,7 +22,7 @@ from ...transforms.resize import SquareResize
 from ..checkpoints import Checkpoints, GeneratorState, TrainedParts
 from ..handlers import TimeBudget, timed
 from ..setup import warmup_cosine
-from ..stages import run_stage, train_step
+from ..trainer import run_stage, train_step
 
 COLUMNS = ("question", "answer", "entities", "absent", "perspective")
 TEXT_PARTS = ("language_model", "phrase_of_seg", "presence")  # the parts of a model that reading changes
