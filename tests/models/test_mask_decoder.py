@@ -1,4 +1,4 @@
-"""The plain decoder gives what SAM's own modules give; its fine branch adds nothing at its start, then tells by prompt and name."""
+"""The plain decoder gives what SAM's own modules give; its fine branch adds nothing at first, then tells by prompt and name."""
 
 from __future__ import annotations
 
