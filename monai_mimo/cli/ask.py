@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError
-from .common import add_thresholds, add_weights, check_output, numbers
+from .common import add_thresholds, add_weights, check_output, parse_numbers
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -45,8 +45,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def ask(options: argparse.Namespace) -> None:
     """Answer one question."""
-    points = [numbers("--point", text, (2, 3)) for text in options.point]
-    boxes = [numbers("--box", text, (4,)) for text in options.box]
+    points = [parse_numbers("--point", text, (2, 3)) for text in options.point]
+    boxes = [parse_numbers("--box", text, (4,)) for text in options.box]
     prompted = points or boxes or options.scribble or options.mask_input
     if not options.question.strip() and not prompted:
         raise InputError("--question", "an empty text", "a question in words, or a prompt")

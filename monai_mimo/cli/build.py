@@ -62,13 +62,12 @@ def add_build(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--ray", metavar="ADDRESS", help="work on this Ray cluster: HOST:PORT, ray://HOST:PORT, auto")
     parser.add_argument("--strict", action="store_true", help="stop at the first case that fails")
-    parser.set_defaults(run=build)
+    parser.set_defaults(run=run_build)
 
 
-def build(options: argparse.Namespace) -> None:
+def run_build(options: argparse.Namespace) -> None:
     """Build a data set and print what was made."""
-    from ..mimoseg import build as build_set
-    from ..mimoseg import discover, parse_source
+    from ..mimoseg import build, discover, parse_source
     from ..mimoseg.builder.config_file import BuildConfig, load_config, spec_and_use
 
     begin = time.monotonic()
@@ -92,7 +91,7 @@ def build(options: argparse.Namespace) -> None:
         "drafts": options.drafts or config.drafts,
         "knowledge": options.knowledge or config.knowledge,
     }
-    report = build_set(
+    report = build(
         specs,
         options.out,
         uses={spec.name: use for spec, use in listed},
@@ -147,14 +146,14 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("dataset", metavar="DIR", type=Path, help="a set that `mimo build` wrote")
     parser.add_argument("--format", required=True, choices=["datalist", "llava", "coco"], help="MONAI, LLaVA or COCO")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="a new folder")
-    parser.set_defaults(run=export)
+    parser.set_defaults(run=run_export)
 
 
-def export(options: argparse.Namespace) -> None:
+def run_export(options: argparse.Namespace) -> None:
     """Write the set in another format."""
-    from ..mimoseg.export import export as export_set
+    from ..mimoseg.export import export
 
-    export_set(options.dataset, options.format, options.out)
+    export(options.dataset, options.format, options.out)
     print(f"written: {options.out}")
 
 

@@ -23,7 +23,7 @@ from ..files import write_text
 from ..models import Mimo
 from ..models.weights import save_weights
 from ..visualize import curves, overlay, phrase_colors
-from .state import gathered
+from .checkpoints import gathered
 
 
 class GradientClip:

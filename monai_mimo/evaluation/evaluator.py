@@ -55,7 +55,7 @@ class QuestionReader(Dataset):
             return [self.load(numbers)], {}
         except Exception as error:
             if len(numbers) == 1:
-                return [], {numbers[0]: describe(error)}
+                return [], {numbers[0]: error_line(error)}
         parts = [self.read([number]) for number in numbers]
         return [i for items, _ in parts for i in items], {n: why for _, failed in parts for n, why in failed.items()}
 
@@ -88,7 +88,7 @@ def evaluation_loader(
     return DataLoader(reader, batch_sampler=share, num_workers=workers, collate_fn=reader.collate)
 
 
-def describe(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """An error on one line."""
     text = str(error) if isinstance(error, MimoError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:500]
@@ -166,7 +166,7 @@ class GroundingEvaluator(Evaluator):
             return list(batch.rows), self.ask(batch), {}
         except Exception as error:
             if len(batch.rows) == 1:
-                return [], [], {batch.rows[0]: describe(error)}
+                return [], [], {batch.rows[0]: error_line(error)}
             logger.warning("a batch of %d questions failed, so they are asked one by one: %s", len(batch.rows), error)
         reader = QuestionReader(self.network, self.rows, [[number] for number in batch.rows])
         parts = [self.answer(reader.collate([reader[place]]).batch) for place in range(len(reader))]

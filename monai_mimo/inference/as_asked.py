@@ -18,7 +18,7 @@ from .question import Question
 
 def as_asked(
     model: Mimo,
-    names: NameGuard | None,
+    guard: NameGuard | None,
     image: EncodedImage,
     question: Question,
     text: str,
@@ -28,15 +28,15 @@ def as_asked(
     without names that were not asked for.
 
     Args:
-        names: that the weights know; without them an answer stays as it is.
+        guard: of the names that the weights know; without it an answer stays as it is.
     """
-    if names is None:
+    if guard is None:
         return text, entities
     if image.looks_like and asked_kind(question.text) == "modality":
         return f"This is {image_of(image.looks_like)}.", []
     if not question.has_prompts:
-        _, mentions = names.read(question.text)
-        fitting = [e for e in entities if not mentions or names.fits(e.phrase, mentions)]
+        _, mentions = guard.read(question.text)
+        fitting = [e for e in entities if not mentions or guard.fits(e.phrase, mentions)]
         if entities and not fitting:
             found = " or ".join(dict.fromkeys(mention.canonical for mention in mentions))
             return f"I cannot find any {found} here.", []

@@ -21,7 +21,7 @@ from ..errors import InputError, WeightsError
 from ..metrics.calibration import apply_temperature
 from ..models import Mimo
 from ..models.default_weights import find_weights
-from ..models.region_names import NAMED
+from ..models.region_names import SURE_NAME
 from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.resize import SquareResize
@@ -302,7 +302,7 @@ class MimoPredictor:
             (seen.name, seen.named, seen.probability),
             (REGION, seen.unnamed, 1.0),
         ):
-            if name != REGION and sure < NAMED:
+            if name != REGION and sure < SURE_NAME:
                 continue
             grid = logits.float().cpu()
             mask = (image.resize.logits_to_image(grid[None])[0] > 0).numpy()

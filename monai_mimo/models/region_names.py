@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from ..data.names import REGION
 from .image_encoder import ImageFeatures
 
-NAMED = 0.5  # what is shown is called by its likeliest name where that is likelier than this
+SURE_NAME = 0.5  # what is shown is called by its likeliest name where that is likelier than this
 MARKED = 0.3  # what is shown may be called by a name that is asked for where that is likelier than this
 SEEN = 0.03  # what was outlined by its name is not that where the name is less likely for how it looks
 
@@ -77,7 +77,7 @@ class RegionNames(nn.Module):
     def tell(self, chances: Tensor) -> Tensor:
         """What `chances` gave -> the number of the name of each [M]; of `REGION` where none is likely enough."""
         chance, name = chances.max(1)
-        return torch.where(chance > NAMED, name, self.region_id)
+        return torch.where(chance > SURE_NAME, name, self.region_id)
 
 
 class ShownNames(nn.Module):

@@ -25,7 +25,7 @@ from typing_extensions import Self
 from .. import __version__
 from ..errors import WeightsError
 from ..files import atomic_folder, file_digest, write_json
-from .bases import PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
+from .bases import BASE_PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
 from .checkpoint import check_state, read_state
 from .config import MimoConfig
 from .default_weights import find_weights
@@ -162,7 +162,7 @@ def _of_adapter(name: str) -> bool:
 
 def _of_base(name: str, config: MimoConfig) -> bool:
     """Whether a tensor of the model is one of a frozen base."""
-    return not _of_adapter(name) and any(name.startswith(f"{PARTS[base]}.") for base in frozen_bases(config))
+    return not _of_adapter(name) and any(name.startswith(f"{BASE_PARTS[base]}.") for base in frozen_bases(config))
 
 
 def save_adapter(model: SavedModel, state: Mapping[str, Tensor], folder: Path) -> None:
@@ -207,7 +207,7 @@ def move_bases(folder: Path, **places: str | Path | None) -> None:
 
 def without_pretrained(config: MimoConfig) -> MimoConfig:
     """The same sizes, but nothing read from checkpoints except the frozen bases: the weights folder holds the rest."""
-    for name, part in PARTS.items():
+    for name, part in BASE_PARTS.items():
         if getattr(config, part) is not None and name not in frozen_bases(config):
             config = with_source(config, name, None)
     values = config.to_dict()

@@ -94,17 +94,21 @@ class ModelStore:
             raise WeightsError(folder, "no weights", "`make train` to have run, or --conf weights DIR")
         predictor = MimoPredictor.from_pretrained(folder, self.device)
         digest = fingerprint(folder)
-        labels = self._labels or known_names(predictor.model)
+        labels = self._labels or offered_names(predictor.model)
         logger.info("weights %s (%s), %d labels, on %s", folder, digest, len(labels), self.device)
         return Model(predictor, folder, digest, labels)
 
 
-def known_names(model: Mimo) -> tuple[str, ...]:
-    """The names of the vocabulary that the model's tokenizer writes without taking a word apart.
+def offered_names(model: Mimo) -> tuple[str, ...]:
+    """The names that the model knows (`MimoConfig.names`).
 
-    A tokenizer that was trained with the model has whole words for what its training set names and pieces for the rest. One
-    that came with a language model has whole words for most names; then all of them are offered.
+    Of a model without such a list: the names of the vocabulary that its tokenizer writes without taking a word apart. A tokenizer
+    that was trained with the model has whole words for what its training set names and pieces for the rest. One that came with
+    a language model has whole words for most names; then all of them are offered.
     """
+
+    if model.config.names:
+        return tuple(model.config.names)
 
     def whole(name: str) -> bool:
         return len(model.tokenizer(name, add_special_tokens=False)["input_ids"]) <= len(name.split())

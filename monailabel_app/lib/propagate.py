@@ -19,7 +19,7 @@ from monai_mimo.mimoseg.catalogue.vocabulary import standard_name
 from monai_mimo.mimoseg.questions.templates import listed
 from monai_mimo.transforms.prompts import tight_box
 
-from .engine import Engine, Question
+from .engine import AnyQuestion, Engine
 from .model import Model
 from .study_image import StudyImage
 
@@ -110,7 +110,7 @@ def _candidates(
     engine: Engine, model: Model, image: StudyImage, number: int, phrase: str, last: np.ndarray, rules: StopRules
 ) -> Iterator[tuple[float, float, np.ndarray]]:
     """(fit, score, mask) of each mask of that name."""
-    questions: list[Question] = [
+    questions: list[AnyQuestion] = [
         ("What does <box> hold?", [], [box_around(last, rules.margin)]),
         (f"Segment {listed([phrase])} in this image.", [], []),
     ]

@@ -20,7 +20,7 @@ from ...files import atomic_folder, output_errors
 from ...visualize import PALETTE, PanelRow, panel, save_figure
 from ..categories import NUMERALS, SPLITS
 from ..encoding import decode_rle, plain_answer
-from .statistics import Statistics, count, open_splits, published_splits
+from .statistics import Statistics, count_samples, open_splits, published_splits
 
 SHADES = [tuple(v / 255 for v in color) for color in [PALETTE[6], *PALETTE[:6]]]  # blue for the largest
 GREY = (0.55, 0.55, 0.55)
@@ -242,7 +242,7 @@ def _entities(statistics: Statistics) -> Table:
     return Table("entities", "Entities", ["entity", "modalities", "masks", "samples"], rows)
 
 
-def report(statistics: Statistics, name: str, pictures: Sequence[str] = ()) -> str:
+def statistics_page(statistics: Statistics, name: str, pictures: Sequence[str] = ()) -> str:
     """One Markdown page with all tables, and with the pictures that are there."""
     parts = [
         f"# Statistics of {name}",
@@ -273,7 +273,7 @@ def write_statistics(folder: str | Path, out: str | Path, *, force: bool = False
     if out.exists() and not (out / "statistics.md").is_file():
         raise OutputError(out, "a path without statistics.md", "a folder that `mimo stats` wrote, to replace it")
     splits = open_splits(folder)
-    statistics = count(splits)
+    statistics = count_samples(splits)
     with output_errors(out), atomic_folder(out, replace=force) as new:
         for table in tables(statistics):
             table.write_csv(new)
@@ -283,5 +283,5 @@ def write_statistics(folder: str | Path, out: str | Path, *, force: bool = False
         for perspective in statistics.samples:
             draw_examples(splits, perspective, new / f"perspective-{NUMERALS[perspective]}.png")
         pictures = sorted((p.name for p in new.glob("*.png")), key=lambda p: (len(p), p))
-        (new / "statistics.md").write_text(report(statistics, Path(folder).name, pictures), encoding="utf-8")
+        (new / "statistics.md").write_text(statistics_page(statistics, Path(folder).name, pictures), encoding="utf-8")
     return statistics

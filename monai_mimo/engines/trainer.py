@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..calibration.domain import DOMAIN
 from ..calibration.fit import calibrate
 from ..data.dataset import Batch
-from ..losses import Targets, count
+from ..losses import Targets, loss_counts
 from ..models import Mimo
 from .checkpoints import Checkpoints, log_rank_zero
 from .handlers import TimeBudget
@@ -38,7 +38,9 @@ class MimoTrainer(SupervisedTrainer):
 
     def _iteration(self, engine: MimoTrainer, batchdata: list[Batch]) -> dict[str, Any]:
         network, loss_function, device = engine.network, engine.loss_function, engine.state.device
-        counts = [count(Targets(b.questions.labels, b.masks, b.questions.presence)) for b in batchdata if b.counted]
+        counts = [
+            loss_counts(Targets(b.questions.labels, b.masks, b.questions.presence)) for b in batchdata if b.counted
+        ]
         totals = torch.stack(counts).sum(dim=0) if counts else torch.zeros(5, dtype=torch.float64)
         totals = idist.all_reduce(totals.to(device))
         assert isinstance(totals, torch.Tensor)

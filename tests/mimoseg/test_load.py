@@ -14,7 +14,7 @@ from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
 from monai_mimo.mimoseg.builder import shards as assemble
 from monai_mimo.mimoseg.load import FEATURES
 
-from ..small_source import contents, small_source
+from .small_source import contents, small_source
 
 SPLITS = ("train", "validation", "test")
 

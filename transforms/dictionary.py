@@ -1,4 +1,4 @@
-"""Reading any image of ours inside a chain of MONAI transforms."""
+"""Windowing and slicing as MONAI dictionary transforms."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
 from .medical_image import MedicalImage
+from .window import window
 
 
 class ReadSliced(MapTransform):
@@ -44,4 +45,18 @@ class ReadSliced(MapTransform):
             pixels = torch.from_numpy(image.slice(number).copy()).permute(2, 0, 1)
             meta = {"filename_or_obj": str(out[key]), "modality": image.modality or ""}
             out[key] = MetaTensor(pixels, meta=meta | ({} if number is None else {ImageMetaKey.PATCH_INDEX: number}))
+        return out
+
+
+class WindowByModalityd(MapTransform):
+    """Dictionary version of `window`; the modality is the entry `modality_key`."""
+
+    def __init__(self, keys: KeysCollection, modality_key: str = "modality", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.modality_key = modality_key
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            out[key] = window(out[key], out.get(self.modality_key))
         return out
