@@ -21,7 +21,7 @@ from monai_mimo.mimoseg import load_mimoseg
 
 from ..conftest import make_nano
 from ..engines.small_set import write_set
-from ..models.test_fine_decoder import FINE
+from ..models.test_mask_decoder import FINE
 
 
 @pytest.fixture(scope="module")
