@@ -19,6 +19,7 @@ from .setup import (
     rows_that_fit,
     some_images,
     tokenizer_for,
+    training_data,
     training_loader,
     warmup_cosine,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "timed",
     "tokenizer_for",
     "train_steps",
+    "training_data",
     "training_loader",
     "warmup_cosine",
 ]
