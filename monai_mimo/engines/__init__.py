@@ -5,6 +5,7 @@ from .distribute import WholeWeights, distribute
 from .features import encode_once
 from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure, train_steps
 from .handlers import BestWeights, GradientClip, History, NanGuard, TensorBoardOverlays, TimeBudget, timed
+from .scalars import ScalarLog
 from .setup import (
     SamplingConfig,
     adam,
@@ -37,6 +38,7 @@ __all__ = [
     "Quality",
     "RandomState",
     "SamplingConfig",
+    "ScalarLog",
     "TensorBoardOverlays",
     "TimeBudget",
     "TrainedParts",
