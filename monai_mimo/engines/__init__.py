@@ -5,6 +5,7 @@ from .distribute import WholeWeights, distribute
 from .features import encode_once
 from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, quality_of, train_steps
 from .handlers import BestWeights, GradientClip, History, NanGuard, TensorBoardOverlays, TimeBudget, timed
+from .scalars import ScalarLog
 from .setup import (
     SamplingConfig,
     adam,
@@ -19,6 +20,7 @@ from .setup import (
     rows_that_fit,
     some_images,
     tokenizer_for,
+    training_data,
     training_loader,
     warmup_cosine,
 )
@@ -35,6 +37,7 @@ __all__ = [
     "Quality",
     "RandomState",
     "SamplingConfig",
+    "ScalarLog",
     "TensorBoardOverlays",
     "TimeBudget",
     "TrainedParts",
@@ -60,6 +63,7 @@ __all__ = [
     "timed",
     "tokenizer_for",
     "train_steps",
+    "training_data",
     "training_loader",
     "warmup_cosine",
 ]

@@ -29,9 +29,19 @@ from ..models import Mimo
 from ..models.config import LoraConfig
 from ..models.default_weights import find_weights
 from ..models.language_model import add_lora
+from ..models.training_data import TrainingData
 from ..models.weights import save_weights
 from .handlers import GradientClip, NanGuard
-from .setup import SamplingConfig, adam, loss_of, prepare_batch, rows_that_fit, training_loader, warmup_cosine
+from .setup import (
+    SamplingConfig,
+    adam,
+    loss_of,
+    prepare_batch,
+    rows_that_fit,
+    training_data,
+    training_loader,
+    warmup_cosine,
+)
 from .trainer import MimoTrainer
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -190,6 +200,8 @@ def fine_tune(
     fitted_on = "the held-out questions of a fine-tuning"
     if temperature is None:
         temperature, fitted_on = load_temperature(find_weights(weights)), "before a fine-tuning"
+    learned = training_data({"labelled": str(labelled)}, train)
+    model.training_data = TrainingData.united(model.training_data, learned)
     save_weights(model.cpu(), out, fine_tuned=notes)
     domain.save(Path(out))
     if temperature is not None:

@@ -26,6 +26,7 @@ from ..losses import Targets, loss_counts
 from ..models import Mimo
 from .checkpoints import Checkpoints, log_rank_zero
 from .handlers import TimeBudget
+from .scalars import ScalarLog
 
 
 class MimoTrainer(SupervisedTrainer):
@@ -102,17 +103,17 @@ def train_step(optimizer: Optimizer, schedule: LRScheduler, losses: Iterable[Ten
     """One step down the sum of the gradients of `losses`, each computed when it is its turn, clipped to norm 1.
 
     Returns:
-        the mean of the losses, as an engine's output.
+        the mean of the losses, and the norm of the gradient before, as an engine's output.
     """
     optimizer.zero_grad()
     values = []
     for loss in losses:
         loss.backward()
         values.append(loss.detach())
-    nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+    norm = nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
     optimizer.step()
     schedule.step()
-    return {"loss": torch.stack(values).mean()}
+    return {"loss": torch.stack(values).mean(), "gradient_norm": norm}
 
 
 def run_stage(
@@ -140,6 +141,8 @@ def run_stage(
         done = checkpoints.resume(engine, stage, parts)
         if budget is None and done == steps:
             return
+        if idist.get_rank() == 0:
+            ScalarLog(checkpoints.folder.parent, parts.get("optimizer"), stage=stage, every=10).attach(engine)
         checkpoints.watch(engine, stage, parts)
     if hasattr(data, "start_at"):
         data.start_at(done)

@@ -58,6 +58,8 @@ class MimoPredictor:
         if compiled:
             model.language_model.compile_config = CompileConfig()
         self.model_info = {"preset": model.config.preset, "weights": weights}
+        if model.training_data is not None:
+            self.model_info["use"] = model.training_data.strictest
         self.conversation = model.conversation()
         self.names = NameGuard(model.config.names) if model.config.names else None
         self.domain: ImageDomain | None = None  # what the images of training were like

@@ -27,6 +27,7 @@ except ImportError:
 from ..errors import OutputError, WeightsError
 from ..files import write_json
 from .config import MimoConfig
+from .training_data import TrainingData
 
 OFFLINE = (OfflineModeIsEnabled, LocalEntryNotFoundError, TransportError, OSError)
 CARD = "README.md"
@@ -113,7 +114,7 @@ def write_hub_folder(weights: Path, folder: Path, facts: Mapping[str, Any] | Non
     shutil.copytree(weights, folder)
     for file in (folder / CONFIG, *folder.glob("*/*_config.json")):
         write_json(file, without_places(json.loads(file.read_text())), indent=2)
-    (folder / CARD).write_text(card_text(config, found, facts))
+    (folder / CARD).write_text(card_text(config, found, facts, TrainingData.load(weights)))
     return folder
 
 
@@ -128,7 +129,7 @@ def without_places(value: Any, key: str = "") -> Any:
     return value
 
 
-def card_text(config: MimoConfig, found: str, facts: Mapping[str, Any]) -> str:
+def card_text(config: MimoConfig, found: str, facts: Mapping[str, Any], learned: TrainingData) -> str:
     """A model card: the Hub's YAML header, with figures as its model-index, and a page."""
     measured = facts.get("measured") or {}
     data = ModelCardData(
@@ -137,7 +138,7 @@ def card_text(config: MimoConfig, found: str, facts: Mapping[str, Any]) -> str:
         pipeline_tag="image-text-to-text",
         tags=["medical", "monai", "segmentation", "grounding"],
         language="en",
-        datasets=facts.get("datasets") or sorted(measured.get("dice", {})) or None,
+        datasets=facts.get("datasets") or sorted(learned.sets) or None,
         base_model=base_models(config) or None,
         model_name=f"MIMO {config.preset}",
         eval_results=eval_results(measured) or None,
@@ -152,7 +153,10 @@ def card_text(config: MimoConfig, found: str, facts: Mapping[str, Any]) -> str:
 
 Weights {found} of monai-mimo (`pip install monai-mimo`): ask about a medical image with a click or a box, and get an answer whose
 phrases are tied to masks. {knows}
-**Research only; not for diagnosis.** The weights may be used as the data sets that they learned from allow.
+**Research only; not for diagnosis.** The weights may be used as the data sets that they learned from allow; together:
+{learned.strictest}.
+
+{licence_list(learned)}
 
 ```python
 from monai_mimo.inference import MimoPredictor
@@ -162,6 +166,11 @@ predictor.set_image("image.png")
 print(predictor.ask("Where is the lung?").text)
 ```
 """
+
+
+def licence_list(learned: TrainingData) -> str:
+    """The sets with their licences, a line for each."""
+    return "\n".join(f"- {name}: {licence}" for name, licence in learned.sets.items())
 
 
 def base_models(config: MimoConfig) -> list[str]:

@@ -4,6 +4,7 @@ config.json          the model's configuration, the versions that wrote it, sour
 model.safetensors    all tensors but those of the frozen models and of the adapter
 adapter/             with LoRA: the adapter of the language model as `peft` writes and reads it
 tokenizer/           with MIMO's tokens
+training_data.json   the data sets that they learned from, with their licences
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .bases import BASE_PARTS, check_bases, describe_bases, frozen_bases, with_p
 from .checkpoint import check_state, read_state
 from .config import MimoConfig
 from .default_weights import find_weights
+from .training_data import TrainingData
 
 CONFIG, WEIGHTS, ADAPTER, TOKENIZER = "config.json", "model.safetensors", "adapter", "tokenizer"
 ADAPTER_WEIGHTS = f"{ADAPTER}/adapter_model.safetensors"
@@ -42,6 +44,7 @@ class SavedModel(nn.Module):
     config: MimoConfig
     tokenizer: PreTrainedTokenizerBase
     language_model: Any
+    training_data: TrainingData | None = None  # none: not told, as of a model that has not been trained
 
     @classmethod
     def from_pretrained(
@@ -70,7 +73,7 @@ class SavedModel(nn.Module):
         state = read_state(folder / WEIGHTS)
         check_bases(config, bases, folder)
         model = cls(without_pretrained(config), PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER))
-        model.config = config
+        model.config, model.training_data = config, TrainingData.load(folder)
         adapter_apart = (folder / ADAPTER_WEIGHTS).exists()
         if adapter_apart:
             from peft import get_peft_model_state_dict, set_peft_model_state_dict  # slow to import
@@ -152,6 +155,8 @@ def save_weights(
         if model.config.lora is not None:
             save_adapter(model, state, new / ADAPTER)
         model.tokenizer.save_pretrained(new / TOKENIZER)
+        if model.training_data is not None:
+            model.training_data.save(new)
     return folder
 
 

@@ -31,7 +31,9 @@ class Model:
 
     def info(self) -> dict[str, str]:
         """What results say of it."""
-        return {"name": f"MIMO {self.predictor.model.config.preset}", "weights": self.folder.name, "hash": self.hash}
+        about = {"name": f"MIMO {self.predictor.model.config.preset}", "weights": self.folder.name, "hash": self.hash}
+        data = self.predictor.model.training_data
+        return about if data is None else {**about, "use": data.strictest}  # as the licences of its training data allow
 
 
 class ModelStore:

@@ -22,6 +22,7 @@ from monai_mimo.inference import MimoPredictor
 from monai_mimo.models import Mimo, hub
 from monai_mimo.models.default_weights import SHIPPED
 from monai_mimo.models.hub import CARD, without_places, write_hub_folder
+from monai_mimo.models.training_data import TrainingData
 from monai_mimo.models.weights import fingerprint
 
 from ..conftest import make_nano
@@ -122,7 +123,9 @@ def test_the_card_has_the_header_that_the_hub_reads(tmp_path: Path) -> None:
     assert header["license"] == "cc-by-nc-4.0"
     assert header["library_name"] == "monai-mimo"
     assert header["pipeline_tag"] == "image-text-to-text"
-    assert header["datasets"] == ["ct_liver"]
+    assert header["datasets"] == sorted(TrainingData.load(weights).sets)
+    assert "together:\nunknown." in text
+    assert "- kidney_mr_t2: CC BY 4.0\n" in text
     assert header["base_model"] == ["timm/tf_efficientnet_lite0.in1k"]
     results = ModelCard(text).data.eval_results  # as the Hub's own library reads it back
     assert results is not None

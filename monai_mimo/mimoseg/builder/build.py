@@ -15,14 +15,13 @@ from tqdm import tqdm
 
 from ...errors import DataError, InputError, OutputError
 from ..categories import PERSPECTIVES, SPLITS
-from ..describe.card import data_card, make_report
+from ..describe.card import CARD, REPORT, data_card, make_report
 from ..sources.cases import SourceSpec
 from .case import CaseResult, CaseTask, build_case
 from .plan import BuildPlan, SourceBudget, SourceUse, plan_build
 from .runners import WorkerCrash, in_process, on_processes, on_ray
 from .shards import PartialBuild, Piece, store_files, write_file
 
-REPORT, CARD = "dataset.json", "README.md"
 CASES_PER_WORKER = 4  # cases for each process, or starting it is not worth it
 Runner = Callable[
     [Callable, Iterable], Generator

@@ -139,7 +139,7 @@ def test_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "249,665" in printed
     names = {p.name for p in (tmp_path / "out").iterdir()}
     examples = {f"perspective-{p}.png" for p in ("VQA", "I", "II", "III", "IV", "V")}
-    assert names == {f"{t}.csv" for t in ("samples", "modalities", "sources", "entities")} | examples | {
+    assert names == {f"{t}.csv" for t in ("samples", "modalities", "sources", "entities", "licences")} | examples | {
         "statistics.md",
         "samples.png",
         "modalities.png",
