@@ -386,25 +386,6 @@ def pictures(measured: Measured, folder: Path) -> None:
             panel([row for _, row in picked], folder / f"prompts-{name}.png")
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """The tables of a result, for the model card: 0.84 (0.81-0.87) is a mean and its interval."""
-    groups = [group for group in next(iter(result["table"].values())) if group not in OLD]
-    lines = ["| | " + " | ".join(groups) + " |", "|---|" + "---|" * len(groups)]
-    for kind, by_group in result["table"].items():
-        cells = [Mean(*by_group[group]) for group in groups]
-        shown = [f"{c.value:.2f} ({c.low:.2f}-{c.high:.2f})" if c.count else "" for c in cells]
-        lines.append(f"| {kind} | " + " | ".join(shown) + " |")
-    lines += ["", "| asked of masks | accuracy | always the most frequent | questions |", "|---|---|---|---|"]
-    for kind, v in result["from_masks"].items():
-        lines.append(f"| {kind.replace('_', ' ')} | {v['accuracy']:.2f} | {v['majority']:.2f} | {v['samples']} |")
-    columns = ("by name", "box", "ellipse", "click", "box + 5 clicks", "scribble", "box named right")
-    lines += ["", "| set | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for source, values in result["sets"].items():
-        cells = [values.get(column, float("nan")) for column in columns]
-        lines.append(f"| {source} | " + " | ".join("" if np.isnan(v) else f"{v:.2f}" for v in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, required=True)
@@ -461,7 +442,6 @@ def main() -> None:
     }
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "obey.json").write_text(json.dumps(result, indent=1))
-    (args.out / "obey.md").write_text(markdown(result))
     pictures(measured, args.out)
     shown = Table("", *groups)
     for kind in kinds:
