@@ -20,6 +20,7 @@ import resource
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -210,6 +211,7 @@ def prompts(
 ) -> None:
     """Prompts without words on each structure."""
     predictor.set_image(case.pixels)
+    once = replace(predictor.encode(case.pixels), pixels=None)  # without pixels there is no second look
     for name, mask in case.masks.items():
         box = tight_box(mask)
         answer = predictor.ask(boxes=[box])
@@ -217,6 +219,8 @@ def prompts(
         found = mask_of(answer)
         measured.add("box", case.source, dice(found, mask))
         measured.show("box", case, mask, answer, "(a box)", boxes=[box])
+        first = predictor.ask_about(once, boxes=[box])
+        measured.add("box, without the second look", case.source, dice(mask_of(first), mask))
         measured.add("box named right", case.source, any(same(e.phrase, name) for e in answer.entities))
         measured.add("the set's most frequent name", case.source, name == frequent.get(case.source))
         measured.add("ellipse", case.source, dice(ellipse_in(box, *mask.shape), mask))
@@ -290,12 +294,14 @@ def by_name(predictor: MimoPredictor, case: Case, measured: Measured, rng: np.ra
     names = list(case.masks)
     questions = [(f"Where is the {name}?",) for name in names]
     answers = predictor.ask_many(image, questions)
+    first_looks = predictor.ask_many(replace(image, pixels=None), questions)
     own = []
-    for name, answer in zip(names, answers):
+    for name, answer, first in zip(names, answers, first_looks):
         measured.judge(answer, case.masks)
         own.append(dice(mask_of(answer, name), case.masks[name]))
         measured.add("by name", case.source, own[-1])
         measured.show("by name", case, case.masks[name], answer, f"Where is the {name}?")
+        measured.add("by name, without the second look", case.source, dice(mask_of(first, name), case.masks[name]))
         measured.add("known name refused", case.source, not answer.entities)
         long = [word for word in name.split() if len(word) >= 5]
         if long:
