@@ -25,12 +25,14 @@ from ..models.default_weights import find_weights
 from ..models.image_encoder import ImageFeatures
 from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
+from ..transforms.grid import Grid
 from ..transforms.resize import SquareResize
 from .answer import Answer, Entity, TextStream, ground
 from .name_guard import NameGuard
 from .question import Question, check_box, check_pixels, check_point, obeys, shown_by
 from .safeguards import uncertain_line
 from .second_look import Sought, look_closer
+from .volume import EncodedVolume, Progress, VolumeAnswer, ask_words, described, follow, gathered, main_parts
 
 NAMED = 0.5  # what the prompts show is named where its name is likelier than this
 
@@ -85,6 +87,7 @@ class MimoPredictor:
         self.domain: ImageDomain | None = None  # what the images of training were like
         self.temperature: float | None = None  # calibrates the scores
         self._image: EncodedImage | None = None
+        self._volume: EncodedVolume | None = None
 
     @classmethod
     def from_pretrained(cls, weights: str | Path | None = None, device: str | torch.device = "cpu") -> MimoPredictor:
@@ -343,6 +346,70 @@ class MimoPredictor:
         size = image.resize.height, image.resize.width
         about = image.slice, image.modality, image.spacing_mm
         return Answer(text, entities, size, *about, warnings, dict(self.model_info), list(image.notes))
+
+    def set_volume(
+        self,
+        volume: str | Path | np.ndarray | MedicalImage,
+        affine: np.ndarray | None = None,
+        modality: str | None = None,
+        *,
+        plane: str = "axial",
+        channel: int | None = None,
+        series: str | int | None = None,
+    ) -> None:
+        """Read a volume: a file or DICOM folder, an opened `MedicalImage`, or values [x, y, z] with an affine [4, 4] from voxels
+        to RAS millimetres. Its slices are encoded when they are asked about.
+
+        Raises:
+            InputError: it cannot be read, has no place in space, or an array comes without an affine.
+        """
+        if isinstance(volume, np.ndarray):
+            if volume.ndim != 3 or affine is None or np.shape(affine) != (4, 4):
+                raise InputError("volume", f"an array {list(volume.shape)}", "values [x, y, z] and an affine [4, 4]")
+            volume = MedicalImage(Grid(volume, np.asarray(affine, dtype=float)), Path("array"), plane, modality)
+        elif not isinstance(volume, MedicalImage):
+            volume = MedicalImage.open(volume, plane=plane, modality=modality, channel=channel, series=series)
+        self._volume = EncodedVolume(self, volume)
+
+    def ask_volume(
+        self,
+        question: str = "",
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
+        scribbles: np.ndarray | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> VolumeAnswer:
+        """Ask about the volume that was set: a question in words, or what prompts show, but not both.
+
+        Args:
+            points: (x, y, z) or (x, y, z, label), voxels of the file from 0; label 1 for inside and 0 for outside.
+            boxes: (x0, y0, z0, x1, y1, z1) in voxels, inclusive-exclusive; on one slice if it is one voxel thick.
+            scribbles: labels [x, y, z] on the voxels of the file: 1 inside of the object, 2 outside, 0 elsewhere.
+            progress: is told (done, of how many) slices.
+
+        Raises:
+            InputError: no volume was set, neither or both were given, a prompt lies outside, nothing is shown as inside, or
+                the weights have no fine branch and cannot follow prompts.
+        """
+        volume = self._volume
+        if volume is None:
+            raise InputError("volume", "none", "set_volume to be called before ask_volume")
+        prompts = gathered(volume, points, boxes, scribbles)
+        if bool(question.strip()) == bool(prompts):
+            raise InputError("question", "both words and prompts" if prompts else "nothing", "words or prompts")
+        if not prompts:
+            return ask_words(self, volume, question.strip(), progress)
+        if self.model.region_names is None:
+            raise InputError("prompts", "weights without a fine branch", "weights that can follow prompts in a volume")
+        inside = [volume.place(p) for p in points if len(p) < 4 or p[3]]
+        if not (inside or boxes or (scribbles is not None and (scribbles == 1).any())):
+            raise InputError("prompts", "only what is outside", "a point, box or scribble inside of the object")
+        found = follow(self, volume, prompts, progress)
+        frames = main_parts(found.frames(volume), inside)
+        if not frames.any() or not all(frames[place] for place in inside):
+            return described(self, volume, [], "I see nothing at this place that I could outline.")
+        return described(self, volume, [(found, frames)])
 
     def stream(
         self,
