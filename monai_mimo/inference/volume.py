@@ -72,10 +72,8 @@ class VolumeAnswer(Answer):
             if isinstance(e, VolumeEntity)
         ]
         about = {"shape": list(self.shape), "plane": self.plane, "modality": self.modality}
-        return {**super().to_json(), "entities": entities, "image": about} if not self.entities else {
-            "answer": self.text, "entities": entities, "image": about, "notes": self.notes,
-            "warnings": self.warnings, "model": self.model,
-        }  # fmt: skip
+        known = {"notes": self.notes, "warnings": self.warnings, "model": self.model}
+        return {"answer": self.text, "entities": entities, "image": about, **known}
 
 
 class EncodedVolume:
@@ -176,7 +174,9 @@ class Located:
         return frames
 
 
-def ask_words(predictor: MimoPredictor, volume: EncodedVolume, question: str, progress: Progress | None) -> VolumeAnswer:
+def ask_words(
+    predictor: MimoPredictor, volume: EncodedVolume, question: str, progress: Progress | None
+) -> VolumeAnswer:
     """Ask every slice the question, in batches, and join what is found into structures in 3-D."""
     asked = Question(question)
     mentions = []
@@ -194,9 +194,13 @@ def ask_words(predictor: MimoPredictor, volume: EncodedVolume, question: str, pr
         numbers = list(range(first, min(first + BATCH, total)))
         features = volume.features(numbers)
         places = range(len(numbers))
-        batch = collate_questions([encoded] * len(numbers), places, predictor.model.tokenizer.pad_token_id, generate=True)
+        batch = collate_questions(
+            [encoded] * len(numbers), places, predictor.model.tokenizer.pad_token_id, generate=True
+        )
         answers = predictor.model.answer(features, batch.to(predictor.device))
-        for number, given in zip(numbers, ground(predictor.model, answers, [volume.resize] * len(numbers), predictor.temperature)):
+        for number, given in zip(
+            numbers, ground(predictor.model, answers, [volume.resize] * len(numbers), predictor.temperature)
+        ):
             text, entities = predictor._as_asked(asked, *given)
             said[text] += not entities
             for e in entities:
@@ -300,7 +304,11 @@ def named(predictor: MimoPredictor, volume: EncodedVolume, number: int, prompts:
 
 @torch.no_grad()
 def decode(
-    predictor: MimoPredictor, volume: EncodedVolume, numbers: Sequence[int], prompts: Sequence[RegionPrompts], phrase: str
+    predictor: MimoPredictor,
+    volume: EncodedVolume,
+    numbers: Sequence[int],
+    prompts: Sequence[RegionPrompts],
+    phrase: str,
 ) -> tuple[Tensor, list[float]]:
     """Outline `phrase` on M slices, each with prompts of its own in pixels: logits [M, g, g] and predicted IoU, without words.
 
@@ -388,10 +396,12 @@ def predictor_answer(predictor: MimoPredictor, image: MedicalImage, text: str, e
 
 
 def side_of(mask: np.ndarray, image: MedicalImage) -> str | None:
-    """The patient's side of the middle of the volume on which nine tenths of a mask [x, y, z] lie; of the volume, not the body."""
+    """The patient's side of the middle of the volume (not of the body) on which nine tenths of a mask [x, y, z] lie."""
     affine = image.affine
     assert affine is not None
-    right = np.argwhere(mask) @ affine[0, :3] > (np.array(mask.shape) - 1) / 2 @ affine[0, :3]  # RAS: x grows to the right
+    right = (
+        np.argwhere(mask) @ affine[0, :3] > (np.array(mask.shape) - 1) / 2 @ affine[0, :3]
+    )  # RAS: x grows to the right
     share = float(right.mean())
     return "right" if share >= 0.9 else "left" if share <= 0.1 else None
 
@@ -437,7 +447,9 @@ def _doubled(logits: Tensor) -> np.ndarray:
 
 
 def _nbytes(features: ImageFeatures) -> int:
-    maps = {id(m): m.nbytes for m in (features.context, features.feature_map, *features.high_resolution, *features.fine)}
+    maps = {
+        id(m): m.nbytes for m in (features.context, features.feature_map, *features.high_resolution, *features.fine)
+    }
     return sum(maps.values())
 
 
