@@ -94,9 +94,9 @@ class Ball:
         side = volume.resize.side
         y, x = np.mgrid[:side, :side] / float(volume.resize.scale[0])
         out = []
-        for given in prompts:
-            mask = np.zeros((side, side), dtype=bool) if given.logits is None else given.logits > 0
-            for px, py, label in given.points:
+        for prompt in prompts:
+            mask = np.zeros((side, side), dtype=bool) if prompt.logits is None else prompt.logits > 0
+            for px, py, label in prompt.points:
                 disc = (x - px) ** 2 + (y - py) ** 2 < 9
                 mask = mask | disc if label else mask & ~disc
             out.append(np.where(mask, 6.0, -6.0))
