@@ -41,7 +41,7 @@ from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
 from monai_mimo.mimoseg.builder.case import SCHEMA
 from monai_mimo.mimoseg.builder.runners import on_processes
 from monai_mimo.mimoseg.builder.shards import PartialBuild, RowWriter
-from monai_mimo.phantom.dicom_series import write_series
+from monai_mimo.phantom.writer import write_series
 from monai_mimo.transforms.reading import read_grid
 
 PARTS = ("speed", "memory", "million", "resume", "series")

@@ -27,8 +27,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam
 
-from monai_mimo.data.collate import IGNORE, QuestionBatch, collate_questions
-from monai_mimo.data.conversation import EncodedQuestion
+from monai_mimo.data.conversation import IGNORE, EncodedQuestion, QuestionBatch, collate_questions
 from monai_mimo.data.feature_cache import EncoderMaps, FeatureCache
 from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.inference import MimoPredictor

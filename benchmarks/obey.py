@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import time
 from collections import Counter, defaultdict
@@ -32,11 +33,11 @@ from scipy import ndimage
 from skimage.segmentation import random_walker
 
 from monai_mimo.data.names import REGION, plain_words
-from monai_mimo.data.other_words import held_out_names, held_out_questions
+from monai_mimo.data.other_questions import held_out_names, held_out_questions
 from monai_mimo.data.simulated_prompts import centerline, click_inside, scribble
 from monai_mimo.inference import Answer, MimoPredictor
 from monai_mimo.metrics import reliability
-from monai_mimo.metrics.measured import measured_accuracy, measured_answer
+from monai_mimo.metrics.text import measured_accuracy, measured_answer
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.catalogue.plausible import view
 from monai_mimo.mimoseg.encoding import decode_rle
@@ -46,6 +47,7 @@ OLD = ("chest_xray_lung", "ct_liver", "endoscopy_polyp", "ultrasound_nerve", "Ta
 THIN = ("fundus_vessel_avrdb", "fundus_vessel_drive_av", "fundus_exudate_idrid", "pulmonary_vessels_ct")
 SMALLEST = 20  # pixels of a structure that is asked for
 PAIRS = 3  # of structures of an image that prompts are swapped between
+RESAMPLES = 1000  # of the bootstrap
 WALKER_SIDE = 160  # pixels of the longer side of an image for the random walker
 
 
@@ -60,10 +62,11 @@ class Case(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One measured value: of a kind, a set, and a structure or an image."""
+    """One measured value: of a kind, a set, a patient, and a structure or an image."""
 
     kind: str
     source: str
+    patient: str
     value: float
 
 
@@ -133,15 +136,25 @@ def next_click(found: np.ndarray, wanted: np.ndarray) -> tuple[int, int, int] | 
     return int(column), int(row), int(wanted[row, column])
 
 
+class Mean(NamedTuple):
+    """A mean with its 95 % interval, and how many values it is of."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
 class Measured:
     """Values by kind and set, and scores with whether they were right."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.scores: list[tuple[float, bool]] = []
+        self.patient = ""  # of the case that is asked about
 
     def add(self, kind: str, source: str, value: float) -> None:
-        self.rows.append(Row(kind, source, float(value)))
+        self.rows.append(Row(kind, source, self.patient, float(value)))
 
     def judge(self, answer: Answer, masks: dict[str, np.ndarray]) -> None:
         """Scores of what is named: right if there is such a structure, and its IoU above 0.5."""
@@ -150,14 +163,24 @@ class Measured:
                 wanted = next((m for name, m in masks.items() if same(entity.phrase, name)), None)
                 self.scores.append((entity.score, wanted is not None and iou(entity.mask, wanted) > 0.5))
 
-    def mean(self, kind: str, sources: Iterable[str] | None = None) -> tuple[float, int]:
-        """The mean over sets of their means, and the number of values."""
-        by_set: dict[str, list[float]] = defaultdict(list)
+    def mean(self, kind: str, sources: Iterable[str] | None = None) -> Mean:
+        """The mean over sets of their means, with an interval from a bootstrap over the patients of each set."""
+        by_set: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for row in self.rows:
             if row.kind == kind and (sources is None or row.source in sources):
-                by_set[row.source].append(row.value)
-        means = [float(np.mean(values)) for values in by_set.values()]
-        return (float(np.mean(means)) if means else float("nan")), sum(map(len, by_set.values()))
+                by_set[row.source][row.patient].append(row.value)
+        if not by_set:
+            return Mean(float("nan"), float("nan"), float("nan"), 0)
+        means, drawn, rng = [], [], np.random.default_rng(0)
+        for patients in by_set.values():
+            sums = np.array([(sum(values), len(values)) for values in patients.values()])
+            means.append(sums[:, 0].sum() / sums[:, 1].sum())
+            picked = sums[rng.integers(len(sums), size=(RESAMPLES, len(sums)))].sum(1)
+            drawn.append(picked[:, 0] / picked[:, 1])
+        low, high = np.quantile(np.mean(drawn, axis=0), (0.025, 0.975))
+        return Mean(
+            float(np.mean(means)), float(low), float(high), sum(len(v) for p in by_set.values() for v in p.values())
+        )
 
 
 def most_frequent_names(rows: Rows) -> dict[str, str]:
@@ -289,12 +312,14 @@ def refusals(predictor: MimoPredictor, cases: Sequence[Case], measured: Measured
             if name in held_out_names(view(case.source, labels[case.source], case.modality).parts):
                 predictor.set_image(case.pixels)
                 answer = predictor.ask(wordings[asked.total() % len(wordings)].format(name))
+                measured.patient = name  # each name is one draw
                 measured.add("unknown name refused", "all", not answer.entities)
                 asked[name] += 1
                 break
     for question in held_out_questions():
         predictor.set_image(cases[int(rng.integers(len(cases)))].pixels)
         answer = predictor.ask(question)
+        measured.patient = question
         measured.add("off topic: nothing grounded", "all", not answer.entities)
 
 
@@ -327,15 +352,34 @@ def costs(predictor: MimoPredictor, case: Case, weights: Path) -> dict[str, floa
     return {"second question, s": float(np.median(times[1:])), "peak memory, GB": peak, "weights, MB": size}
 
 
+def markdown(result: dict[str, Any]) -> str:
+    """The tables of a result, for the model card: 0.84 (0.81-0.87) is a mean and its interval."""
+    groups = [group for group in next(iter(result["table"].values())) if group not in OLD]
+    lines = ["| | " + " | ".join(groups) + " |", "|---|" + "---|" * len(groups)]
+    for kind, by_group in result["table"].items():
+        cells = [Mean(*by_group[group]) for group in groups]
+        shown = [f"{c.value:.2f} ({c.low:.2f}-{c.high:.2f})" if c.count else "" for c in cells]
+        lines.append(f"| {kind} | " + " | ".join(shown) + " |")
+    lines += ["", "| asked of masks | accuracy | always the most frequent | questions |", "|---|---|---|---|"]
+    for kind, v in result["from_masks"].items():
+        lines.append(f"| {kind.replace('_', ' ')} | {v['accuracy']:.2f} | {v['majority']:.2f} | {v['samples']} |")
+    columns = ("by name", "box", "ellipse", "click", "box + 5 clicks", "scribble", "box named right")
+    lines += ["", "| set | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for source, values in result["sets"].items():
+        cells = [values.get(column, float("nan")) for column in columns]
+        lines.append(f"| {source} | " + " | ".join("" if np.isnan(v) else f"{v:.2f}" for v in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--per-set", type=int, default=40)
-    parser.add_argument("--left-out", default="", help="sets that the weights have not seen, separated by commas")
+    parser.add_argument("--left-out", default="", help="sets that the weights have not seen: \"A,B\" or \"['A', 'B']\"")
     args = parser.parse_args()
-    left_out = [name for name in args.left_out.split(",") if name]
+    left_out = re.findall(r"[\w-]+", args.left_out)
     predictor = MimoPredictor.from_pretrained(args.weights)
     train = load_mimoseg(args.dataset, "train")
     sizes = Counter(dict(zip(train["image_id"], train["source"])).values())
@@ -346,11 +390,14 @@ def main() -> None:
     unseen = cases_of(train, args.per_set, left_out) if left_out else []
     measured, rng, frequent = Measured(), np.random.default_rng(0), most_frequent_names(train)
     for case in track([*cases, *unseen], "prompts"):
+        measured.patient = case.patient
         prompts(predictor, case, frequent, measured, rng)
     for case in track(cases, "names"):
+        measured.patient = case.patient
         by_name(predictor, case, measured, rng)
         if len(case.masks) > 1:
             swaps(predictor, case, measured, rng)
+    measured.patient = ""
     refusals(predictor, cases, measured, rng)
     values = from_masks(predictor, load_mimoseg(args.dataset, "test"), 3 * args.per_set)
     seen = {c.source for c in cases} - set(THIN)
@@ -371,15 +418,19 @@ def main() -> None:
         "calibration_error": reliability(scores, right).ece,
         "scores": len(scores),
         "costs": costs(predictor, cases[0], args.weights),
+        "per_set": args.per_set,
+        "left_out": left_out,
+        "weights": predictor.model_info["weights"],
         "sets": {
-            s: {k: measured.mean(k, [s])[0] for k in kinds} for s in sorted({c.source for c in [*cases, *unseen]})
+            s: {k: measured.mean(k, [s]).value for k in kinds} for s in sorted({c.source for c in [*cases, *unseen]})
         },
     }
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "obey.json").write_text(json.dumps(result, indent=1))
+    (args.out / "obey.md").write_text(markdown(result))
     shown = Table("", *groups)
     for kind in kinds:
-        shown.add_row(kind, *(f"{v:.3f} ({n})" if n else "" for v, n in table[kind].values()))
+        shown.add_row(kind, *(f"{m.value:.3f} ({m.count})" if m.count else "" for m in table[kind].values()))
     console = Console(width=220)
     console.print(shown)
     console.print({k: (v["accuracy"], v["majority"], v["samples"]) for k, v in values.items()})

@@ -31,8 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from monai_mimo.calibration.temperature import save_temperature
-from monai_mimo.evaluation.data import evaluation_loader
-from monai_mimo.evaluation.evaluator import GroundingEvaluator
+from monai_mimo.evaluation.evaluator import GroundingEvaluator, evaluation_loader
 from monai_mimo.evaluation.progress import Progress
 from monai_mimo.evaluation.records import Record, records_of_batch
 from monai_mimo.evaluation.summary import measured, prompted

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from monai_mimo.mimoseg.catalogue import Record, Series, catalogue
 
-PERSPECTIVES = {1: "I", 2: "II", 3: "III", 4: "IV"}
-MANY, FIRST = 4, 2  # of more entities than `MANY`, the `FIRST` are listed and the number of the others is given
+MANY, FIRST = 3, 2  # of more entities than `MANY`, the `FIRST` are listed and the number of the others is given
 UNCHECKED = " (not checked)"
 
 HEAD = """\
@@ -16,18 +15,17 @@ HEAD = """\
 
 After this page you can pick public sets that `mimo build` reads as their makers hand them out.
 
+    mimo catalogue                       # these sets, with sequences, perspectives and published counts
     mimo catalogue show NAME             # download, expected tree, labels, other names, page, citation
     mimo catalogue check NAME PATH       # is it laid out like this?
     mimo build --source NAME=PATH --out DIR
 
-The records are in `monai_mimo/mimoseg/catalogue/sets`, each with a note of what in it was checked and what is unsure. Citations,
-and licences with a star, are from memory: read the set's own pages and terms.
+The records are in `monai_mimo/mimoseg/catalogue/sets`, each with a note of what in it is unsure. Citations, and
+licences with a star, are from memory: read the set's own terms. A set that is used in several ways has semicolons in its row.
+This page is made by `docs/make_sets_page.py`.
 
-One row is one set. Images and masks are the published counts of 2-D images; where a set is used in several ways, they stand in
-the same order in each column. Sets without counts are not in the published table. The page is made by `docs/make_sets_page.py`.
-
-| set | modality | entities | perspectives | images | masks | licence |
-|---|---|---|---|---|---|---|
+| set | modality | entities | licence |
+|---|---|---|---|
 """
 
 
@@ -37,25 +35,24 @@ def page() -> str:
 
 
 def table_row(record: Record) -> str:
-    series, published = record.series, [one.published for one in record.series if one.published]
     columns = [
         record.name,
-        joined(modality(one) for one in series),
-        joined(entities(record, one) for one in series),
-        joined(", ".join(PERSPECTIVES[n] for n in one.perspectives) for one in series),
-        *["; ".join(f"{counts[kind]:,}" for counts in published) for kind in ("images", "masks")],
-        record.licence.replace(UNCHECKED, "*"),
+        joined(one.modality for one in record.series),
+        joined(entities(record, one) for one in record.series),
+        licence(record.licence),
     ]
     return f"| {' | '.join(columns)} |"
+
+
+def licence(text: str) -> str:
+    """Without who says so, and a star where nobody checked."""
+    star = "*" if text.endswith(UNCHECKED) else ""
+    return text.removesuffix(UNCHECKED).split(", as given by")[0].removeprefix("the ") + star
 
 
 def joined(texts: Iterable[str]) -> str:
     """What differs, each once."""
     return "; ".join(dict.fromkeys(texts))
-
-
-def modality(series: Series) -> str:
-    return f"{series.modality} ({', '.join(series.sequences)})" if series.sequences else series.modality
 
 
 def entities(record: Record, series: Series) -> str:

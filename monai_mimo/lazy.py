@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -33,19 +32,3 @@ def lazy(package: str, homes: Mapping[str, str]) -> None:
             super().__setattr__(name, value)
 
     sys.modules[package].__class__ = Lazy
-
-
-def import_below(package: str, module: str) -> None:
-    """Import a module of another project's package without running the `__init__` of that package, which imports what is
-    slow and not needed here; whoever imports the package itself later gets it whole."""
-    full = f"{package}.{module}"
-    if package in sys.modules or full in sys.modules:
-        return
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
-    sys.modules[package] = importlib.util.module_from_spec(spec)
-    try:
-        importlib.import_module(full)
-    finally:
-        del sys.modules[package]

@@ -9,9 +9,8 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .data.collate import IGNORE
-from .data.conversation import PRESENCE
-from .models.mimo import Prediction
+from .data.conversation import IGNORE, PRESENCE
+from .models.outputs import Prediction
 from .models.phrase_alignment import inside_phrases
 
 

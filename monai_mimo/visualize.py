@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy.ndimage import binary_dilation
 
 if TYPE_CHECKING:  # drawings alone need it, and it is slow to import
     from matplotlib.axes import Axes
@@ -65,6 +64,8 @@ def overlay(
     Returns:
         uint8 [H, W, 3]: the image, enlarged by a whole factor if it is small, so that lines stay thin.
     """
+    from scipy.ndimage import binary_dilation  # slow to import, and an answer in words does without
+
     factor = enlargement(image.shape[:2])
     out = image.repeat(factor, 0).repeat(factor, 1).astype(np.float32)
     for mask, color in zip(masks, colors):

@@ -128,7 +128,8 @@ class MimoApp(MONAILabelApp):
         """With the current weights."""
         self.versions.sync()
         model = self.models.peek()
-        return {**super().info(), "model": model.info() if model else None, "notice": NOTICE}
+        reports = isinstance(self.datastore(), Pacs)  # whether a saved label may have one
+        return {**super().info(), "model": model.info() if model else None, "notice": NOTICE, "reports": reports}
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Answer a request, and note it in the audit log.
@@ -187,7 +188,13 @@ class MimoApp(MONAILabelApp):
         raise ImageNotFoundException(f"there is no image {image[:80]!r}")
 
     def save_label(self, image: str, file: str, tag: str, info: dict[str, Any]) -> dict[str, Any]:
-        """Keep a label that a person accepted, and note it."""
+        """Keep a label that a person accepted, and note it.
+
+        Raises:
+            InputError: a report is wanted, and the studies are a folder: there is no DICOM SEG that it could be about.
+        """
+        if info.get("report") not in (None, False) and not isinstance(self.datastore(), Pacs):
+            raise InputError("report", "studies in a folder", "studies of a DICOMweb server, to which SEG and SR go")
         label = self.datastore().save_label(image, file, tag, info)
         names = info.get("label_names")
         self.audit.write(

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_mimo.data.collate import QuestionBatch, collate_questions
-from monai_mimo.data.conversation import EncodedQuestion
+from monai_mimo.data.conversation import EncodedQuestion, QuestionBatch, collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.models import Mimo, load_preset
 from monai_mimo.models.weights import save_weights

@@ -19,7 +19,7 @@ from PIL import Image
 from monai_mimo.cli import main
 from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models.weights import save_weights
-from monai_mimo.phantom.dicom_series import write_series
+from monai_mimo.phantom.writer import write_series
 
 from .conftest import make_nano
 

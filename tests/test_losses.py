@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from monai_mimo.data.collate import IGNORE
+from monai_mimo.data.conversation import IGNORE
 from monai_mimo.losses import MimoLoss, Targets
-from monai_mimo.models.mimo import Prediction
+from monai_mimo.models.outputs import Prediction
 
 LABELS = torch.tensor([[IGNORE, IGNORE, 5, 2, 7, 3, 1], [IGNORE, 4, 2, 8, 9, 3, IGNORE]])  # 2 and 3 are <p> and </p>
 ANSWERED = LABELS[LABELS != IGNORE]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .prompts import PromptTarget, sample_box, sample_point
     from .reading import read_grid
     from .resize import SquareResize
+    from .slice_dictionary import ReadSliced
     from .slices import select_slices
     from .window import window
     from .window_dictionary import WindowByModalityd
@@ -18,6 +19,7 @@ __all__ = [
     "MedicalImage",
     "PromptTarget",
     "RandMove",
+    "ReadSliced",
     "SquareResize",
     "WindowByModalityd",
     "rand_intensity",
@@ -38,6 +40,7 @@ lazy(
         "sample_box": "prompts",
         "sample_point": "prompts",
         "read_grid": "reading",
+        "ReadSliced": "slice_dictionary",
         "SquareResize": "resize",
         "select_slices": "slices",
         "window": "window",

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import one_error
 from .dicom_files import DicomFile, images_in, numbers, open_dicom
 from .dicom_frames import Frame, frames_of
 from .dicom_pixels import check_pixels, values_of
 from .dicom_stacks import Stack, affine_of, choose, stacks_of
 from .grid import Grid
-from .one_error import one_error
 
 DICOM_MODALITIES = {
     "CT": "CT",

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
-from nibabel.affines import voxel_sizes
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from PIL import Image
 
 from ..errors import InputError, OutputError
 from ..files import atomic_file, output_errors
 from .grid import Grid
-from .nifti import is_nifti_pair, nifti_mask
 from .reading import NIFTI, PAIRS, has_suffix, read_grid
 from .window import limits, to_grey
+
+if TYPE_CHECKING:
+    import nibabel as nib
+
+# nibabel is imported where a volume needs it: it is slow to import, and pictures do without.
 
 # From LPS axes (towards left, posterior, superior) to slices, rows and columns of each plane; true axes are flipped.
 PLANES = {
@@ -52,12 +54,14 @@ class MedicalImage:
     ) -> None:
         self.path, self._grid, self._modality, self._window = path, grid, modality, window
         self.is_volume = grid.affine is not None or grid.stack
-        self.plane = plane if grid.affine is None else _plane_of_one_slice(grid) or plane
+        self.plane = plane if grid.affine is None else self._plane_of_one_slice() or plane
         self.notes = list(grid.notes)
         self.frames = self.to_display(grid.values)
         if grid.affine is None:
             self.spacing_mm = grid.spacing_mm
         else:
+            from nibabel.affines import voxel_sizes
+
             order, _ = PLANES[self.plane]
             spacing = voxel_sizes(grid.affine)[np.argsort(self._orientation()[:, 0])]
             self.spacing_mm = (float(spacing[order[1]]), float(spacing[order[2]]))
@@ -167,6 +171,8 @@ class MedicalImage:
         """An array on the voxels of the file, [x, y, z] or [x, y, z, 3] -> slices in display orientation, as a view."""
         if self._grid.affine is None:
             return array if self.is_stack else array[None]
+        from nibabel.orientations import apply_orientation
+
         order, flips = PLANES[self.plane]
         turned = apply_orientation(array, self._orientation())
         return _flip(turned.transpose(*order, *range(3, array.ndim)), flips)
@@ -191,6 +197,8 @@ class MedicalImage:
             frames[number] = mask
         if self.affine is None:
             return frames if self.is_stack else frames[0]
+        from nibabel.orientations import apply_orientation
+
         order, flips = PLANES[self.plane]
         lps = _flip(frames, flips).transpose(np.argsort(order))
         return apply_orientation(lps, self._orientation(back=True))
@@ -210,7 +218,7 @@ class MedicalImage:
             raise OutputError(out, f"the mask of a {kind}", f"a name in {suffixes}")
         with output_errors(out), atomic_file(out) as new:
             if self.affine is not None:
-                nib.save(self._nifti(array), new)
+                self._nifti(array).to_filename(new)
             elif self.is_stack:
                 first, *others = [Image.fromarray(page) for page in array]
                 first.save(new, save_all=True, append_images=others)
@@ -218,23 +226,28 @@ class MedicalImage:
                 Image.fromarray(array).save(new)
 
     def _nifti(self, array: np.ndarray) -> nib.Nifti1Image:
+        import nibabel as nib
+
+        from .nifti import is_nifti_pair, nifti_mask
+
         if has_suffix(self.path, NIFTI) or (has_suffix(self.path, PAIRS) and is_nifti_pair(self.path)):
             return nifti_mask(self.path, array)
         return nib.Nifti1Image(array, self.affine)
 
     def _orientation(self, back: bool = False) -> np.ndarray:
+        from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
         file, display = io_orientation(self._grid.affine), axcodes2ornt("LPS")
         return ornt_transform(display, file) if back else ornt_transform(file, display)
+
+    def _plane_of_one_slice(self) -> str | None:
+        """The plane of the only slice of a volume; none where it has several slices, whichever way one looks."""
+        thin = [axis for axis, size in enumerate(self._grid.values.shape[:3]) if size == 1]
+        if len(thin) != 1:
+            return None
+        lps = int(self._orientation()[thin[0], 0])
+        return next(plane for plane, (order, _) in PLANES.items() if order[0] == lps)
 
 
 def _flip(array: np.ndarray, flips: tuple[bool, ...]) -> np.ndarray:
     return array[tuple(np.s_[::-1] if flip else np.s_[:] for flip in flips)]
-
-
-def _plane_of_one_slice(grid: Grid) -> str | None:
-    """The plane of the only slice of a volume; none where it has several slices, whichever way one looks."""
-    thin = [axis for axis, size in enumerate(grid.values.shape[:3]) if size == 1]
-    if len(thin) != 1:
-        return None
-    lps = int(io_orientation(grid.affine)[thin[0], 0])
-    return next(plane for plane, (order, _) in PLANES.items() if order[0] == lps)

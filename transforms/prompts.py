@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.random import Generator, RandomState
-from scipy.ndimage import distance_transform_edt
 
 GRID = 64  # cells along the longer side of a mask's box: distances between them are fine enough to draw a point by
 
@@ -30,6 +29,8 @@ class PromptTarget:
     @cached_property
     def _chances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pixels inside: x, y, and the sum of the chances up to each of them."""
+        from scipy.ndimage import distance_transform_edt  # slow to import, and a box needs none
+
         mask, (x0, y0, x1, y1) = self.mask, self.box
         if self._avoid is not None and (mask & ~self._avoid).any():
             mask = mask & ~self._avoid

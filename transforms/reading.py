@@ -1,18 +1,14 @@
-"""Reading image files of any kind, with one error for each fault."""
+"""Reading image files of any kind, with one error for each fault.
+
+Each reader is imported where its file comes: the libraries of volumes and DICOM are slow to import.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydicom.errors import InvalidDicomError
-
-from ..errors import InputError
-from .dicom_series import read_dicom
+from ..errors import InputError, one_error
 from .grid import Grid, only_finite
-from .itk_volumes import read_itk_volume
-from .nifti import is_nifti_pair, read_nifti
-from .one_error import one_error
-from .pictures import read_picture
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 NIFTI = (".nii", ".nii.gz")
@@ -46,19 +42,25 @@ def read_grid(path: str | Path, channel: int | None = None, series: str | int | 
             raise InputError(path, "no such file", expected)
         if path.is_file() and path.stat().st_size == 0:
             raise InputError(path, "an empty file", expected)
-        if path.is_dir():
-            grid = read_dicom(path, series)
-        elif has_suffix(path, PICTURES):
-            grid = read_picture(path)
-        elif has_suffix(path, NIFTI) or (has_suffix(path, PAIRS) and is_nifti_pair(path)):
-            grid = read_nifti(path, channel)
-        elif has_suffix(path, ITK_VOLUMES):
-            grid = read_itk_volume(path, channel)
-        else:
+        if path.is_dir() or not has_suffix(path, PICTURES + VOLUMES):
+            from pydicom.errors import InvalidDicomError
+
+            from .dicom_series import read_dicom
+
             try:
                 grid = read_dicom(path, series)
             except InvalidDicomError as error:
                 raise InputError(path, "a file of another kind", expected) from error
+        elif has_suffix(path, PICTURES):
+            from .pictures import read_picture
+
+            grid = read_picture(path)
+        else:
+            from .itk_volumes import read_itk_volume
+            from .nifti import is_nifti_pair, read_nifti
+
+            nifti = has_suffix(path, NIFTI) or (has_suffix(path, PAIRS) and is_nifti_pair(path))
+            grid = read_nifti(path, channel) if nifti else read_itk_volume(path, channel)
         if grid.values.size == 0:
             raise InputError(path, f"shape {list(grid.values.shape)}", "at least one pixel")
         return only_finite(path, grid)

@@ -3,8 +3,10 @@ never saw."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -32,25 +34,49 @@ class ImageDomain:
         whitening: [K, F, F], makes the covariance within a kind the identity.
         limit: the distance that 1 % of images like those of training exceed.
         maps: which maps of an image the summaries are of, see `summary`.
+        modalities: of the images of each kind, where they are known.
     """
 
     means: Tensor
     whitening: Tensor
     limit: float
     maps: str = FINE
+    modalities: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, kinds: Sequence[Tensor], held_out: Tensor, level: float = 0.99, maps: str = FINE) -> ImageDomain:
+    def fit(
+        cls,
+        kinds: Sequence[Tensor],
+        held_out: Tensor,
+        level: float = 0.99,
+        maps: str = FINE,
+        modalities: Sequence[str] = (),
+    ) -> ImageDomain:
         """From summaries [n, F] of training images of each kind, and [m, F] of others like them, which set the limit."""
         means = torch.stack([values.mean(dim=0) for values in kinds])
         whitening = torch.stack([_whitening(values - mean) for values, mean in zip(kinds, means)])
         free = cls(means, whitening, 1.0, maps)
-        return cls(means, whitening, free.distance(held_out).quantile(level).item(), maps)
+        return cls(means, whitening, free.distance(held_out).quantile(level).item(), maps, tuple(modalities))
 
     def distance(self, summaries: Tensor) -> Tensor:
         """summaries [n, F] -> Mahalanobis distance to the nearest kind in units of the limit [n]; above 1 is unlike training."""
-        whitened = torch.einsum("nkf,kfg->nkg", summaries[:, None] - self.means, self.whitening)
-        return whitened.norm(dim=2).amin(dim=1) / self.limit
+        return self._distances(summaries).amin(dim=1) / self.limit
+
+    def _distances(self, summaries: Tensor) -> Tensor:
+        """Of summaries [n, F] to each kind, [n, K]."""
+        return torch.einsum("nkf,kfg->nkg", summaries[:, None] - self.means, self.whitening).norm(dim=2)
+
+    def modality(self, maps: EncoderMaps, features: ImageFeatures) -> str | None:
+        """The modality of the kind that an image is likeliest of, where kinds are normal and as frequent; none if not known."""
+        if not self.modalities:
+            return None
+        distances = self._distances(summary(maps, features, self.maps))[0]
+        return self.modalities[int((distances**2 + self._spread).argmin())]
+
+    @cached_property
+    def _spread(self) -> Tensor:
+        """The logarithm of the determinant of the covariance of each kind, [K]: the same for every image."""
+        return -2 * torch.linalg.slogdet(self.whitening).logabsdet
 
     def ood_score(self, maps: EncoderMaps, features: ImageFeatures) -> Tensor:
         """The `distance` of B images, [B]."""
@@ -60,7 +86,7 @@ class ImageDomain:
         """Put it beside the weights in `folder`."""
         tensors = {"means": self.means, "whitening": self.whitening, "limit": torch.tensor(self.limit)}
         with atomic_file(folder / DOMAIN) as file:
-            save_file(tensors, file, metadata={"maps": self.maps})
+            save_file(tensors, file, metadata={"maps": self.maps, "modalities": json.dumps(self.modalities)})
 
     @classmethod
     def load(cls, folder: Path) -> ImageDomain | None:
@@ -76,8 +102,9 @@ class ImageDomain:
             with safe_open(file, "pt") as opened:
                 means, whitening, limit = (opened.get_tensor(name) for name in ("means", "whitening", "limit"))
                 # The first version had no metadata, summaries of the context, and one covariance for all kinds.
-                maps = (opened.metadata() or {}).get("maps", CONTEXT)
-            return cls(means, whitening.expand(len(means), -1, -1), limit.item(), maps)
+                about = opened.metadata() or {}
+                maps, modalities = about.get("maps", CONTEXT), json.loads(about.get("modalities", "[]"))
+            return cls(means, whitening.expand(len(means), -1, -1), limit.item(), maps, tuple(modalities))
         except Exception as error:  # safetensors has a class of errors of its own, and passes on those of the system
             raise WeightsError(file, f"{type(error).__name__}: {error}", "what `mimo calibrate` writes") from error
 

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from ..data.dataset import rows_by_image
 from ..errors import DataError
-from ..evaluation.data import evaluation_loader
-from ..evaluation.evaluator import GroundingEvaluator
+from ..evaluation.evaluator import GroundingEvaluator, evaluation_loader
 from ..evaluation.progress import Progress
 from ..evaluation.records import Record, records_of_batch
 from ..evaluation.summary import scored_phrases
 from ..metrics.calibration import fit_temperature
-from ..metrics.gather import gather
+from ..metrics.grounding import gather
 from ..models import Mimo
 from ..transforms.augment import MIRRORS, RandMove
 from ..transforms.resize import SquareResize
 from .domain import ImageDomain, summary
+from .prompted import prompted_scores
 from .temperature import save_temperature
 
 IMAGES = 300  # of each kind and split, at most
@@ -57,9 +57,17 @@ def calibrate(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) ->
     Raises:
         DataError: there are no images.
     """
-    phrases = scored_phrases(answered(model, held_out))
-    temperature = temperature_of([p["score"] for p in phrases], [p["correct"] for p in phrases])
-    return Calibration(fit_domain(model, train, held_out, images), temperature, len(phrases))
+    scored = scored_names(model, answered(model, held_out), held_out, images)
+    return Calibration(fit_domain(model, train, held_out, images), temperature_of(*scored), len(scored[0]))
+
+
+def scored_names(
+    model: Mimo, records: Sequence[Record], held_out: Rows, images: int = IMAGES
+) -> tuple[list[float], list[bool]]:
+    """Raw scores, and which are right, of the phrases of answers to questions, and of names told to prompts without words
+    (`prompted.prompted_scores`), where weights know names."""
+    pairs = [(p["score"], p["correct"]) for p in scored_phrases(records)] + prompted_scores(model, held_out, images)
+    return [score for score, _ in pairs], [right for _, right in pairs]
 
 
 def fit_domain(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) -> ImageDomain:
@@ -71,12 +79,14 @@ def fit_domain(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) -
     """
     changes = Changes()
     found: list[list[Tensor]] = []
+    modalities: list[str] = []
     for rows in (train, held_out):
         kinds = images_by_kind(model, rows, images)
+        modalities = modalities or [modality for _, modality in kinds]
         if not kinds:
             raise DataError("calibration", "no images", "images that were trained on, and others like them")
         found.append([summaries(model, [i for i, _ in kind] + [changes(*i) for i in kind]) for kind in kinds.values()])
-    return ImageDomain.fit(found[0], torch.cat(found[1]))
+    return ImageDomain.fit(found[0], torch.cat(found[1]), modalities=modalities)
 
 
 def temperature_of(scores: Sequence[float], correct: Sequence[bool]) -> float | None:

@@ -1,4 +1,5 @@
-"""The command `mimo`, a file for each of its commands. What a user can mend ends with one line on stderr and exit code 2."""
+"""The command `mimo`; its commands stand by theme in the files beside this one. What a user can mend ends with one line on
+stderr and exit code 2."""
 
 from __future__ import annotations
 
@@ -9,39 +10,24 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import MimoError
-from . import (
-    app,
-    ask,
-    build,
-    catalogue,
-    demo,
-    evaluate,
-    example,
-    export,
-    phantom,
-    plan,
-    questions,
-    review,
-    stats,
-    weights,
-)
+from . import ask, build, catalogue, evaluate, plan, questions, serve, weights
 from .common import NOTICE
 
 COMMANDS = (
-    ask,
-    demo,
-    app,
-    phantom,
-    catalogue,
-    questions,
-    build,
-    stats,
-    review,
-    export,
-    plan,
-    evaluate,
-    weights,
-    example,
+    ask.add_parser,
+    serve.add_demo,
+    serve.add_app,
+    build.add_phantom,
+    catalogue.add_parser,
+    questions.add_parser,
+    build.add_build,
+    build.add_stats,
+    serve.add_review,
+    build.add_export,
+    plan.add_parser,
+    evaluate.add_parser,
+    weights.add_parser,
+    build.add_example,
 )
 
 
@@ -75,6 +61,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="mimo", description=f"Ask about medical images, and get answers tied to masks. {NOTICE}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
-    for command in COMMANDS:
-        command.add_parser(commands)
+    for add in COMMANDS:
+        add(commands)
     return parser

@@ -71,7 +71,7 @@ def ask(options: argparse.Namespace) -> None:
             check_output(out, options.force)
 
     from ..inference import MimoPredictor
-    from ..inference.prompt_files import read_logits, read_scribbles, save_logits
+    from ..inference.question import read_logits, read_scribbles, save_logits
     from ..inference.safeguards import Thresholds, guard
     from ..transforms import MedicalImage
 

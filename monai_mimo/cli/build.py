@@ -1,4 +1,4 @@
-"""`mimo build`."""
+"""The commands that make a set and hand it on: `mimo phantom`, `build`, `stats`, `export` and `example`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,25 @@ from typing import Any
 from ..errors import InputError
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """The options. Those without a default here have it in `build`, after the config file."""
+def add_phantom(commands: argparse._SubParsersAction) -> None:
+    """The options of `mimo phantom`."""
+    parser = commands.add_parser("phantom", help="draw a labelled phantom data set")
+    parser.add_argument("out", metavar="OUT", type=Path)
+    parser.add_argument("--patients", type=int, default=24, metavar="N", help="for each modality (default 24)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.set_defaults(run=phantom)
+
+
+def phantom(options: argparse.Namespace) -> None:
+    """Draw the phantom."""
+    from ..phantom import write_phantom
+
+    out = write_phantom(options.out, options.patients, options.seed)
+    print(f"phantom of {options.patients} patients for each of eight modalities: {out}")
+
+
+def add_build(commands: argparse._SubParsersAction) -> None:
+    """The options of `mimo build`. Those without a default here have it in `build`, after the config file."""
     parser = commands.add_parser("build", help="build a training set from source sets")
     parser.add_argument(
         "--source",
@@ -102,3 +119,61 @@ def parse_perspectives(text: str) -> list[int]:
     if not all(part in ("1", "2", "3", "4", "5") for part in parts):
         raise InputError("--perspectives", repr(text), "some of 1,2,3,4,5")
     return [int(part) for part in parts]
+
+
+def add_stats(commands: argparse._SubParsersAction) -> None:
+    """The options of `mimo stats`."""
+    parser = commands.add_parser("stats", help="count what is in a built set, with tables and charts")
+    parser.add_argument("dataset", metavar="DIR", type=Path, help="a set that `mimo build` wrote")
+    parser.add_argument("--out", type=Path, metavar="OUT", help="a new folder (default DIR/statistics)")
+    parser.add_argument("--force", action="store_true", help="replace the folder if `mimo stats` wrote it")
+    parser.set_defaults(run=stats)
+
+
+def stats(options: argparse.Namespace) -> None:
+    """Print the tables and write them with the charts."""
+    from ..mimoseg.describe.tables import tables, write_statistics
+
+    out = options.out or options.dataset / "statistics"
+    statistics = write_statistics(options.dataset, out, force=options.force)
+    for table in tables(statistics):
+        print(f"{table.title}\n\n{table.markdown()}\n")
+    print(f"written: {out}")
+
+
+def add_export(commands: argparse._SubParsersAction) -> None:
+    """The options of `mimo export`."""
+    parser = commands.add_parser("export", help="write a built set for other tools")
+    parser.add_argument("dataset", metavar="DIR", type=Path, help="a set that `mimo build` wrote")
+    parser.add_argument("--format", required=True, choices=["datalist", "llava", "coco"], help="MONAI, LLaVA or COCO")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="a new folder")
+    parser.set_defaults(run=export)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the set in another format."""
+    from ..mimoseg.export import export as export_set
+
+    export_set(options.dataset, options.format, options.out)
+    print(f"written: {options.out}")
+
+
+def add_example(commands: argparse._SubParsersAction) -> None:
+    """The options of `mimo example`."""
+    parser = commands.add_parser("example", help="print a `mimo ask` line for a built set")
+    parser.add_argument("dataset", metavar="DIR", type=Path)
+    parser.set_defaults(run=example)
+
+
+def example(options: argparse.Namespace) -> None:
+    """Save one test image beside the data set and print a question about it."""
+    from ..mimoseg import load_mimoseg
+
+    rows = load_mimoseg(options.dataset, "test", perspective=2)
+    row = next((r for r in rows if r["boxes"]), rows[0])
+    image = options.dataset.parent / "example.png"
+    row["image"].convert("RGB").save(image)
+    prompts = "".join(f" --box {','.join(map(str, box))}" for box in row["boxes"])
+    prompts += "".join(f" --point {','.join(map(str, point[:2]))}" for point in row["points"])
+    question = row["question"].replace("<box>", "the box").replace("<point>", "the point")
+    print(f'try: {Path(sys.argv[0])} ask {image} --question "{question}"{prompts} --overlay answer.png')

@@ -42,8 +42,7 @@ def run(options: argparse.Namespace) -> None:
         )
 
     from ..models import load_preset
-    from ..planning.memory import GB, costs_of, make_plan
-    from ..planning.text import describe
+    from ..planning.memory import GB, costs_of, describe, make_plan
     from ..planning.trace import Sample
 
     costs = costs_of(

@@ -6,7 +6,8 @@ Questions about one image share its features, so the costly encoder runs once fo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -18,16 +19,16 @@ from datasets import Image
 from monai.data import CacheDataset
 from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..mimoseg.encoding import decode_rle
 from ..mimoseg.questions.templates import OF_PLACE_OR_SIZE
 from ..transforms.augment import MIRRORS, RandMove, rand_color, rand_intensity
 from ..transforms.prompts import inside, sample_box, sample_point
 from ..transforms.resize import SquareResize
-from .collate import QuestionBatch, collate_questions
-from .conversation import Conversation, EncodedQuestion
+from .conversation import Conversation, EncodedQuestion, QuestionBatch, collate_questions
 from .feature_cache import EncoderMaps, FeatureCache, image_key
-from .order import SET, Draw
+from .order import SET, Draw, TrainingOrder
 from .other_questions import OtherQuestions
 from .prompt_maps import BOX_TOP_LEFT
 from .tokenizer import SEG
@@ -287,3 +288,70 @@ class MimoSegDataset(CacheDataset):
             questions.append(question)
             entities.append(wanted)
         return replace(item, questions=questions, entities=entities, masks=masks)
+
+
+class Steps(Dataset):
+    """Item n is what process `rank` of `processes` computes in step n of an order."""
+
+    def __init__(self, dataset: MimoSegDataset, order: TrainingOrder, pad_id: int, rank: int, processes: int) -> None:
+        self.dataset, self.order, self.pad_id = dataset, order, pad_id
+        self.rank, self.processes = rank, processes
+
+    def __getitem__(self, number: int) -> list[Batch]:
+        share = self.order.share(number, self.rank, self.processes)
+        batches = (collate([self.dataset.drawn(draw) for draw in draws], self.pad_id) for draws in share.batches)
+        return [replace(batch, counted=counted) for batch, counted in zip(batches, share.counted)]
+
+    def __len__(self) -> int:
+        return self.order.steps_per_pass
+
+
+class StepNumbers(Sampler):
+    """0, 1, 2, ... without end, or from `start` when a run goes on there."""
+
+    def __init__(self) -> None:
+        self.start = 0
+
+    def __iter__(self) -> Iterator[int]:
+        number = self.start
+        while True:
+            yield number
+            number += 1
+
+
+class StepLoader(DataLoader):
+    """Loads the steps of a run; as long as one pass of their order.
+
+    Args:
+        steps: what to load, item n in step n.
+        workers: processes that load ahead.
+    """
+
+    def __init__(self, steps: Dataset, workers: int = 0) -> None:
+        self.numbers = StepNumbers()
+        super().__init__(
+            steps,
+            batch_size=None,
+            sampler=self.numbers,
+            num_workers=workers,
+            collate_fn=as_it_is,
+            worker_init_fn=ignore_sigterm,
+            generator=torch.Generator(),  # of its own, for an iterator takes a number from it
+        )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def start_at(self, step: int) -> None:
+        """The next iteration begins with this step."""
+        self.numbers.start = step
+
+
+def ignore_sigterm(_: int) -> None:
+    """A cluster sends SIGTERM to workers too, and the run needs them until it has saved; they end with it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def as_it_is(batches: Any) -> Any:
+    """What `Steps` gives is batches already."""
+    return batches

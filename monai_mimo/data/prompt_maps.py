@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 
 # The kinds of prompt tokens, numbered as in SAM. A box is two tokens, its corners.
 NEGATIVE, POSITIVE, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT, PADDING = 0, 1, 2, 3, -1
@@ -47,7 +46,9 @@ def draw(prompts: RegionPrompts, side: int) -> np.ndarray:
         add_click(maps[POSITIVE_MAP if label else NEGATIVE_MAP], x, y)
     for channel, scribble in zip((POSITIVE_MAP, NEGATIVE_MAP), prompts.scribbles):
         if scribble is not None:
-            thick = ndimage.gaussian_filter(scribble.astype(np.float32), 1.0)
+            from scipy.ndimage import gaussian_filter  # slow to import, and points and boxes do without
+
+            thick = gaussian_filter(scribble.astype(np.float32), 1.0)
             np.maximum(maps[channel], np.clip(2.5 * thick, 0, 1), out=maps[channel])
     if prompts.logits is not None:
         maps[LOGITS_MAP] = np.clip(prompts.logits, -LOGIT_LIMIT, LOGIT_LIMIT) / LOGIT_LIMIT

@@ -6,18 +6,79 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..errors import MimoError, SeveralError
+import numpy as np
+
+from ..errors import InputError, MimoError, SeveralError
 from ..inference import MimoPredictor
-from ..inference.safeguards import Thresholds
+from ..inference.safeguards import NOTICE, Guarded, Thresholds
 from ..local_page import gr, launch
 from ..mimoseg.categories import MODALITIES
+from ..phantom.writer import write_pictures, write_volume
 from ..transforms.medical_image import PLANES
-from .examples import Example
-from .render import CSS, render, render_notes, render_problem
+from ..transforms.reading import PICTURES, VOLUMES, has_suffix
+from ..visualize import html_answer, html_phrase, phrase_colors
 from .session import LONGEST_QUESTION, TOOLS, Session
+
+MOST = 50
+
+
+@dataclass(frozen=True)
+class Example:
+    """`files` of one image, with a question to begin with and, when the image does not tell it, its modality."""
+
+    name: str
+    files: Sequence[Path]
+    question: str
+    modality: str | None = None
+
+
+QUESTIONS = {
+    "CT": "Segment the liver and the spleen.",
+    "MR": "Where is the tumor?",
+    "X-ray": "Segment the left lung and the right lung.",
+}
+
+
+def phantom_examples(folder: Path) -> list[Example]:
+    """One phantom of each of three modalities, written into `folder`."""
+    examples = []
+    for number, (modality, question) in enumerate(QUESTIONS.items()):
+        write = write_pictures if modality == "X-ray" else write_volume
+        [case, *_] = write(folder, modality, 0, np.random.default_rng([7, number]), 7)
+        examples.append(Example(f"{modality} (phantom)", [folder / case["image"]], question, modality))
+    return examples
+
+
+def folder_examples(folder: Path) -> list[Example]:
+    """The images directly in `folder`, and each folder in it as a DICOM series; the first fifty by name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "a folder of images")
+    examples = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+            if not files:
+                continue
+        elif has_suffix(path, (*PICTURES, *VOLUMES, ".dcm")):
+            files = [path]
+        else:
+            continue
+        examples.append(Example(path.name, files, ""))
+    if not examples:
+        raise InputError(folder, "no image", "PNG, JPEG, NIfTI or DICOM files, or folders with a DICOM series each")
+    return examples[:MOST]
+
 
 LARGEST_FILE = "1gb"
 FORGET_AFTER = 2 * 3600  # seconds after which a visitor's image is dropped
@@ -235,3 +296,59 @@ def serve(
             os.environ["GRADIO_TEMP_DIR"] = uploads
         page = make_page(predictor, thresholds, examples)
         return launch(page, host, port, block=block, max_file_size=LARGEST_FILE, css=CSS)
+
+
+CSS = """
+.gradio-container { max-width: 1240px !important; }
+#picture img { cursor: crosshair; touch-action: none; }
+.form:has(> #stroke), #stroke { display: none; }
+#answer p.text { font-size: 1.25em; line-height: 1.5; margin: .2em 0 .8em; overflow-wrap: anywhere; }
+#answer mark { color: inherit; padding: 0 .15em; border-radius: 3px; font-weight: 600; }
+#answer table { border-collapse: collapse; border: none !important; width: 100%; margin-bottom: .8em; }
+#answer td, #answer th { text-align: left; padding: .25em .6em .25em 0; border: none !important; }
+#answer tr { border: none; border-bottom: 1px solid rgba(128,128,128,.3); }
+#answer th { font-weight: 500; opacity: .65; font-size: .85em; }
+#answer .low { border: 1px solid currentColor; border-radius: 1em; padding: 0 .6em; font-size: .85em; white-space: nowrap; }
+#answer .warning { margin: .2em 0; }
+#answer .notice { opacity: .75; font-size: .9em; margin: .4em 0 0; }
+#answer .advice { border-left: 4px solid #d55e00; padding: .3em .7em; margin: .6em 0; }
+#answer .empty { opacity: .65; }
+#notes ul { margin: .2em 0; padding-left: 1.2em; overflow-wrap: anywhere; }
+#problem [role=alert] { border-left: 4px solid #d55e00; padding: .4em .8em; margin: .4em 0; overflow-wrap: anywhere; }
+"""
+
+
+def render(guarded: Guarded | None) -> str:
+    """The answer with coloured phrases, a table of them, and the lines that must stand beside it."""
+    if guarded is None:
+        return f'<div id="answer"><p class="empty">No answer yet.</p><p class="notice">{escape(NOTICE)}</p></div>'
+    answer = guarded.answer
+    colors = phrase_colors(len(answer.entities))
+    text = (
+        html_answer(answer.text, [e.span for e in answer.entities], colors) or '<span class="empty">(no words)</span>'
+    )
+    rows = ""
+    for entity, status, color in zip(answer.entities, guarded.statuses, colors):
+        area = f"{int(entity.mask.sum())} px"
+        if answer.spacing_mm is not None:
+            area += f", {entity.mask.sum() * answer.spacing_mm[0] * answer.spacing_mm[1] / 100:.1f} cm²"
+        mark = ' <span class="low">uncertain</span>' if status == "uncertain" else ""
+        rows += f"<tr><td>{html_phrase(entity.phrase, color)}{mark}</td><td>{area}</td><td>{entity.score:.2f}</td></tr>"
+    table = f"<table><tr><th>phrase</th><th>area</th><th>score</th></tr>{rows}</table>" if rows else ""
+    told = "".join(f'<p class="warning">{escape(w)}</p>' for w in answer.warnings if not w.startswith("uncertain: "))
+    notice, *advice = guarded.notices
+    lines = "".join(f'<p class="advice">{escape(line)}</p>' for line in advice)
+    model = f"{answer.model.get('preset', '')} {answer.model.get('weights', '')}".strip()
+    foot = f'<p class="notice">{escape(notice)} Model: {escape(model)}.</p>'
+    return f'<div id="answer">{lines}<p class="text">{text}</p>{table}{told}{foot}</div>'
+
+
+def render_problem(message: str) -> str:
+    """A plain sentence about what went wrong; empty: nothing."""
+    return f'<div role="alert">{escape(message)}</div>' if message else ""
+
+
+def render_notes(notes: Sequence[str]) -> str:
+    """What was odd about the file of an image and what was made of it; empty: nothing."""
+    lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<ul aria-label="notes on the file">{lines}</ul>' if lines else ""

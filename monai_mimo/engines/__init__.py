@@ -4,8 +4,7 @@ from .checkpoints import Checkpoints
 from .distribute import WholeWeights, distribute
 from .features import encode_once
 from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure, train_steps
-from .handlers import BestWeights, GradientClip, NanGuard
-from .history import History, TensorBoardOverlays
+from .handlers import BestWeights, GradientClip, History, NanGuard, TensorBoardOverlays, TimeBudget, timed
 from .setup import (
     SamplingConfig,
     adam,
@@ -23,10 +22,8 @@ from .setup import (
     training_loader,
     warmup_cosine,
 )
-from .stages import calibrate_at_end, run_training
+from .stages import MimoTrainer, calibrate_at_end, run_training
 from .state import RandomState, TrainedParts
-from .time_budget import TimeBudget, timed
-from .trainer import MimoTrainer
 
 __all__ = [
     "BestWeights",

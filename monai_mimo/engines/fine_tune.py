@@ -17,13 +17,11 @@ from monai.handlers import LrScheduleHandler
 from torch import Tensor
 
 from ..calibration.domain import ImageDomain
-from ..calibration.fit import KeepRecords, fit_domain, temperature_of
+from ..calibration.fit import KeepRecords, fit_domain, scored_names, temperature_of
 from ..calibration.temperature import load_temperature, save_temperature
 from ..errors import DataError, InputError
-from ..evaluation.data import evaluation_loader
-from ..evaluation.evaluator import GroundingEvaluator, grounding_metrics
+from ..evaluation.evaluator import GroundingEvaluator, evaluation_loader, grounding_metrics
 from ..evaluation.records import Record
-from ..evaluation.summary import scored_phrases
 from ..mimoseg import build, load_mimoseg
 from ..mimoseg.sources.cases import SourceSpec
 from ..mimoseg.sources.labelled import LabelledImage, write_labelled
@@ -34,7 +32,7 @@ from ..models.language_model import add_lora
 from ..models.weights import save_weights
 from .handlers import GradientClip, NanGuard
 from .setup import SamplingConfig, adam, loss_of, prepare_batch, rows_that_fit, training_loader, warmup_cosine
-from .trainer import MimoTrainer
+from .stages import MimoTrainer
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 HEADS = ("mask_decoder", "input_aligner", "prompt_encoder", "presence", "phrase_of_seg", "neck", "segmentation_neck")
@@ -187,8 +185,7 @@ def fine_tune(
     domain = ImageDomain.load(find_weights(weights))
     if domain is None or not torch.equal(encoders, frozen_features(model)):  # which the training has changed
         domain = fit_domain(model, train, held_out)
-    phrases = scored_phrases(records)
-    temperature = temperature_of([p["score"] for p in phrases], [p["correct"] for p in phrases])
+    temperature = temperature_of(*scored_names(model, records, held_out))
     fitted_on = "the held-out questions of a fine-tuning"
     if temperature is None:
         temperature, fitted_on = load_temperature(find_weights(weights)), "before a fine-tuning"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import ignite.distributed as idist
@@ -18,19 +19,17 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase, get_cosine_schedule_with_warmup
 
-from ..data.dataset import Augment, Batch, MimoSegDataset, rows_by_image
+from ..data.dataset import Augment, Batch, MimoSegDataset, StepLoader, Steps, rows_by_image
 from ..data.feature_cache import FeatureCache
 from ..data.names import KnownNames
 from ..data.order import SET, TrainingOrder
 from ..data.other_questions import OtherQuestions
-from ..data.steps import StepLoader, Steps
 from ..data.tokenizer import train_tokenizer
 from ..errors import InputError, WeightsError
 from ..files import digest
 from ..losses import MimoLoss, Targets
 from ..mimoseg import load_mimoseg
 from ..models import Mimo, MimoConfig
-from ..models.four_bit import in_four_bits
 from ..models.pretrained import pretrained_tokenizer
 from ..transforms.resize import SquareResize
 
@@ -46,13 +45,26 @@ def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
     return train_tokenizer(sorted(texts), config.language_model.vocabulary)
 
 
-def load_sets(folders: Mapping[str, str], split: str, perspective: int | None = None) -> Rows:
+def load_sets(
+    folders: Mapping[str, str], split: str, perspective: int | None = None, left_out: Sequence[str] = ()
+) -> Rows:
     """The rows of several built sets, with a column `set` that says which one each is of.
 
     Args:
         folders: by name; see `load_mimoseg`, also for the errors.
+        left_out: sources whose rows are not wanted.
+
+    Raises:
+        InputError: no set has a source that is to be left out.
     """
     parts = {name: load_mimoseg(folder, split, perspective) for name, folder in folders.items()}
+    sources = {source for rows in parts.values() for source in rows.unique("source")}
+    if split == "train" and not sources >= set(left_out):
+        missing = ", ".join(sorted(set(left_out) - sources))
+        raise InputError("left_out", missing, f"sources of the set: {', '.join(sorted(sources))}")
+    if left_out:
+        wanted = {name: [n for n, s in enumerate(rows["source"]) if s not in left_out] for name, rows in parts.items()}
+        parts = {name: rows.select(wanted[name]) for name, rows in parts.items()}
     if len(parts) == 1:
         return next(iter(parts.values()))
     return concatenate_datasets([rows.add_column(SET, [name] * len(rows)) for name, rows in parts.items()])
@@ -281,3 +293,42 @@ def adam(model: nn.Module, learning_rate: float, encoder_learning_rate: float) -
 def warmup_cosine(optimizer: Optimizer, steps: int, warmup: float = 0.05) -> LambdaLR:
     """Linear warm-up over a part of `steps` iterations, then cosine decay to zero."""
     return get_cosine_schedule_with_warmup(optimizer, round(warmup * steps), steps)
+
+
+def in_four_bits(model: Mimo) -> Mimo:
+    """Put the frozen matrices of the language model's layers into NF4 by `bitsandbytes`; call it before the model goes to its
+    GPU, for they are converted on the way there. Adapters, embeddings and the output layer stay as they are.
+
+    Raises:
+        InputError: there is no CUDA device, no `bitsandbytes`, or the language model is trained itself.
+    """
+    if not torch.cuda.is_available():
+        raise InputError("four_bit", "no CUDA device", "one, for bitsandbytes; leave four_bit out to train without")
+    if find_spec("bitsandbytes") is None:
+        raise InputError("four_bit", "no package bitsandbytes", "pip install 'monai-mimo[four-bit]'")
+    if model.config.lora is None:
+        raise InputError("four_bit", "a preset without lora", "a frozen language model, as `lora` makes it")
+    return replace_linear(model)
+
+
+def replace_linear(model: Mimo) -> Mimo:
+    """The model with `bitsandbytes.nn.Linear4bit` in place of what `in_four_bits` says."""
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    causal_lm = model.language_model.causal_lm
+    kept = set(causal_lm.get_output_embeddings().modules())  # with what `peft` wraps around them
+    for parent in list(causal_lm.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) is nn.Linear and layer not in kept and not layer.weight.requires_grad:
+                new = Linear4bit(
+                    layer.in_features,
+                    layer.out_features,
+                    bias=layer.bias is not None,
+                    compute_dtype=torch.bfloat16,
+                    quant_type="nf4",
+                    device="meta",
+                )
+                new.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4", module=new)
+                new.bias = layer.bias
+                setattr(parent, name, new)
+    return model

@@ -1,7 +1,6 @@
 """Evaluation by generation: a model answers every question of a set, and a report says how well."""
 
-from .data import evaluation_loader
-from .evaluator import GroundingEvaluator, grounding_metrics
+from .evaluator import GroundingEvaluator, evaluation_loader, grounding_metrics
 from .progress import Progress
 from .records import Results
 from .report import EvaluationReport

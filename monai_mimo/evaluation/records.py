@@ -16,8 +16,7 @@ from .. import __version__
 from ..files import digest, output_errors
 from ..inference.answer import Entity
 from ..metrics import Grounded, Reference, closed_right, match_pairs, measured_answer, open_recall, predicted_ious
-from ..metrics.gather import gather
-from ..metrics.grounding import count_sample
+from ..metrics.grounding import count_sample, gather
 from ..mimoseg.categories import MEASURED
 from ..mimoseg.encoding import encode_rle, plain_answer
 

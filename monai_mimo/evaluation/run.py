@@ -14,8 +14,7 @@ from datasets import Dataset as Rows
 
 from ..models import Mimo
 from ..models.weights import fingerprint
-from .data import evaluation_loader
-from .evaluator import GroundingEvaluator
+from .evaluator import GroundingEvaluator, evaluation_loader
 from .progress import Progress
 from .records import Results, rows_identity
 from .report import EvaluationReport

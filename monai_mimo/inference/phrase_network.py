@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..data.collate import collate_questions
+from ..data.conversation import collate_questions
 from ..mimoseg.questions.templates import grounded, listed
 from ..models import Mimo
 from ..transforms.resize import SquareResize

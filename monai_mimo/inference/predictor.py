@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -14,51 +13,29 @@ from transformers import CompileConfig
 
 from ..calibration.domain import ImageDomain
 from ..calibration.temperature import load_temperature
-from ..data.collate import collate_questions
-from ..data.conversation import Scribbles
+from ..data.conversation import Scribbles, collate_questions
 from ..data.names import REGION
 from ..data.tokenizer import BOX, POINT
 from ..errors import InputError
 from ..metrics.calibration import apply_temperature
 from ..models import Mimo
 from ..models.default_weights import find_weights
-from ..models.image_encoder import ImageFeatures
+from ..models.region_names import NAMED
 from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.grid import Grid
 from ..transforms.resize import SquareResize
 from .answer import Answer, Entity, TextStream, ground
+from .as_asked import as_asked
+from .encoded_image import EncodedImage
 from .name_guard import NameGuard
 from .question import Question, check_box, check_pixels, check_point, obeys, shown_by
 from .safeguards import uncertain_line
 from .second_look import Sought, look_closer
 from .volume import EncodedVolume, Progress, VolumeAnswer, ask_words, described, follow, gathered, main_parts
 
-NAMED = 0.5  # what the prompts show is named where its name is likelier than this
-
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
-
-
-@dataclass(frozen=True)
-class EncodedImage:
-    """The features of one image, and what is known of it; any number of questions can be asked about it, by any thread."""
-
-    features: ImageFeatures
-    resize: SquareResize
-    slice: int | None = None
-    modality: str | None = None
-    spacing_mm: tuple[float, float] | None = None
-    notes: tuple[str, ...] = ()  # what was odd about its file, see `MedicalImage`
-    pixels: np.ndarray | None = None  # uint8 [h, w, 3], for a second look
-    ood_score: float | None = None  # above 1 it is out of the domain of training (see `ImageDomain`)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the features; one tensor under two names counts once."""
-        context, feature_map, high_resolution, fine = self.features
-        maps = {id(m): m.nbytes for m in (context, feature_map, *high_resolution, *fine)}
-        return sum(maps.values()) + (0 if self.pixels is None else self.pixels.nbytes)
 
 
 class MimoPredictor:
@@ -158,8 +135,9 @@ class MimoPredictor:
             maps = self.model.encoder_maps(resize.image(pixels)[None].to(self.device))
             features = self.model.features(maps)
         ood_score = None if self.domain is None else self.domain.ood_score(maps, features).item()
+        looks_like = modality or (None if self.domain is None else self.domain.modality(maps, features))
         kept = None if self.model.region_names is None else pixels
-        return EncodedImage(features, resize, slice, modality, spacing, notes, kept, ood_score)
+        return EncodedImage(features, resize, slice, modality, spacing, notes, kept, looks_like, ood_score)
 
     def ask(
         self,
@@ -238,19 +216,23 @@ class MimoPredictor:
                 self.conversation.encode(text, image.resize, points, boxes, scribbles=scribbles, logits=logits)
             )
         batch = collate_questions(encoded, [0] * len(encoded), self.model.tokenizer.pad_token_id, generate=True)
-        stream = None if on_text is None else TextStream(self.model.tokenizer, on_text)
+        checked = self.names is not None  # may change the text, which is then handed on when it is known
+        stream = None if on_text is None or checked else TextStream(self.model.tokenizer, on_text)
         generated = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
         if stream is not None:
             stream.finish()
         small = None if image.pixels is None else [(image.pixels, shown_by(question)) for question in written]
         grounded = ground(self.model, generated, [image.resize] * len(encoded), self.temperature, small)
-        in_words = iter(
-            self._answer(image, *self._as_asked(question, *answer))
+        in_words = [
+            self._answer(image, *as_asked(self.model, self.names, image, question, *answer))
             if self.model.region_names is None or obeys(question, answer[1])
             else self._outlined(image, question, None)
             for question, answer in zip(written, grounded)
-        )
-        return [next(in_words) if answer is None else answer for answer in answers]
+        ]
+        if on_text is not None and checked:
+            on_text(in_words[0].text)
+        rest = iter(in_words)
+        return [next(rest) if answer is None else answer for answer in answers]
 
     def _without_words(
         self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None
@@ -265,17 +247,6 @@ class MimoPredictor:
         if on_text is not None:
             on_text(refusal)
         return self._answer(image, refusal, [])
-
-    def _as_asked(self, question: Question, text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:
-        """Text and entities, without those of other names than a question in words asked for."""
-        if self.names is None or question.has_prompts:
-            return text, entities
-        _, mentions = self.names.read(question.text)
-        fitting = [e for e in entities if not mentions or self.names.fits(e.phrase, mentions)]
-        if len(fitting) == len(entities):
-            return text, entities
-        found = " or ".join(dict.fromkeys(mention.canonical for mention in mentions))
-        return (text, fitting) if fitting else (f"I cannot find any {found} here.", [])
 
     def _checked(self, question: Question, image: EncodedImage) -> Question:
         """The question with its prompts in the form that the model reads."""

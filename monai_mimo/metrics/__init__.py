@@ -5,16 +5,13 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .absent import NamingQuestion, absent_entities
     from .bootstrap import bootstrap_ratios, sums_by_patient
     from .calibration import Reliability, apply_temperature, fit_temperature, is_correct, reliability
     from .grounding import GroundingMetric, Reference
     from .matching import Grounded, match_pairs, match_phrases, normalise_phrase, overlaps, predicted_ious
-    from .measured import MeasuredAnswer, measured_accuracy, measured_answer
-    from .prompt_swap import PromptedAnswer, PromptSwap, prompt_swap_accuracy
+    from .obedience import NamingQuestion, PromptedAnswer, PromptSwap, absent_entities, prompt_swap_accuracy
     from .table import format_table
-    from .text import text_metrics
-    from .vqa import closed_right, open_recall
+    from .text import MeasuredAnswer, closed_right, measured_accuracy, measured_answer, open_recall, text_metrics
 
 __all__ = [
     "Grounded",
@@ -49,8 +46,8 @@ __all__ = [
 lazy(
     __name__,
     {
-        "NamingQuestion": "absent",
-        "absent_entities": "absent",
+        "NamingQuestion": "obedience",
+        "absent_entities": "obedience",
         "bootstrap_ratios": "bootstrap",
         "sums_by_patient": "bootstrap",
         "Reliability": "calibration",
@@ -65,16 +62,16 @@ lazy(
         "match_phrases": "matching",
         "overlaps": "matching",
         "predicted_ious": "matching",
-        "MeasuredAnswer": "measured",
-        "measured_accuracy": "measured",
-        "measured_answer": "measured",
-        "PromptSwap": "prompt_swap",
-        "PromptedAnswer": "prompt_swap",
-        "prompt_swap_accuracy": "prompt_swap",
+        "MeasuredAnswer": "text",
+        "measured_accuracy": "text",
+        "measured_answer": "text",
+        "PromptSwap": "obedience",
+        "PromptedAnswer": "obedience",
+        "prompt_swap_accuracy": "obedience",
         "normalise_phrase": "matching",
         "format_table": "table",
         "text_metrics": "text",
-        "closed_right": "vqa",
-        "open_recall": "vqa",
+        "closed_right": "text",
+        "open_recall": "text",
     },
 )

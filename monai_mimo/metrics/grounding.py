@@ -6,13 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import ignite.distributed as idist
+import torch.distributed as dist
 from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
 
 from ..mimoseg.categories import MEASURED, MODALITIES, NUMERALS, PERSPECTIVES
-from .gather import gather
 from .matching import Grounded, match_pairs, match_phrases, normalise_phrase
 
 FIELDS = (
@@ -166,3 +167,16 @@ def summarise(s: Mapping[str, float]) -> dict[str, Any]:
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
+
+
+T = TypeVar("T")
+
+
+def gather(part: list[T]) -> list[T]:
+    """The lists of all processes, one after the other by rank; every process must call it. Alone: the list itself."""
+    count = idist.get_world_size()
+    if count == 1:
+        return part
+    parts: list[list[T]] = [[] for _ in range(count)]
+    dist.all_gather_object(parts, part)
+    return [value for values in parts for value in values]

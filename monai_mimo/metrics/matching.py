@@ -7,7 +7,6 @@ import unicodedata
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 ARTICLES = re.compile(r"^(the|a|an) ")
 IOU_THRESHOLD = 0.5  # a pair is correct above it (MIMO's grounding F1)
@@ -70,5 +69,7 @@ def _assign(predicted: Grounded, reference: Grounded, least_iou: float) -> dict[
     for place, (iou, _) in scores.items():
         if iou > least_iou:
             gain[place] = most + iou
+    from scipy.optimize import linear_sum_assignment  # slow to import, and a question needs no pairs
+
     rows, columns = linear_sum_assignment(gain, maximize=True)
     return {i: scores[i, j] for i, j in zip(rows.tolist(), columns.tolist()) if gain[i, j] > 0}

@@ -35,13 +35,15 @@ class ImageEncoderConfig:
 @dataclass(frozen=True)
 class AlignerConfig:
     """`queries` learned queries of `width` channels become as many tokens for the LLM. With `presence` the words of the
-    instruction take part like them, and the LLM is told which of them name what is there (`models.presence`)."""
+    instruction take part like them, and the LLM is told which of them name what is there (`models.presence`). With `names` the
+    LLM is told by name what the prompts show (`region_names.ShownNames`), where names are known; else by its features."""
 
     queries: int
     width: int
     layers: int
     heads: int
     presence: bool = False
+    names: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,10 @@ class MimoConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if not self.aligner.names:  # as versions before wrote it, so that their checkpoints go on
+            del values["aligner"]["names"]
+        return values
 
 
 def _encoder(values: dict[str, Any]) -> ImageEncoderConfig:

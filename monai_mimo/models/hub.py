@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
@@ -18,19 +21,34 @@ except ImportError:
     from httpx import TransportError  # type: ignore[assignment]
 
 from ..errors import OutputError, WeightsError
+from .hub_folder import write_hub_folder
 
 OFFLINE = (OfflineModeIsEnabled, LocalEntryNotFoundError, TransportError, OSError)
 
 
-def upload(folder: Path, repository: str, *, private: bool = True, token: str | None = None) -> str:
-    """Upload a weights folder to OWNER/NAME, which is made if it is not there.
+def upload(
+    weights: Path,
+    repository: str,
+    *,
+    private: bool = True,
+    token: str | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> str:
+    """Upload a weights folder to OWNER/NAME, which is made if it is not there: with a model card, and without paths of this
+    machine (`write_hub_folder`, which says what `facts` are).
 
     Returns:
         the address of the commit.
 
     Raises:
         OutputError: there is no network, or the Hub refuses.
+        WeightsError: the figures in `facts` are of other weights.
     """
+    with tempfile.TemporaryDirectory() as work:
+        return _upload(write_hub_folder(weights, Path(work) / "weights", facts), repository, private, token)
+
+
+def _upload(folder: Path, repository: str, private: bool, token: str | None) -> str:
     api = HfApi(token=token)
     try:
         api.create_repo(repository, private=private, exist_ok=True)

@@ -7,86 +7,30 @@ the prompts of `MaskDecoder`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from ..data.collate import IGNORE, QuestionBatch
-from ..data.conversation import Conversation
+from ..data.conversation import IGNORE, Conversation, QuestionBatch
 from ..data.feature_cache import EncoderMaps
-from ..data.prompt_maps import BOX_BOTTOM_RIGHT, CHANNELS, PADDING
+from ..data.prompt_maps import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .generation import OnTokens
 from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck, extract_features
-from .input_aligner import InputAligner
+from .input_aligner import InputAligner, Presence
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
+from .outputs import Answers, Pointed, Prediction
 from .phrase_alignment import Alignment, align, pair, phrase_directions
-from .presence import Presence
 from .pretrained import architecture
 from .prompt_encoder import PromptEncoder
-from .region_names import RegionNames
+from .region_names import RegionNames, ShownNames
 from .sam import read_sam
 from .weights import SavedModel
-
-
-@dataclass
-class Prediction:
-    """Teacher-forced outputs, for the losses.
-
-    Attributes:
-        text_logits: [L, V] at the L positions that have a label, in the order of the batch.
-        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, four times as fine as `ImageFeatures.feature_map`;
-            scores: [M], their predicted IoU.
-        alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
-        presence_logits: [Q, I, 3] of the words of the questions, where the aligner classifies them.
-        naming: how far the projected `<SEG>` states are from the embeddings of the names that were meant, the mean square,
-            where the model has known names.
-    """
-
-    text_logits: Tensor
-    mask_logits: Tensor
-    scores: Tensor
-    alignment: Alignment | None = None
-    presence_logits: Tensor | None = None
-    naming: Tensor | None = None
-
-
-@dataclass
-class Answers:
-    """What was generated for Q questions.
-
-    Attributes:
-        ids, probabilities: [Q, L], tokens and the probability of each.
-        mask_logits: [M, g, g], scores: [M], one for each `<SEG>` at `places` [M, 2] (question, position in `ids`).
-        conditions: [M, D], what each mask was decoded by, as `Mimo.decode` takes it.
-    """
-
-    ids: Tensor
-    probabilities: Tensor
-    mask_logits: Tensor
-    scores: Tensor
-    places: Tensor
-    conditions: Tensor
-
-
-class Pointed(NamedTuple):
-    """What prompts show.
-
-    Attributes:
-        name: the likeliest, or `data.names.REGION`, and its probability.
-        named, unnamed: mask logits [g, g] and predicted IoU, decoded by that name, and by the prompts alone; and the condition
-            [D] that they were decoded by.
-    """
-
-    name: str
-    probability: float
-    named: tuple[Tensor, float, Tensor]
-    unnamed: tuple[Tensor, float, Tensor]
 
 
 class Prompted(NamedTuple):
@@ -95,6 +39,7 @@ class Prompted(NamedTuple):
     Attributes:
         prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
         maps: [Q, 5, S / 2, S / 2], the prompts as maps for the fine branch, where there is one.
+        names: [Q, P], the number of the name of what each shows, where the LLM is told names; -1 at padding.
         context, feature_map: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves
             both, else each of its own size.
     """
@@ -104,6 +49,7 @@ class Prompted(NamedTuple):
     context: Tensor
     feature_map: Tensor
     maps: Tensor | None = None
+    names: Tensor | None = None
 
 
 class Mimo(SavedModel):
@@ -142,7 +88,10 @@ class Mimo(SavedModel):
         if config.names and fine:
             channels = (width, *((width // 4, width // 8) if fine_maps else ()), *fine[3:])
             self.region_names = RegionNames(tuple(config.names), width, channels)
-            self.region_token = nn.Linear(width, width)  # tells the aligner what lies under a prompt
+            if config.aligner.names:
+                self.shown_names = ShownNames(self.region_names.names, tokenizer, self.language_model.width)
+            else:
+                self.region_token = nn.Linear(width, width)  # tells the aligner what lies under a prompt
         self.image_id, self.point_id, self.box_id, self.seg_id = tokenizer.convert_tokens_to_ids(
             [IMAGE, POINT, BOX, SEG]
         )
@@ -193,8 +142,7 @@ class Mimo(SavedModel):
         if self.region_names is not None:
             known = questions.seg_names >= 0
             meant = self.mask_decoder.text_projection(states[question, position][known])
-            distance = (meant - self.region_names.condition(questions.seg_names[known]).detach()) ** 2
-            naming = distance.mean() if len(distance) else distance.sum()
+            naming = self.region_names.distance(meant, questions.seg_names[known])
         return Prediction(text_logits, mask_logits, scores, alignment, presence, naming)
 
     def align(self, questions: QuestionBatch, states: Tensor, prompt_tokens: Tensor | None = None) -> Alignment:
@@ -250,24 +198,23 @@ class Mimo(SavedModel):
         selected, where = features.select(questions.image_index), (questions.coordinates, questions.prompt_labels)
         prompts = self.prompt_encoder(*where)
         seen = prompts + self.prompt_encoder.pool_features(*where, (selected.context, *selected.high_resolution))
-        maps = None
+        maps, names = None, None
         if self.mask_decoder.fine is not None:
-            maps = union_of_maps(questions, self.config.image_size // 2)
+            maps = questions.union_of_maps(self.config.image_size // 2)
             if self.region_names is not None and len(questions.prompt_maps):
-                described = self.region_token(self.describe(features, questions))
-                padded = torch.cat([described, described.new_zeros(1, described.shape[1])])
-                seen = seen + padded[questions.prompt_object]  # -1 is the last
+                if self.config.aligner.names:
+                    told = self.told_names(features, questions)
+                    names = torch.cat([told, told.new_full((1,), -1)])[questions.prompt_object]  # -1 is the last
+                else:
+                    described = self.region_token(self.describe(features, questions))
+                    padded = torch.cat([described, described.new_zeros(1, described.shape[1])])
+                    seen = seen + padded[questions.prompt_object]
         context, feature_map = selected.context, selected.feature_map
         context = context + self.prompt_encoder.dense_embeddings(*where, context.shape[2:])
         if features.one_encoder:
-            return Prompted(prompts, seen, context, context, maps)
-        return Prompted(
-            prompts,
-            seen,
-            context,
-            feature_map + self.prompt_encoder.dense_embeddings(*where, feature_map.shape[2:]),
-            maps,
-        )
+            return Prompted(prompts, seen, context, context, maps, names)
+        feature_map = feature_map + self.prompt_encoder.dense_embeddings(*where, feature_map.shape[2:])
+        return Prompted(prompts, seen, context, feature_map, maps, names)
 
     @torch.no_grad()
     def outline(self, features: ImageFeatures, questions: QuestionBatch) -> tuple[Tensor, Tensor]:
@@ -301,6 +248,15 @@ class Mimo(SavedModel):
             found.append((logits[0], float(scores[0]), condition[0]))
         return Pointed(names.names[int(best)], float(chances[best]), found[-1], found[0])
 
+    @torch.no_grad()
+    def told_names(self, features: ImageFeatures, questions: QuestionBatch) -> Tensor:
+        """The number of the name of what the prompts of each object show: as given in training, else as it looks: [K]."""
+        assert self.region_names is not None
+        told = questions.shown_names.clone()
+        if (told < 0).any():
+            told = torch.where(told < 0, self.region_names.tell(self.describe(features, questions)), told)
+        return told
+
     def describe(self, features: ImageFeatures, questions: QuestionBatch) -> Tensor:
         """What the prompts of each object show, as an embedding beside those of the known names: [K, D]."""
         assert self.region_names is not None
@@ -329,7 +285,10 @@ class Mimo(SavedModel):
         at_image = (ids == self.image_id).unsqueeze(-1)
         at_prompt = ((ids == self.point_id) | (ids == self.box_id)).unsqueeze(-1)
         embeddings = embeddings.masked_scatter(at_image, image_tokens.to(embeddings.dtype))
-        given = prompt_tokens[questions.prompt_labels != PADDING]
+        is_prompt = questions.prompt_labels != PADDING
+        given = prompt_tokens[is_prompt]
+        if prompted.names is not None:
+            given = given + self.shown_names(prompted.names[is_prompt], self.language_model.embed)
         return embeddings.masked_scatter(at_prompt, given.to(embeddings.dtype)), prompt_tokens, presence
 
     def embed_words(self, questions: QuestionBatch, told: Tensor) -> Tensor:
@@ -387,12 +346,3 @@ class Mimo(SavedModel):
             features.fine,
             None if prompted.maps is None else prompted.maps[question],
         )
-
-
-def union_of_maps(questions: QuestionBatch, side: int) -> Tensor:
-    """The maps of all objects of each question together, [Q, 5, side, side]; zero without prompts."""
-    maps = questions.prompt_maps
-    together = maps.new_zeros(len(questions.image_index), CHANNELS, side, side)
-    if len(maps):
-        together.index_add_(0, questions.map_question, maps)
-    return together.clamp(max=1)  # also the mask before, which one object has at most

@@ -11,9 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerBase
 
 from ..data.names import REGION
 from .image_encoder import ImageFeatures
+
+NAMED = 0.5  # what is shown is called by its likeliest name where that is likelier than this
 
 
 class RegionNames(nn.Module):
@@ -52,6 +55,59 @@ class RegionNames(nn.Module):
         """What `embed` gave -> logits [M, N + 1]."""
         known = F.normalize(self.norm(self.embedding.weight), dim=1)
         return self.scale.exp() * described @ known.T
+
+    def distance(self, conditions: Tensor, ids: Tensor) -> Tensor:
+        """How far conditions [M, D] are from those of names [M] that are meant: the mean square, and the cross-entropy among all
+        names, which tells names apart that are near to each other."""
+        known = self.norm(self.embedding.weight).detach()
+        squares = torch.cdist(conditions.float(), known.float()) ** 2
+        if len(ids) == 0:
+            return squares.sum()
+        own = squares.gather(1, ids[:, None])
+        width = known.shape[1]
+        return own.mean() / width + F.cross_entropy(-squares / (2 * width**0.5), ids)
+
+    @torch.no_grad()
+    def chances(self, features: ImageFeatures, masks: Tensor) -> Tensor:
+        """How likely each name is for what lies under masks [M, g, g], in 0..1, of one image: [M, N + 1]."""
+        image = torch.zeros(len(masks), dtype=torch.long, device=masks.device)
+        return self.logits(self.embed(features, image, masks)).softmax(1)
+
+    def tell(self, described: Tensor) -> Tensor:
+        """What `embed` gave -> the number of the name of each [M]; of `REGION` where none is likely enough."""
+        chance, name = self.logits(described).softmax(1).max(1)
+        return torch.where(chance > NAMED, name, self.region_id)
+
+
+class ShownNames(nn.Module):
+    """Tells the LLM by name what a prompt shows: the mean of its embeddings of the name's words, added to the prompt's token.
+
+    Args:
+        names: in the order of their numbers.
+        width: H of the LLM.
+    """
+
+    ids: Tensor
+
+    def __init__(self, names: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, width: int) -> None:
+        super().__init__()
+        words = [torch.tensor(tokenizer(name, add_special_tokens=False)["input_ids"]) for name in names]
+        self.register_buffer(
+            "ids", nn.utils.rnn.pad_sequence(words, batch_first=True, padding_value=-1), persistent=False
+        )
+        self.project = nn.Linear(width, width)
+        nn.init.eye_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, numbers: Tensor, embed: nn.Module) -> Tensor:
+        """Numbers of names [...] -> [..., H].
+
+        Args:
+            embed: the LLM's input embeddings.
+        """
+        ids = self.ids[numbers]
+        words = embed(ids.clamp(min=0)) * (ids >= 0).unsqueeze(-1)
+        return self.project((words.sum(-2) / (ids >= 0).sum(-1, keepdim=True)).to(self.project.weight.dtype))
 
 
 def pooled(features: ImageFeatures, image_index: Tensor, masks: Tensor) -> Tensor:

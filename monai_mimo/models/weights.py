@@ -99,12 +99,21 @@ class SavedModel(nn.Module):
         that it stands on."""
         return save_weights(self, folder)
 
-    def push_to_hub(self, repository: str, *, private: bool = True, token: str | None = None) -> str:
-        """Upload what `save_pretrained` writes to OWNER/NAME on the Hugging Face Hub; see `hub.upload`."""
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        private: bool = True,
+        token: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes to OWNER/NAME on the Hugging Face Hub; see `hub.upload`, which takes whole folders
+        with their calibration."""
         from .hub import upload
 
         with tempfile.TemporaryDirectory() as folder:
-            return upload(save_weights(self, Path(folder) / "weights"), repository, private=private, token=token)
+            weights = save_weights(self, Path(folder) / "weights")
+            return upload(weights, repository, private=private, token=token, facts=facts)
 
 
 def save_weights(

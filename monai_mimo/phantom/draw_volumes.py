@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from .drawing import Rng, ellipsoid, smooth_field
+from .draw_pictures import Rng, ellipsoid, smooth_field
 
 
 @dataclass

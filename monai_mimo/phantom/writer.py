@@ -1,4 +1,6 @@
-"""`mimo phantom`: a labelled set of all eight modalities as a hospital or a challenge would hand it over."""
+"""`mimo phantom`: a labelled set of all eight modalities as a hospital or a challenge would hand it over,
+a CT volume also as the DICOM series that a scanner would export.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,78 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
+from nibabel.affines import voxel_sizes
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 from tqdm import tqdm
 
 from ..errors import InputError, OutputError
-from ..files import atomic_folder, output_errors, write_json
-from .dicom_series import write_series
-from .draw_pictures import DRAW
+from ..files import atomic_folder, digest, output_errors, write_json
+from .draw_pictures import DRAW, Rng
 from .draw_volumes import CT_LABELS, MR_LABELS, PET_LABELS, PhantomVolume, draw_ct, draw_mr, draw_pet
-from .drawing import Rng
+
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+INTERCEPT = -1024
+
+
+def uid(*parts: object) -> str:
+    """A UID that depends on `parts` alone (the 2.25 form of a hash)."""
+    return f"2.25.{int(digest(repr(parts))[:30], 16)}"
+
+
+def write_series(folder: Path, values: np.ndarray, affine: np.ndarray, name: str, seed: int) -> None:
+    """Write values [x, y, z] in HU, one file for each z, in an order of names that is not the order of slices.
+
+    Args:
+        affine: voxel indices to RAS millimetres; DICOM has LPS.
+        name: of the phantom patient.
+    """
+    folder.mkdir(parents=True)
+    lps = np.diag([-1.0, -1, 1, 1]) @ affine
+    spacing = voxel_sizes(affine)
+    column_step, row_step, normal = (lps[:3, axis] / spacing[axis] for axis in range(3))
+    numbers = np.random.default_rng(seed).permutation(values.shape[2])
+    for number, z in enumerate(numbers.tolist()):
+        instance = uid(seed, name, z)
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CT_IMAGE_STORAGE, instance
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        ds.SOPClassUID, ds.SOPInstanceUID = CT_IMAGE_STORAGE, instance
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = uid(seed, name, "study"), uid(seed, name, "series")
+        ds.FrameOfReferenceUID = uid(seed, name, "frame")
+        ds.PatientName, ds.PatientID = f"PHANTOM^{name}", name
+        ds.PatientBirthDate, ds.PatientSex = "", "O"
+        ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber = "20000101", "120000", "1", ""
+        ds.ReferringPhysicianName = ""
+        ds.Manufacturer, ds.Modality = "monai-mimo phantom", "CT"
+        ds.StudyDescription, ds.SeriesDescription = "Phantom abdomen", "Phantom CT"
+        ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+        ds.SeriesNumber, ds.InstanceNumber = 1, z + 1
+        ds.ImagePositionPatient = [f"{v:.6f}" for v in lps[:3, 3] + lps[:3, 2] * z]
+        ds.ImageOrientationPatient = [f"{v:.8f}" for v in (*column_step, *row_step)]
+        ds.PixelSpacing = [f"{spacing[1]:.6f}", f"{spacing[0]:.6f}"]
+        ds.SliceThickness = f"{spacing[2]:.6f}"
+        ds.SliceLocation = f"{normal @ lps[:3, 3] + spacing[2] * z:.6f}"
+        ds.KVP, ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "120", INTERCEPT, 1, "HU"
+        ds.WindowCenter, ds.WindowWidth = 40, 400
+        ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
+        ds.Columns, ds.Rows = values.shape[:2]
+        ds.PixelData = (values[:, :, z].T.astype(np.int32) - INTERCEPT).clip(0).astype("<u2").tobytes()
+        ds.save_as(folder / f"IM{number:04d}.dcm", **_file_format())
+
+
+def _file_format() -> dict[str, bool]:
+    """pydicom 3 renamed the argument that asks for a file with preamble and meta information."""
+
+    return (
+        {"enforce_file_format": True} if int(pydicom.__version__.split(".")[0]) >= 3 else {"write_like_original": False}
+    )
+
 
 VOLUMES: dict[str, tuple[Callable[[Rng], PhantomVolume], dict[int, str]]] = {
     "CT": (draw_ct, CT_LABELS),

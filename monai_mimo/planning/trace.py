@@ -19,8 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from ..data.collate import collate_questions
-from ..data.conversation import UNNAMED, EncodedQuestion
+from ..data.conversation import UNNAMED, EncodedQuestion, collate_questions
 from ..data.prompt_maps import POSITIVE
 from ..data.tokenizer import PHRASE_END, PHRASE_START, SEG, train_tokenizer
 from ..losses import MimoLoss, Targets

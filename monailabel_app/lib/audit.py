@@ -25,6 +25,7 @@ COMMON_WORDS = (
     "where which with you"
 )
 HIDDEN = "[...]"
+SCRIBBLES = ("foreground_scribble", "background_scribble")
 
 
 class AuditLog:
@@ -71,7 +72,7 @@ class AuditLog:
     def prompt(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What of a request is kept: numbers, known names, known words."""
         kept: dict[str, Any] = {}
-        for name in ("foreground", "background", "roi", "bbox", "slice"):
+        for name in (*SCRIBBLES, "foreground", "background", "roi", "bbox", "slice"):
             if request.get(name) not in (None, "", [], -1):
                 kept[name] = _numbers(request[name])
         for name in ("question", "label"):

@@ -124,7 +124,13 @@ def write_seg(
     )
     for segment, (_, values), usual in zip(seg.SegmentSequence, segments, phrase_colors(len(segments))):
         segment.RecommendedDisplayCIELabValue = cielab((colors or {}).get(values[0], usual))
-    seg.save_as(out, write_like_original=False)
+    save_in_utf8(seg, out)
+
+
+def save_in_utf8(dataset: pydicom.Dataset, out: Path) -> None:
+    """With names and words in any script: highdicom copies those of the images, but not their character set."""
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.save_as(out, write_like_original=False)
 
 
 def _segments(values: Sequence[int], names: Mapping[int, str]) -> list[tuple[str, list[int]]]:
@@ -169,6 +175,7 @@ def sorted_sources(series: Path) -> tuple[list[pydicom.Dataset], list[int]]:
     files = list({id(frame.file): frame.file for frame in stack.frames}.values())
     for file in files:
         file.dataset.pop(0x7FE00010, None)
+        file.dataset.decode()  # while its character set is known
         for name in MAY_BE_EMPTY:
             if name not in file.dataset:
                 setattr(file.dataset, name, "")

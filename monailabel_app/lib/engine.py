@@ -13,6 +13,7 @@ from pathlib import Path
 
 from monai_mimo.errors import MimoError
 from monai_mimo.inference import Answer, EncodedImage
+from monai_mimo.inference import question as prompted
 from monai_mimo.transforms import MedicalImage
 
 from .lru import LRUCache
@@ -22,7 +23,7 @@ from .study_image import StudyImage, open_study_image
 
 logger = logging.getLogger(__name__)
 
-Question = tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
+Question = prompted.Question | tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
 MANY = 16  # questions in one batch
 
 
@@ -76,7 +77,7 @@ class Engine:
         Args:
             model: of `models.current()`.
             slice: in the order of `MedicalImage`.
-            questions: each with points (x, y, label) and boxes (x0, y0, x1, y1) in pixels of the slice.
+            questions: each with points (x, y, label) and boxes (x0, y0, x1, y1) in pixels of the slice, and perhaps scribbles.
             prefetch: prepare the neighbours of the slice when there is time.
             background: let all requests go first.
         """

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from monai_mimo.data.conversation import Scribbles
 from monai_mimo.errors import InputError
 
 from .request_limits import Limits
@@ -22,8 +25,9 @@ class InferRequest:
 
     Attributes:
         foreground, background: voxels [i, j, k]; k is none where a picture's points have two numbers.
+        scribbles: the voxels that were painted inside, and outside, of what is meant; likewise.
         low, high: the first and last voxel of a box, if there is one; k is none where it holds for the slice asked about.
-        slice: index along the sliced axis of the file.
+        slice: index along the sliced axis of the file, or a voxel that the slice is to hold.
         warnings: what of the request was left out.
     """
 
@@ -31,25 +35,28 @@ class InferRequest:
     labels: tuple[str, ...] = ()
     foreground: tuple[tuple[int | None, ...], ...] = ()
     background: tuple[tuple[int | None, ...], ...] = ()
+    scribbles: tuple[tuple[tuple[int | None, ...], ...], tuple[tuple[int | None, ...], ...]] = ((), ())
     low: tuple[int | None, ...] | None = None
     high: tuple[int | None, ...] | None = None
-    slice: int | None = None
+    slice: int | Voxel | None = None
     plane: str = "auto"
     roi: bool = False  # the box is that of 3D Slicer
 
     @property
     def prompted(self) -> bool:
-        """Whether a point or a box is there to start from."""
-        return bool(self.foreground) or self.low is not None
+        """Whether a point, a scribble or a box is there to start from."""
+        return bool(self.foreground or self.scribbles[0]) or self.low is not None
 
 
 @dataclass(frozen=True)
 class SlicePrompts:
-    """The part of a request that lies on one slice: points (x, y, label) and boxes (x0, y0, x1, y1) in its pixels."""
+    """What of a request lies on one slice, in its pixels: points (x, y, label), boxes (x0, y0, x1, y1), and scribbles inside
+    and outside, bool [h, w] or none."""
 
     slice: int
     points: list[tuple[int, int, int]] = field(default_factory=list)
     boxes: list[tuple[int, ...]] = field(default_factory=list)
+    scribbles: Scribbles = (None, None)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -80,6 +87,7 @@ def read_request(request: Mapping[str, Any], limits: Limits) -> InferRequest:
         _labels(request, limits),
         tuple(foreground),
         tuple(background),
+        (_painted(request, "foreground_scribble"), _painted(request, "background_scribble")),
         low,
         high,
         _slice(request),
@@ -91,7 +99,8 @@ def read_request(request: Mapping[str, Any], limits: Limits) -> InferRequest:
 def on_slice(asked: InferRequest, image: StudyImage) -> SlicePrompts | None:
     """Everything of the request that lies on its slice; none where nothing says which slice of a volume that is.
 
-    The slice is that of the last positive point, else `slice`, else that of the last negative point, else the middle of the box.
+    The slice is that of the last positive point, else of the scribble inside, else `slice`, else that of the last negative point,
+    else of the scribble outside, else the middle of the box.
     With a box of 3D Slicer, `slice` is a rounded position in millimetres; outside of the box it is not used. What lies on other
     slices is left out, and a warning says so.
 
@@ -99,12 +108,13 @@ def on_slice(asked: InferRequest, image: StudyImage) -> SlicePrompts | None:
         InputError: a prompt or the slice lies outside the image.
     """
     axis = image.slice_axis
-    fixed = asked.slice
+    fixed = asked.slice[axis] if isinstance(asked.slice, tuple) else asked.slice
     if fixed is None and not image.shown.is_volume:
         fixed = 0
     points = [(_complete(v, axis, fixed), 1) for v in asked.foreground]
     points += [(_complete(v, axis, fixed), 0) for v in asked.background]
     placed = [(*image.place(v), label) for v, label in points]
+    painted = [[image.place(_complete(v, axis, fixed)) for v in line] for line in asked.scribbles]
     box = None
     if asked.low is not None and asked.high is not None:
         low, high = (_complete(v, axis, fixed) for v in (asked.low, asked.high))
@@ -114,22 +124,36 @@ def on_slice(asked: InferRequest, image: StudyImage) -> SlicePrompts | None:
         first, last = sorted(image.index_of(n) for n in box[0])
         fixed = fixed if first <= fixed <= last else None
 
-    positive = [number for number, _, _, label in placed if label == 1]
-    if positive:
-        number = positive[-1]
+    inside, outside = (
+        [v[0] for v in line] + [v[0] for v in placed if v[3] == label] for line, label in zip(painted, (1, 0))
+    )
+    if inside:
+        number = inside[-1]
     elif fixed is not None:
         number = image.number_of(fixed)
-    elif placed:
-        number = placed[-1][0]
+    elif outside:
+        number = outside[-1]
     elif box is not None:
         number = sum(box[0]) // 2
     else:
         return None
     here = [(x, y, label) for n, x, y, label in placed if n == number]
     boxes = [box[1]] if box is not None and box[0][0] <= number <= box[0][1] else []
-    left = len(placed) - len(here) + (box is not None) - len(boxes)
+    drawn = [_line([v for v in line if v[0] == number], image.shown.size) for line in painted]
+    elsewhere = sum(any(v[0] != number for v in line) for line in painted)
+    left = len(placed) - len(here) + (box is not None) - len(boxes) + elsewhere
     warnings = [f"{left} of the prompts lie on other slices and were not used"] if left else []
-    return SlicePrompts(number, here, boxes, warnings)
+    return SlicePrompts(number, here, boxes, (drawn[0], drawn[1]), warnings)
+
+
+def _line(pixels: list[tuple[int, int, int]], size: tuple[int, int]) -> np.ndarray | None:
+    """Pixels (slice, x, y) of one slice as bool [h, w]; none where there are none."""
+    if not pixels:
+        return None
+    _, x, y = np.transpose(pixels)
+    line = np.zeros(size, dtype=bool)
+    line[y, x] = True
+    return line
 
 
 def _complete(voxel: tuple[int | None, ...], axis: int, fixed: int | None) -> Voxel:
@@ -150,6 +174,10 @@ def _rows(request: Mapping[str, Any], name: str) -> list[Any]:
     if rows and not any(isinstance(row, list) for row in rows):
         return [rows]  # one voxel, not in a list of its own
     return rows
+
+
+def _painted(request: Mapping[str, Any], name: str) -> tuple[tuple[int | None, ...], ...]:
+    return tuple(_voxel(name, v) for v in _rows(request, name))
 
 
 def _voxel(name: str, row: Any) -> tuple[int | None, ...]:
@@ -192,8 +220,13 @@ def _box(request: Mapping[str, Any]) -> tuple[tuple[int | None, ...] | None, tup
     return None, None
 
 
-def _slice(request: Mapping[str, Any]) -> int | None:
+def _slice(request: Mapping[str, Any]) -> int | Voxel | None:
     value = request.get("slice")
+    if isinstance(value, list):
+        i, j, k = _voxel("slice", value)
+        if k is None:
+            raise InputError("slice", repr(value)[:80], "an index, or a voxel [i, j, k] in it")
+        return (i, j, k)  # type: ignore[return-value]
     if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) < 10:
         value = int(value)
     if value is None or value == "":

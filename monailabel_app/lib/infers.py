@@ -12,6 +12,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from monai_mimo.errors import InputError
 from monai_mimo.inference import Answer
+from monai_mimo.inference.question import Question
 from monai_mimo.inference.safeguards import Thresholds, guard, uncertain_line
 from monai_mimo.mimoseg.questions.templates import listed
 
@@ -89,7 +90,8 @@ class MimoTask(InferTask):
 
     def ask(self, model: Model, image: StudyImage, here: SlicePrompts, question: str, prefetch: bool = True) -> Reply:
         """Ask about one slice with its prompts, after the safeguards."""
-        [answer] = self.engine.ask(model, image, here.slice, [(question, here.points, here.boxes)], prefetch=prefetch)
+        asked = Question(question, here.points, here.boxes, here.scribbles)
+        [answer] = self.engine.ask(model, image, here.slice, [asked], prefetch=prefetch)
         reply = safe_reply(answer, question, self.thresholds, here.slice)
         reply.warnings = here.warnings + reply.warnings
         return reply
@@ -103,11 +105,12 @@ class MimoTask(InferTask):
             purpose: what the slice with the prompts is for, in the error.
 
         Raises:
-            InputError: neither a positive point nor a box.
+            InputError: neither a positive point nor a scribble nor a box.
         """
         here = on_slice(asked, image)
         if here is None or not asked.prompted:
-            raise InputError("prompt", "neither a positive point nor a box", f"one of them, on the slice {purpose}")
+            found = "neither a positive point nor a box"
+            raise InputError("prompt", found, f"one of them, or a scribble, on the slice {purpose}")
         reply = self.ask(model, image, here, about_prompts(here.points, here.boxes), prefetch)
         reply.segments = sorted(reply.segments, key=lambda s: s.score)[-1:]
         return reply, here.slice

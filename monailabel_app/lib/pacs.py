@@ -18,7 +18,6 @@ import numpy as np
 import pydicom
 import requests
 from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.datastore.utils.dicom import dicom_web_upload_dcm
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
@@ -33,6 +32,7 @@ from monai_mimo.transforms.reading import PICTURES, has_suffix
 
 from .atomic import AtomicDatastore
 from .dicom_seg import colors_of, names_of, read_seg, write_seg
+from .dicom_sr import read_report, write_sr
 from .request_limits import Limits
 from .result import affine_of
 from .study_folder import to_nifti
@@ -140,7 +140,8 @@ class Pacs(DICOMWebDatastore, AtomicDatastore):
     def save_label(  # type: ignore[override]
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
     ) -> str:
-        """Keep a label; a final one goes to the server first, as a DICOM SEG in the study of its image.
+        """Keep a label; a final one goes to the server first, as a DICOM SEG in the study of its image, with a DICOM SR where
+        `label_info` has a `report`; see `dicom_sr.read_report`.
 
         Raises:
             InputError: it does not fit the image.
@@ -151,12 +152,33 @@ class Pacs(DICOMWebDatastore, AtomicDatastore):
         with tempfile.TemporaryDirectory() as temporary:
             if label_filename.endswith(".bin"):
                 label_filename = _from_bytes(label_filename, nifti, Path(temporary) / "label.nii.gz")
+            report = read_report(info)
+            info.pop("report", None)  # its texts are in the SR, and nowhere else
             if label_tag == DefaultLabelTag.FINAL:
-                seg = Path(temporary) / "seg.dcm"
+                seg, sr = Path(temporary) / "seg.dcm", Path(temporary) / "sr.dcm"
                 self._write_seg(image_id, Path(label_filename), info, seg)
-                info["SeriesInstanceUID"] = dicom_web_upload_dcm(str(seg), self._client)
+                if report is not None:
+                    write_sr(seg, source_of(Path(nifti)), nifti_geometry(Path(nifti))[1], report, sr)
+                series = self._store([seg, sr] if report is not None else [seg])
+                info |= zip(("SeriesInstanceUID", "ReportSeriesInstanceUID"), series)
                 info["label_names"] = {name: value for value, name in names_of(info).items()}
+            elif report is not None:
+                raise InputError("report", f"a label that is {label_tag}", "a final one, that a person accepted")
             return AtomicDatastore.save_label(self, image_id, label_filename, label_tag, info)
+
+    def _store(self, files: list[Path]) -> list[str]:
+        """Send files to the server in one request.
+
+        Returns:
+            The UIDs of their series.
+
+        Raises:
+            PacsError: it does not take one of them.
+        """
+        datasets = [pydicom.dcmread(file) for file in files]
+        if self._client.store_instances(datasets).get("FailedSOPSequence"):
+            raise PacsError(self.name(), "an instance that it refused", "a DICOMweb server that stores what it is sent")
+        return [str(ds.SeriesInstanceUID) for ds in datasets]
 
     def to_seg(self, image_id: str, label_filename: str, info: dict[str, Any]) -> str:
         """A label map as a DICOM SEG, in a new temporary file.

@@ -8,6 +8,7 @@ import { Masks } from './masks.js';
 import { writeNrrd } from './nrrd.js';
 
 const REVIEWER = 'mimo-reviewer';
+const REPORT = 'mimo-report'; // whether a report is saved, too
 const MOST = 255; // that many segments a label map of one byte holds
 
 export const reviewer = () => localStorage.getItem(REVIEWER);
@@ -20,7 +21,8 @@ export class Accepted {
   constructor(viewer, actions) {
     this.masks = new Masks(viewer, 'mimo-accepted', 'MIMO accepted');
     this.actions = actions;
-    this.kept = null; // {view, voxels, segments: [{name, color}], unsaved, model}
+    this.kept = null; // {view, voxels, segments: [{name, color}], answers: [{question, answer}], unsaved, model}
+    this.reports = false; // whether the server can save a report
     this.asking = null; // the form that asks for the reviewer's name
     this.root = h('section', { 'aria-label': 'Accepted', 'data-mimo': 'kept' });
   }
@@ -33,7 +35,7 @@ export class Accepted {
     if (this.kept?.view.series !== view.series) {
       const question = 'The accepted masks of the other series are not saved. Drop them?';
       if (this.kept?.unsaved && !window.confirm(question)) return false;
-      this.kept = { view, voxels: new Uint8Array(voxels.length), segments: [] };
+      this.kept = { view, voxels: new Uint8Array(voxels.length), segments: [], answers: [] };
       this.masks.hidden.clear();
     }
     const { kept } = this;
@@ -45,6 +47,10 @@ export class Accepted {
     index ||= kept.segments.push({ name: entity.phrase, color: entity.color });
     for (let n = 0; n < voxels.length; n++) {
       if (voxels[n] === entity.label) kept.voxels[n] = index;
+    }
+    const { question, answer } = reply;
+    if (!kept.answers.some(said => said.question === question && said.answer === answer)) {
+      kept.answers.push({ question, answer });
     }
     Object.assign(kept, { unsaved: true, model: reply.model });
     await this.#refresh();
@@ -85,7 +91,19 @@ export class Accepted {
     const { unsaved } = this.kept;
     const options = { class: 'mimo-ask', 'data-mimo': 'save', disabled: !unsaved, on: { click: () => this.save() } };
     const who = reviewer() && `as ${reviewer()}`;
-    return h('div', { class: 'mimo-row' }, h('button', options, unsaved ? 'Save' : 'Saved'), who);
+    return h('div', { class: 'mimo-row' }, h('button', options, unsaved ? 'Save' : 'Saved'), who, this.#reportBox());
+  }
+
+  #reportBox() {
+    if (!this.reports) return null;
+    const box = h('input', {
+      type: 'checkbox',
+      'data-mimo': 'report',
+      on: { change: () => localStorage.setItem(REPORT, box.checked ? 'yes' : '') },
+    });
+    box.checked = localStorage.getItem(REPORT) === 'yes';
+    const title = 'Save the questions, the answers, volumes and areas as a DICOM SR, too';
+    return h('label', { title }, box, ' with report');
   }
 
   #row({ name, color }, index) {
@@ -149,10 +167,12 @@ export class Accepted {
         .filter(({ idx }) => present[idx] > 0);
       const label_names = Object.fromEntries(label_info.map(({ name, idx }) => [name, idx]));
       const params = { label_info, label_names, reviewer: reviewer(), model };
+      const report = this.reports && localStorage.getItem(REPORT) === 'yes';
+      if (report) params.report = kept.answers;
       await client.save(view.series, await writeNrrd(voxels, view.grid), params);
       kept.unsaved = false;
       const count = label_info.length === 1 ? 'one segment' : `${label_info.length} segments`;
-      this.actions.say(`Saved ${count}, reviewed by ${reviewer()}.`);
+      this.actions.say(`Saved ${count}${report ? ' with a report' : ''}, reviewed by ${reviewer()}.`);
     } catch (error) {
       this.actions.say(`Not saved. ${error.message}`, true);
     } finally {

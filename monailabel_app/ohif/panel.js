@@ -130,6 +130,7 @@ export class MimoPanel {
       if (!info.model) {
         throw new client.ServerError('The server has no weights yet: it can show images, but not answer.');
       }
+      this.accepted.reports = info.reports === true;
       const { name, weights, hash } = info.model;
       light('ready', h('span', { title: `weights ${weights}, ${hash}` }, `Ready: ${name}`));
     } catch (error) {
@@ -265,7 +266,7 @@ export class MimoPanel {
     this.#say('');
     try {
       const { reply, mask } = await client.ask(view.series, params, this.request.signal);
-      await this.answer.set(view, reply, await this.#voxels(view.grid, mask));
+      await this.answer.set(view, { ...reply, question }, await this.#voxels(view.grid, mask));
       this.history.add(view.study, question, reply.answer);
     } catch (error) {
       if (error.name === 'AbortError') this.#say('Cancelled.');

@@ -13,6 +13,8 @@ from monai_mimo.data.dataset import (
     Batch,
     MimoSegDataset,
     Moves,
+    StepLoader,
+    Steps,
     all_moves,
     collate,
     first_sentences,
@@ -21,7 +23,6 @@ from monai_mimo.data.dataset import (
 )
 from monai_mimo.data.order import Draw, TrainingOrder
 from monai_mimo.data.prompt_maps import BOX_TOP_LEFT, PADDING, POSITIVE
-from monai_mimo.data.steps import StepLoader, Steps
 from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.models import Mimo
 

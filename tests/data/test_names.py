@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.sr._concepts_dict import concepts
 
-from monai_mimo.data.names import KnownNames, Mention
-from monai_mimo.data.word_lists import other_terms, plain_nouns
+from monai_mimo.data.names import KnownNames, Mention, other_terms, plain_nouns
 from monai_mimo.mimoseg.catalogue.vocabulary import standard_name, vocabulary
 
 SMALL = KnownNames(

@@ -12,8 +12,7 @@ from datasets import Dataset
 
 from monai_mimo.data.conversation import Conversation, EncodedQuestion
 from monai_mimo.data.names import REGION, KnownNames
-from monai_mimo.data.other_questions import OtherQuestions, free_region
-from monai_mimo.data.other_words import held_out_names
+from monai_mimo.data.other_questions import OtherQuestions, free_region, held_out_names
 from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.transforms.resize import SquareResize

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_mimo.data.names import KnownNames
-from monai_mimo.data.other_words import (
+from monai_mimo.data.names import KnownNames, is_english, off_topic, other_terms, plain_nouns, terms_by_region
+from monai_mimo.data.other_questions import (
     HELD_ORGANS,
     absent_words,
     held_out_names,
@@ -19,7 +19,6 @@ from monai_mimo.data.other_words import (
     off_topic_reply,
     pseudo_word,
 )
-from monai_mimo.data.word_lists import is_english, off_topic, other_terms, plain_nouns, terms_by_region
 from monai_mimo.mimoseg.catalogue.vocabulary import standard_name, vocabulary, with_synonyms
 
 KNOWN = KnownNames(with_synonyms(vocabulary()))

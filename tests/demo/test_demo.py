@@ -14,14 +14,13 @@ import pytest
 from PIL import Image
 
 from monai_mimo.cli import main
-from monai_mimo.demo.examples import Example, folder_examples, phantom_examples
-from monai_mimo.demo.render import render, render_notes, render_problem
+from monai_mimo.demo.page import Example, folder_examples, phantom_examples, render, render_notes, render_problem
 from monai_mimo.demo.session import BOX, BRUSH_INSIDE, BRUSH_OUTSIDE, INSIDE, MOST_PROMPTS, OUTSIDE, Session
 from monai_mimo.errors import InputError, SeveralError
 from monai_mimo.inference import Answer, Entity, MimoPredictor
 from monai_mimo.inference.safeguards import ADVICE, NOTICE, WITHHELD, Thresholds, guard
 from monai_mimo.models import Mimo
-from monai_mimo.phantom.dicom_series import write_series
+from monai_mimo.phantom.writer import write_series
 from monai_mimo.visualize import PALETTE
 
 from ..transforms.dicom_files import dicom_file, series

@@ -15,7 +15,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_mimo.phantom.dicom_series import write_series
+from monai_mimo.phantom.writer import write_series
 
 from .services import LabelServer, Orthanc, missing
 from .viewer import browser

@@ -62,7 +62,8 @@ def server(
 def test_box_to_saved_segmentation(
     page: Any, server: LabelServer, orthanc: Orthanc, phantom: Phantom, pictures: Path
 ) -> None:
-    """What is boxed is answered, shown where it lies, accepted, saved as a DICOM SEG, and opened again: the same pixels."""
+    """What is boxed is answered, shown where it lies, accepted, saved as a DICOM SEG with a report, and opened again: the same
+    pixels."""
     series = phantom.series
     viewer = Viewer(page, server.url, series.study, pictures)
     viewer.open_panel()
@@ -83,11 +84,12 @@ def test_box_to_saved_segmentation(
     page.mouse.move(700, 600)
     viewer.picture("real-answer")
 
-    before = set(orthanc.series("SEG"))
+    before, reported = set(orthanc.series("SEG")), set(orthanc.series("SR"))
     page.locator("[data-mimo=accept]:enabled").first.click()
     page.wait_for_selector("[data-mimo-kept='1']")
     accepted = {tuple(v) for v in viewer.voxels("mimo-accepted")}
     assert accepted
+    viewer.part("report").check()
     viewer.part("save").click()
     viewer.part("reviewer").fill("Ada Test")
     viewer.part("reviewer").press("Enter")
@@ -101,9 +103,21 @@ def test_box_to_saved_segmentation(
     assert seg.SegmentSequence[0].RecommendedDisplayCIELabValue
     assert str(seg.StudyInstanceUID) == series.study
     assert stored_pixels(seg) == {(uid, i, j) for uid, i, j, _ in accepted}
+    from highdicom.sr import Comprehensive3DSR  # of the extra `label`, without which this is not run
+
+    (report,) = set(orthanc.series("SR")) - reported
+    sr = pydicom.dcmread(io.BytesIO(orthanc.file_of(report)))
+    assert str(sr.StudyInstanceUID) == series.study
+    [finding] = Comprehensive3DSR.from_dataset(sr).content.get_volumetric_roi_measurement_groups()
+    assert finding.referenced_segment.referenced_sop_instance_uid == seg.SOPInstanceUID
+    [area] = finding.get_measurements()
+    row, column = map(float, series.slices[k].PixelSpacing)
+    assert area.value == pytest.approx(len(accepted) * row * column, rel=1e-4)
+    assert answer in sr.to_json()
 
     again = Viewer(page, server.url, series.study, pictures, welcome=False)
-    page.locator("[data-cy=study-browser-thumbnail-no-image]").first.dblclick()
+    thumbnails = page.locator("[data-cy=study-browser-thumbnail-no-image]")  # of the SEG and of the SR
+    thumbnails.filter(has_text="MIMO segmentation").first.dblclick()
     again.wait("return document.querySelector('[data-cy=yes-hydrate-btn]')")
     page.evaluate("[...document.querySelectorAll('[data-cy=yes-hydrate-btn]')].at(-1).click()")
     again.wait("return window.services.segmentationService.getSegmentations().length === 1")

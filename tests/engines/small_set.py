@@ -11,7 +11,7 @@ from datasets.arrow_writer import ArrowWriter
 from PIL import Image
 
 from monai_mimo.mimoseg.encoding import encode_rle
-from monai_mimo.mimoseg.schema import FEATURES
+from monai_mimo.mimoseg.load import FEATURES
 
 NAMES = ("liver", "spleen", "left kidney")
 SPLITS = {"train": 14, "validation": 5, "test": 2}  # images

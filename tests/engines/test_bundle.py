@@ -12,6 +12,8 @@ import torch
 from monai.bundle import ConfigParser
 
 import monai_mimo
+from monai_mimo.engines import load_sets
+from monai_mimo.errors import InputError
 from monai_mimo.inference import PhraseNetwork
 from monai_mimo.mimoseg import build, load_mimoseg, parse_source
 from monai_mimo.models import Mimo, load_preset
@@ -186,3 +188,37 @@ def test_phrase_network_gives_the_mask_of_its_phrase(trained: Path) -> None:
     alone = PhraseNetwork(model, "liver")(images[1:])
     torch.testing.assert_close(out[1:], alone, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(out, PhraseNetwork(model, "spleen")(images))
+
+
+def test_a_language_side_is_trained_on_an_image_side(tmp_path: Path) -> None:
+    """As `make train-small` does, with sources that are left out."""
+    write_phantom(tmp_path / "phantom", patients=3, progress=False)
+    sources = [parse_source(f"{name}={tmp_path / 'phantom'}") for name in ("a", "b")]
+    build(sources, tmp_path / "set", slices_per_volume=1, perspectives=(1,), progress=False)
+    changes = {"mask_decoder": {"width": 32, "layers": 1, "heads": 2, "mlp_width": 32, "fine": [8, 8, 16, 16, 16]}}
+    common = ("--preset", "nano", "--preset_changes", changes, "--dataset_dir", tmp_path / "set", "--global_batch", 4)
+    result = run(
+        "pretraining_alone", "train.yaml", *common, "--output_dir", tmp_path / "regions", "--language_steps", 0,
+        "--region_minutes", 0.05, "--left_out", "['b']",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    result = run(
+        "training", ["train.yaml", "on_regions.yaml"], *common, "--output_dir", tmp_path / "lite", "--language_steps", 2,
+        "--regions", tmp_path / "regions" / "weights", "--epochs", 1, "--steps_per_epoch", 2, "--validation_images", 2,
+        "--left_out", "['b']",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    image, whole = (Mimo.from_pretrained(tmp_path / name / "weights").state_dict() for name in ("regions", "lite"))
+    for name, tensor in whole.items():
+        stays = name.startswith(("image_encoder", "neck", "prompt_encoder", "region_names", "mask_decoder"))
+        if stays and "text_projection" not in name:
+            assert torch.equal(tensor, image[name]), name
+    assert not all(torch.equal(t, image[n]) for n, t in whole.items() if n.startswith("language_model"))
+
+
+def test_sources_that_are_left_out(dataset: Path) -> None:
+    rows = load_sets({"all": str(dataset)}, "train")
+    some = sorted(set(rows["source"]))[:1]
+    assert not len(load_sets({"all": str(dataset)}, "train", left_out=some))
+    with pytest.raises(InputError, match="left_out: found liver; expected sources of the set: phantom"):
+        load_sets({"all": str(dataset)}, "train", left_out=["liver"])

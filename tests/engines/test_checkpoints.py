@@ -144,7 +144,7 @@ def test_a_reading_of_some_minutes_goes_on_too(tmp_path: Path, monkeypatch: pyte
         now[0] += 2
         return text_loss(*arguments)
 
-    monkeypatch.setattr("monai_mimo.engines.time_budget.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("monai_mimo.engines.handlers.time.monotonic", lambda: now[0])
     monkeypatch.setattr(reading, "text_loss", slow)
 
     def read(folder: str, stop: bool = False) -> dict[str, torch.Tensor]:

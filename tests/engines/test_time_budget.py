@@ -14,7 +14,7 @@ from monai_mimo.engines import TimeBudget, timed
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr("monai_mimo.engines.time_budget.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("monai_mimo.engines.handlers.time.monotonic", lambda: self.now)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from torch import Tensor
 from monai_mimo.data.dataset import Batch
 from monai_mimo.engines import MimoTrainer, SamplingConfig, load_sets, prepare_batch, prepare_model, training_loader
 from monai_mimo.engines.distribute import distribute
+from monai_mimo.engines.setup import replace_linear
 from monai_mimo.errors import InputError
 from monai_mimo.losses import MimoLoss
 from monai_mimo.models import Mimo
-from monai_mimo.models.four_bit import replace_linear
 
 from ..conftest import make_nano
 from .small_set import write_set
@@ -121,7 +121,7 @@ def test_four_bits_without_cuda_are_one_line(nano: Mimo, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="four_bit: found no CUDA device"):
         prepare_model(nano, "cpu", four_bit=True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr("monai_mimo.models.four_bit.find_spec", lambda _: None)
+    monkeypatch.setattr("monai_mimo.engines.setup.find_spec", lambda _: None)
     with pytest.raises(InputError, match="no package bitsandbytes"):
         prepare_model(nano, "cpu", four_bit=True)
 

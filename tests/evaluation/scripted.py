@@ -13,7 +13,7 @@ from torch import Tensor
 
 from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.mimoseg.encoding import encode_rle
-from monai_mimo.mimoseg.schema import FEATURES
+from monai_mimo.mimoseg.load import FEATURES
 from monai_mimo.models import Mimo, load_preset
 from monai_mimo.models.language_model import Generated
 

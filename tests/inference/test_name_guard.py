@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_mimo.data.other_words import held_out_names
+from monai_mimo.data.other_questions import held_out_names
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.inference.answer import Entity
 from monai_mimo.inference.name_guard import NameGuard
@@ -104,7 +104,7 @@ def test_the_shipped_weights_read_a_typing_error(lite: MimoPredictor) -> None:
 
 
 def test_what_was_not_asked_for_is_not_grounded(lite: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = Entity("liver", (8, 13), np.ones((128, 128), dtype=bool), 0.9)
+    wrong = Entity("liver", (8, 13), np.ones((128, 128), dtype=bool), 0.9, np.ones((64, 64), dtype=np.float32))
     monkeypatch.setattr("monai_mimo.inference.predictor.ground", lambda *_: [("This is liver.", [wrong])])
     answer = lite.ask("Where is the polyp?")
     assert answer.entities == []

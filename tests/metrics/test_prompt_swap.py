@@ -7,7 +7,7 @@ import math
 import pytest
 
 from monai_mimo.metrics import prompt_swap_accuracy
-from monai_mimo.metrics.prompt_swap import PromptedAnswer
+from monai_mimo.metrics.obedience import PromptedAnswer
 
 
 def test_counts_ordered_pairs_within_an_image() -> None:

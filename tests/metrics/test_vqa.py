@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monai_mimo.metrics import closed_right, open_recall
-from monai_mimo.metrics.vqa import words
+from monai_mimo.metrics.text import words
 
 
 @pytest.mark.parametrize(

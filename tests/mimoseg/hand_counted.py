@@ -20,7 +20,7 @@ from datasets import Dataset
 from PIL import Image
 
 from monai_mimo.mimoseg.encoding import encode_rle
-from monai_mimo.mimoseg.schema import FEATURES
+from monai_mimo.mimoseg.load import FEATURES
 
 SIZE = (40, 56)
 MASKS = {}

@@ -16,7 +16,7 @@ from pydicom.uid import RLELossless
 from monai_mimo.errors import DataError
 from monai_mimo.mimoseg.label_files import read_masks
 from monai_mimo.mimoseg.sources.cases import Case, Label, Reader
-from monai_mimo.phantom.dicom_series import write_series
+from monai_mimo.phantom.writer import write_series
 from monai_mimo.transforms import MedicalImage
 
 from ..fuzzing import hold

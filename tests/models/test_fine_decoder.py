@@ -133,3 +133,27 @@ def test_a_state_at_seg_is_drawn_to_the_name_that_is_meant() -> None:
     assert naming > 0
     assert mimo.region_names.embedding.weight.grad is None  # the names stay where they are
     assert mimo.mask_decoder.text_projection[0].weight.grad.any()
+
+
+def test_the_language_model_is_told_the_names_of_what_prompts_show() -> None:
+    torch.manual_seed(0)
+    aligner = {"queries": 2, "width": 16, "layers": 1, "heads": 2, "names": True}
+    mimo = make_nano(mask_decoder=FINE, aligner=aligner, names={"liver": (), "spleen": ()}).eval()
+    answer = "This is the <p> spleen </p> <SEG>."
+    known = collate_all(mimo, [encode(mimo, "What is <box>?", boxes=[(2, 2, 20, 20)], answer=answer)], generate=False)
+    assert known.shown_names.tolist() == [1]
+    asked = collate_all(mimo, [encode(mimo, "What is <box>?", boxes=[(2, 2, 20, 20)], answer=answer)])
+    assert asked.shown_names.tolist() == [-1]  # an answer that is to be written tells nothing
+    with torch.no_grad():
+        features = mimo.encode(torch.rand(1, 3, 64, 64))
+        prompted = mimo.encode_prompts(features, known)
+        assert prompted.names.tolist() == [[1, 1]]  # both corners of the box
+        told, _, _ = mimo.embed_inputs(prompted, known)
+        silent, _, _ = mimo.embed_inputs(prompted._replace(names=None), known)
+        at = known.input_ids[0] == mimo.box_id
+        words = mimo.tokenizer("spleen", add_special_tokens=False)["input_ids"]
+        mean = mimo.language_model.embed(torch.tensor(words)).mean(0)  # the projection starts as the identity
+        torch.testing.assert_close((told - silent)[0, at], mean.expand(2, -1))
+        assert not (told - silent)[0, ~at].any()
+        tells = mimo.region_names.tell(mimo.describe(features, asked))
+        assert mimo.encode_prompts(features, asked).names.tolist() == [[int(tells)] * 2]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import CompileConfig, PreTrainedTokenizerBase
 
-from monai_mimo.data.collate import QuestionBatch, collate_questions
+from monai_mimo.data.conversation import QuestionBatch, collate_questions
 from monai_mimo.data.tokenizer import PHRASE_END, PHRASE_START, SEG, train_tokenizer
 from monai_mimo.inference.answer import parse_answer
 from monai_mimo.models import Answers, Mimo, load_preset

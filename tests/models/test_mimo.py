@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_mimo.data.collate import IGNORE, collate_questions
+from monai_mimo.data.conversation import IGNORE, collate_questions
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo
 from monai_mimo.models.image_encoder import extract_features

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_mimo.data.collate import IGNORE
+from monai_mimo.data.conversation import IGNORE
 from monai_mimo.data.prompt_maps import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING, POSITIVE
 from monai_mimo.losses import MimoLoss, Targets
-from monai_mimo.models.mimo import Prediction
+from monai_mimo.models.outputs import Prediction
 from monai_mimo.models.phrase_alignment import Alignment, align, pair, phrase_directions
 
 START, END = 1, 2

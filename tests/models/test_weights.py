@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from monai_mimo.cli import main
-from monai_mimo.data.collate import QuestionBatch
+from monai_mimo.data.conversation import QuestionBatch
 from monai_mimo.errors import InputError, WeightsError
 from monai_mimo.models import Mimo, load_preset
 from monai_mimo.models.bases import base_hash
@@ -250,7 +250,8 @@ def test_weights_of_earlier_versions_load_and_answer_as_they_did(folder: Path) -
         name.removeprefix("questions."): tensor for name, tensor in expected.items() if name.startswith("questions.")
     }
     none = torch.zeros(0, dtype=torch.long)  # what later models read besides
-    maps = {"prompt_maps": torch.zeros(0, 5, 1, 1), "map_question": none, "prompt_object": none, "seg_names": none}
+    maps = {"prompt_maps": torch.zeros(0, 5, 1, 1), "map_question": none, "prompt_object": none}
+    maps |= {"shown_names": none, "seg_names": none}
     batch = QuestionBatch(**{**maps, **given})
     with torch.no_grad():
         prediction = model(expected["images"], batch)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,13 +48,15 @@ class BrightSpot:
         self.encoded.append(slice)
         return Pixels(image.slice(slice))
 
-    def ask_many(self, image: Pixels, questions: Sequence[tuple[str, Any, Any]], **options: Any) -> list[Answer]:
+    def ask_many(self, image: Pixels, questions: Sequence[tuple], **options: Any) -> list[Answer]:
         bright = image.pixels[..., 0] == 255
         answers = []
-        for _, points, boxes in questions:
-            touched = not points and not boxes
+        for _, points, boxes, *rest in questions:
+            inside, outside = rest[0] if rest else (None, None)
+            touched = not points and not boxes and inside is None and outside is None
             touched |= any(bright[y, x] for x, y, label in points if label == 1)
             touched |= any(bright[y0:y1, x0:x1].any() for x0, y0, x1, y1 in boxes)
+            touched |= inside is not None and bright[inside].any()
             text, entities = "There is nothing.", []
             if touched and bright.any():
                 text, entities = "That is the liver.", [Entity("liver", (12, 17), bright, self.score)]
@@ -76,6 +82,13 @@ class StandInStore:
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
     """start(studies, predictor=..., **conf) -> a client of the server; without a predictor, `conf` has the weights."""
+    with starting(tmp_path, monkeypatch) as begin:
+        yield begin
+
+
+@contextmanager
+def starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
+    """`start`, for fixtures that hold for longer than a test."""
     from monailabel.interfaces.utils.app import app_instance, clear_cache
 
     apps: list[Any] = []
@@ -102,6 +115,36 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     for app in apps:
         app.engine.close()
     clear_cache()
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The address of the server, on a port of its own, for clients that are no part of this process."""
+    import uvicorn
+    from monailabel.app import app
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+def oblique_affine() -> np.ndarray:
+    """Anisotropic, flipped and turned: nothing that could be mixed up looks right by chance."""
+    a, b = np.radians([12, -8])
+    around_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    around_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = around_x @ around_z @ np.diag([-1.5, 1.2, 4.0])
+    affine[:3, 3] = (40, -30, 55)
+    return affine
 
 
 def infer(client: TestClient, task: str, image: str, output: str = "json", **params: Any) -> Any:

@@ -172,6 +172,34 @@ def test_bbox(start: Callable[..., Any], tmp_path: Path, bbox: list[int], slice:
     assert [e["box"] for e in said["entities"]] == ([[8, 0, 2, 9, 1, 3]] if hit else [])
 
 
+@pytest.mark.parametrize(("codes", "spacing", "oblique"), ORIENTATIONS)
+def test_scribbles_and_the_slice_through_a_voxel(
+    start: Callable[..., Any], tmp_path: Path, codes: str, spacing: tuple[float, float, float], oblique: bool
+) -> None:
+    """Painted voxels reach the pixels that show them, whichever axis the slices are cut across."""
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    corner = CORNERS[-1]
+    beside = [[0, 0, 0]]
+    assert tuple(beside[0]) != corner
+    nib.save(nib.Nifti1Image(painted(corner), affine_of(codes, spacing, oblique)), studies / "case.nii.gz")
+    client = start(studies, BrightSpot())
+    for params, hit in (
+        ({"foreground_scribble": [list(corner)]}, True),
+        ({"foreground_scribble": beside}, False),
+        ({"foreground_scribble": [list(corner)], "background_scribble": beside}, True),
+        ({"background_scribble": [list(corner)], "question": "What?"}, False),
+        ({"slice": list(corner), "question": "What?"}, True),
+    ):
+        said = infer(client, "mimo_ask", "case", **params)
+        assert [e["box"] for e in said["entities"]] == ([[*corner, *(v + 1 for v in corner)]] if hit else []), params
+    said = infer(client, "mimo_click", "case", foreground_scribble=[list(corner)], background_scribble=beside)
+    elsewhere = said["image"]["slice"] != beside[0][said["image"]["axis"]]
+    assert [w for w in said["warnings"] if "other slices" in w] == (
+        ["1 of the prompts lie on other slices and were not used"] if elsewhere else []
+    )
+
+
 @pytest.mark.parametrize("codes", ["LPS", "LAS", "PIR", "PSL", "LIA", "RIP", "LPI"])
 @pytest.mark.parametrize("oblique", [False, True])
 def test_dicom_series(start: Callable[..., Any], tmp_path: Path, codes: str, oblique: bool) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pydicom
 import pytest
 import requests
+from highdicom.sr import Comprehensive3DSR
 
 from .conftest import BrightSpot, infer
 from .make_dicom import write_series
@@ -150,6 +151,44 @@ def test_a_label_goes_back_as_dicom_seg(client: Any, orthanc: Orthanc, tmp_path:
 
     assert client.get("/datastore/label", params={"label": SERIES, "tag": "final"}).content == label
     assert infer(client, "mimo_click", SERIES, "dicom_seg", foreground=[SPOT])[128:132] == b"DICM"
+
+
+def test_a_report_goes_with_its_seg(client: Any, orthanc: Orthanc, tmp_path: Path) -> None:
+    """One request, two series in the study of the images; what was typed is kept nowhere else."""
+    assert client.get("/info/").json()["reports"] is True
+    said, label = infer(client, "mimo_click", SERIES, "all", foreground=[SPOT], result_extension=".nrrd")
+    words = {"question": "What has SECRET-WORD here?", "answer": said["answer"]}
+    params = {"label_names": {"liver": 1}, "reviewer": "R^S", "model": said["model"], "report": [words]}
+
+    def save(**change: Any) -> Any:
+        return client.put(
+            "/datastore/label",
+            params={"image": SERIES, "tag": change.pop("tag", "final")},
+            files={"label": ("l.nrrd", label)},
+            data={"params": json.dumps({**params, **change})},
+        )
+
+    for change, found in (({"reviewer": ""}, "reviewer"), ({"report": "all"}, "report"), ({"tag": "draft"}, "final")):
+        refused = save(**change)
+        assert refused.status_code == 400
+        assert found in refused.json()["detail"]
+    assert client.mimo.datastore().get_label_uri(SERIES, "final") == ""
+    assert save().status_code == 200
+
+    found = requests.get(f"{orthanc.url}/instances?expand", timeout=30).json()
+    files = [requests.get(f"{orthanc.url}/instances/{i['ID']}/file", timeout=30).content for i in found]
+    datasets = {d.Modality: d for d in (pydicom.dcmread(io.BytesIO(f)) for f in files)}
+    seg, sr = datasets["SEG"], datasets["SR"]
+    assert (seg.StudyInstanceUID, sr.StudyInstanceUID) == ("1.2.3.1", "1.2.3.1")
+    [group] = Comprehensive3DSR.from_dataset(sr).content.get_volumetric_roi_measurement_groups()
+    assert group.referenced_segment.referenced_sop_instance_uid == seg.SOPInstanceUID
+    [area] = group.get_measurements()
+    assert (area.value, area.unit.value) == (1.5, "mm2")
+    info = client.mimo.datastore().get_label_info(SERIES, "final")
+    assert (info["SeriesInstanceUID"], info["ReportSeriesInstanceUID"]) == (seg.SeriesInstanceUID, sr.SeriesInstanceUID)
+    kept = [f for f in tmp_path.rglob("*") if f.suffix in (".json", ".jsonl")]
+    assert kept
+    assert not [f for f in kept if "SECRET" in f.read_text(errors="replace")]
 
 
 def test_it_stops_and_comes_back(client: Any, orthanc: Orthanc) -> None:

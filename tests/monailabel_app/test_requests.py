@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from ..conftest import make_nano
 from .conftest import BrightSpot, infer
 
 SPOT = [3, 4, 2]
@@ -44,6 +45,11 @@ def post(client: Any, task: str = "mimo_click", image: str = "case", **params: A
         ({"foreground": [[1, 2]]}, 400, "a slice"),
         ({"foreground": [[True, 0, 0]]}, 400, "whole numbers"),
         ({"background": [SPOT]}, 400, "a positive point nor a box"),
+        ({"background_scribble": [SPOT]}, 400, "a positive point nor a box"),
+        ({"foreground_scribble": [[0, 9, 0]]}, 400, "j in 0..8"),
+        ({"foreground_scribble": [SPOT, "x"]}, 400, "voxels [i, j, k]"),
+        ({"foreground_scribble": [[1, 2]]}, 400, "a slice"),
+        ({"bbox": [0, 0, 1, 1], "slice": [0, 0]}, 400, "a voxel [i, j, k] in it"),
         ({"bbox": [3, 3, 3, 5]}, 400, "an area"),
         ({"bbox": [0, 0, 99, 99], "slice": 0}, 400, "i in 0..7"),
         ({"roi": [1, 2, 3]}, 400, "[i0, i1, j0, j1, k0, k1]"),
@@ -248,6 +254,41 @@ def test_weights_that_come_later(start: Callable[..., Any], studies: Path, tmp_p
     said = infer(client, "mimo_ask", "case", question="Where is the liver?", slice=2)
     assert said["model"]["name"] == "MIMO nano"
     assert len(said["model"]["hash"]) == 12
+
+
+def test_a_scribble_reaches_the_weights(
+    start: Callable[..., Any], studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real predictor whose weights read scribbles gets the painted pixels, as they lie on the slice that it is shown."""
+    from monai_mimo.inference import MimoPredictor
+    from monai_mimo.models.weights import save_weights
+    from monai_mimo.transforms import MedicalImage
+
+    fine = {"width": 32, "layers": 2, "heads": 2, "mlp_width": 64, "fine": (8, 8, 16, 16, 16)}
+    weights = save_weights(make_nano(mask_decoder=fine, names={"liver": ()}), tmp_path / "fine")
+    painted = [[i, 4, 2] for i in range(2, 6)]
+    mask = np.zeros((8, 9, 5), np.uint8)
+    mask[tuple(np.transpose(painted))] = 1
+    shown = MedicalImage.open(studies / "case.nii.gz").to_display(mask) > 0
+    asked, ask_many = [], MimoPredictor.ask_many
+
+    def noted(self: Any, image: Any, questions: Any, **options: Any) -> Any:
+        asked.extend(questions)
+        return ask_many(self, image, questions, **options)
+
+    monkeypatch.setattr(MimoPredictor, "ask_many", noted)
+    said = infer(start(studies, weights=str(weights)), "mimo_ask", "case", foreground_scribble=painted)
+    [question] = asked
+    np.testing.assert_array_equal(question.scribbles[0], shown[2])
+    assert shown[2].sum() == 4
+    assert question.scribbles[1] is None
+    assert said["image"]["slice"] == 2
+
+
+def test_weights_that_read_no_scribbles_say_so(start: Callable[..., Any], studies: Path, nano_weights: Path) -> None:
+    response = post(start(studies, weights=str(nano_weights)), "mimo_ask", foreground_scribble=[SPOT])
+    assert response.status_code == 400
+    assert "expected points and boxes" in response.json()["detail"]
 
 
 def test_who_may_ask(caplog: pytest.LogCaptureFixture) -> None:

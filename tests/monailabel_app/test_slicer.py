@@ -1,4 +1,4 @@
-"""3D Slicer's MONAILabel module, as its requests are: same client, same parameters, same reading of the replies.
+"""3D Slicer's stock MONAILabel module, as its requests are: same client, same parameters, same reading of the replies.
 
 Recorded from plugins/slicer/MONAILabel/MONAILabel.py of MONAI Label (2025-12): `getControlPointsXYZ`, `getROIPointsXYZ`,
 `getParamsFromConfig`, `onClickDeepgrow`, `onClickSegmentation`, `onSaveLabel`, `monitorTraining`.
@@ -6,9 +6,6 @@ Recorded from plugins/slicer/MONAILabel/MONAILabel.py of MONAI Label (2025-12): 
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +17,11 @@ import pytest
 pytest.importorskip("monailabel")
 
 import SimpleITK as sitk
-import uvicorn
 from fastapi.testclient import TestClient
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 
-from .conftest import BrightSpot
+from .conftest import BrightSpot, oblique_affine, serving
 
 SPOT = (10, 7, 3)  # the first corner of a bright cube of 4 x 4 x 2 voxels
 
@@ -94,33 +90,16 @@ class Slicer:
 @pytest.fixture
 def slicer(start: Callable[..., TestClient], tmp_path: Path) -> Iterator[Slicer]:
     """With an oblique volume, anisotropic and flipped, in which only `SPOT` is bright."""
-    a, b = np.radians([12, -8])
-    around_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    around_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
-    affine = np.eye(4)
-    affine[:3, :3] = around_x @ around_z @ np.diag([-1.5, 1.2, 4.0])
-    affine[:3, 3] = (40, -30, 55)
     values = np.random.default_rng(0).integers(0, 100, (24, 20, 9)).astype(np.int16)
     i, j, k = SPOT
     values[i : i + 4, j : j + 4, k : k + 2] = 900
     (tmp_path / "studies").mkdir()
     image = tmp_path / "studies" / "oblique.nii.gz"
-    nib.save(nib.Nifti1Image(values, affine), image)
+    nib.save(nib.Nifti1Image(values, oblique_affine()), image)
     start(tmp_path / "studies", BrightSpot())
 
-    from monailabel.app import app
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield Slicer(f"http://127.0.0.1:{port}", tmp_path, image)
-    server.should_exit = True
-    thread.join()
+    with serving() as address:
+        yield Slicer(address, tmp_path, image)
 
 
 def spot(slices: tuple[int, ...]) -> set[tuple[int, ...]]:

@@ -7,14 +7,13 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from monai_mimo.cli import main
-from monai_mimo.data.collate import collate_questions
+from monai_mimo.data.conversation import collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.errors import InputError
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo, MimoConfig, load_preset
 from monai_mimo.models.weights import without_pretrained
-from monai_mimo.planning.memory import ADAM, GB, GRADIENT, Costs, TrainingPlan, _cut, costs_of, make_plan
-from monai_mimo.planning.text import describe
+from monai_mimo.planning.memory import ADAM, GB, GRADIENT, Costs, TrainingPlan, _cut, costs_of, describe, make_plan
 from monai_mimo.planning.trace import Sample, encode, measure, meta_model, parts_of, trace_step
 
 SAMPLE = Sample(question=12, answer=20, masks=2)

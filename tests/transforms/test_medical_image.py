@@ -13,7 +13,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 from PIL import Image
 
 from monai_mimo.errors import InputError, OutputError
-from monai_mimo.phantom.dicom_series import write_series
+from monai_mimo.phantom.writer import write_series
 from monai_mimo.transforms import MedicalImage
 
 CODES = ["RAS", "LPS", "LAS", "PIR", "SAL", "IPL", "RPI"]

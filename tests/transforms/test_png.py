@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from monai_mimo.transforms.png import encode_png
+from monai_mimo.transforms.pictures import encode_png
 
 sides = st.integers(1, 40)
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from monai_mimo.errors import InputError
-from monai_mimo.phantom.dicom_series import write_series
+from monai_mimo.phantom.writer import write_series
 from monai_mimo.transforms import read_grid
 
 

@@ -19,21 +19,21 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel
 
+from ...data.dataset import StepLoader
 from ...data.names import plain_words
 from ...data.region_images import region_images
 from ...data.regions import RegionBatch, RegionDataset
 from ...data.simulated_prompts import correct
-from ...data.steps import StepLoader
 from ...errors import InputError
 from ...evaluation.progress import Progress
 from ...losses import mask_iou
 from ...mimoseg.catalogue.vocabulary import vocabulary
 from ...models import Mimo, MimoConfig
-from ...models.mimo import ImageFeatures
+from ...models.image_encoder import ImageFeatures
 from ...models.region_names import RegionNames
 from ..checkpoints import Checkpoints
+from ..handlers import TimeBudget, timed
 from ..stages import run_stage, train_step
-from ..time_budget import TimeBudget, timed
 
 BCE, DICE, SCORE, NAME = 2.0, 1.0, 1.0, 0.5
 REGION_WEIGHT = 0.4  # of a region without a name in the loss of names

@@ -15,18 +15,17 @@ from ignite.engine import Engine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data.collate import IGNORE, QuestionBatch
-from ...data.dataset import Batch
-from ...data.steps import StepLoader
+from ...data.conversation import IGNORE, QuestionBatch
+from ...data.dataset import Batch, StepLoader
 from ...evaluation.progress import Progress
 from ...losses import MimoLoss, Targets
 from ...models import Mimo
-from ...models.mimo import Prediction
+from ...models.outputs import Prediction
 from ...models.phrase_alignment import inside_phrases
 from ..checkpoints import Checkpoints
+from ..handlers import TimeBudget, timed
 from ..stages import run_stage, train_step
 from ..state import TrainedParts
-from ..time_budget import TimeBudget, timed
 from .text import embed_texts, encode_texts, texts_of
 
 Phrase = tuple[int, ...]  # as token ids

@@ -12,18 +12,18 @@ from datasets import Dataset as Rows
 from ignite.engine import Engine
 from torch import Tensor, nn
 
-from ...data.collate import IGNORE, QuestionBatch, collate_questions
+from ...data.conversation import IGNORE, QuestionBatch, collate_questions
 from ...data.dataset import first_sentences, named_in
 from ...evaluation.progress import Progress
 from ...losses import MimoLoss, Targets
 from ...models import Mimo
-from ...models.mimo import Prediction
+from ...models.outputs import Prediction
 from ...transforms.resize import SquareResize
 from ..checkpoints import Checkpoints
+from ..handlers import TimeBudget, timed
 from ..setup import warmup_cosine
 from ..stages import run_stage, train_step
 from ..state import GeneratorState, TrainedParts
-from ..time_budget import TimeBudget, timed
 
 COLUMNS = ("question", "answer", "entities", "absent", "perspective")
 TEXT_PARTS = ("language_model", "phrase_of_seg", "presence")  # the parts of a model that reading changes

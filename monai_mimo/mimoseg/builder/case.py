@@ -21,10 +21,10 @@ from ..catalogue.plausible import safely_absent, uncertain
 from ..catalogue.vocabulary import vocabulary
 from ..categories import MEASURED
 from ..encoding import encode_rle
+from ..load import FEATURES
 from ..questions.measured import Scene, measured
 from ..questions.perspectives import Sample, instructions, reasoning, visual_clues
 from ..questions.pool import RowSettings, draft_pool, is_known
-from ..schema import FEATURES
 from ..sources.cases import Case, patient_key
 from ..sources.read_case import ShownSlice, read_case
 from ..sources.vqa_sets import read_picture

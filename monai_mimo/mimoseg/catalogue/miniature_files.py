@@ -16,7 +16,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from PIL import Image
 
 from ...errors import DataError
-from ...phantom.dicom_series import write_series
+from ...phantom.writer import write_series
 from ...transforms.reading import ITK_VOLUMES, NIFTI, PICTURES, has_suffix
 from .record import LabelFile, Miniature
 

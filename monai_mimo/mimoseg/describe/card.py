@@ -14,8 +14,8 @@ from ..builder.case import CaseResult
 from ..builder.plan import BuildPlan
 from ..catalogue.record import find_record
 from ..categories import MEASURED, NUMERALS, SPLITS
+from ..load import FEATURES
 from ..questions.pool import count_rejections
-from ..schema import FEATURES
 from ..sources.cases import patient_key
 
 NOTES = 200  # of a source; a set in which masks overlap on every slice must not fill the report
@@ -179,7 +179,7 @@ are hashed.
     rows = load_mimoseg(DIR, split="train", perspective=1)   # memory-mapped
 
 or `datasets.load_dataset(DIR)`, which copies it to its cache. One row is one question; the columns are documented in
-`monai_mimo.mimoseg.schema`: each has its source, file, slice, label values, template or writer, and the builder's version.
+`monai_mimo.mimoseg.load`: each has its source, file, slice, label values, template or writer, and the builder's version.
 """
 
 

@@ -13,11 +13,10 @@ import numpy as np
 import pydicom
 from skimage.draw import polygon2mask
 
-from ...errors import DataError
+from ...errors import DataError, one_error
 from ...transforms.dicom_files import DicomFile, open_dicom
 from ...transforms.dicom_pixels import stored_frames
 from ...transforms.medical_image import MedicalImage
-from ...transforms.one_error import one_error
 from ..sources.cases import Reader
 from .masks import BoxMasks, Masks
 

@@ -17,7 +17,7 @@ from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
 from ...transforms.stored_picture import stored_size, upright
 from ..sources.cases import Reader
-from .exif import label_orientation, undecided
+from .label_pictures import label_orientation, undecided
 from .masks import BoxMasks, Masks
 
 CORNERS = ("polygon", "oriented_rectangle", "rotated_rectangle", "rotation")  # of any number, or of a turned rectangle

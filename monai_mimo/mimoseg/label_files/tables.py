@@ -14,7 +14,7 @@ from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
 from ...transforms.stored_picture import stored_size, upright
 from ..sources.cases import Reader
-from .exif import label_orientation, undecided
+from .label_pictures import label_orientation, undecided
 from .masks import BoxMasks, Masks
 from .shapes import check_names
 

@@ -41,6 +41,18 @@ def count_parts(mask: np.ndarray) -> int | None:
     return len(counted) if near == cores == len(counted) else None
 
 
+def count_large_parts(mask: np.ndarray) -> int:
+    """How many separate parts there are without the specks, also where that is in doubt; at least one."""
+    sizes = np.bincount(label(mask, NEIGHBOURS)[0].ravel())[1:]
+    return max(1, int((sizes >= max(SPECK_PIXELS, SPECK_PART * sizes.max())).sum()))
+
+
+def largest_part(mask: np.ndarray) -> np.ndarray:
+    """Its largest separate part alone."""
+    labels, _ = label(mask, NEIGHBOURS)
+    return labels == 1 + np.bincount(labels.ravel())[1:].argmax()
+
+
 def half(mask: np.ndarray, axis: int) -> str | None:
     """The half of the image in which it lies: "upper" or "lower" (axis 0), "left" or "right" (axis 1); none where it straddles
     the middle."""

@@ -18,7 +18,7 @@ from ..categories import MEASURED
 from ..sources.read_case import SliceMasks
 from . import geometry
 from .perspectives import Sample, add_prompt, pick, pick_absent
-from .templates import grounded, listed, marked, measured_templates, sentence
+from .templates import grounded, image_of, listed, marked, measured_templates, sentence
 
 ROUNDS = 3  # through the kinds, to find as many different questions as are wanted
 ONE_PART = 0.3  # of the counts of one part are asked for, for most structures are one
@@ -87,9 +87,7 @@ def ask_modality(scene: Scene, rng: np.random.Generator) -> Sample | None:
     """Which kind of image it is."""
     if not scene.modality:
         return None
-    article = "an" if re.match("[aeiou]|[AEFHILMNORSX]([A-Z]|-)", scene.modality) else "a"
-    image = measured_templates()["images"].get(scene.modality, f"{article} {scene.modality} image")
-    return _sample("modality", scene.modality, [], rng, image=image)
+    return _sample("modality", scene.modality, [], rng, image=image_of(scene.modality))
 
 
 def ask_present(scene: Scene, rng: np.random.Generator) -> Sample | None:

@@ -79,6 +79,35 @@ def parse_value(kind: str, answer: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def image_of(modality: str) -> str:
+    """ "a CT image", "an MR image", "a photograph"."""
+    article = "an" if re.match("[aeiou]|[AEFHILMNORSX]([A-Z]|-)", modality) else "a"
+    return measured_templates()["images"].get(modality, f"{article} {modality} image")
+
+
+def asked_kind(question: str) -> str | None:
+    """Which of `KINDS` a question asks for, in words of one's own too; none for other questions, and for those of yes or no."""
+    text = " ".join(question.lower().split())
+    kinds = (
+        "modality",
+        "quarter",
+        "left_right",
+        "upper_lower",
+        "area_percent",
+        "diameter_mm",
+        "area_mm2",
+        "count",
+        "larger",
+    )
+    return next((kind for kind in kinds if re.search(measured_templates()[kind]["asked"], text)), None)
+
+
+def value_in(kind: str, text: str) -> tuple[int, int] | None:
+    """Where a plain answer says its value of `kind`, (start, end); none where it says nothing."""
+    matches = (pattern.search(text.lower()) for pattern in _patterns(kind))
+    return next((match.span("value") for match in matches if match), None)
+
+
 def is_right(kind: str, found: str | None, expected: str) -> bool:
     """Whether a value is the expected one: the same word or number, or a size that is `CLOSE` to it."""
     if found is None:

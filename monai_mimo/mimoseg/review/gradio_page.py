@@ -1,15 +1,130 @@
-"""The page of `mimo review`: a local Gradio app that shows a `ReviewQueue`. Nothing of it needs the network."""
+"""The page of `mimo review`: a local Gradio app that shows a `ReviewQueue`, each row as HTML. Nothing of it needs the network.
+Whatever comes from the data set is escaped; pictures are inside the page, so none is left in a cache.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
+
+import numpy as np
 
 from ...errors import MimoError
 from ...local_page import gr, launch
-from ..questions.knowledge.entries import load_knowledge
+from ...visualize import Color, data_url, html_answer, html_phrase, overlay, phrase_colors
+from ..encoding import decode_rle, plain_answer
+from ..questions.knowledge import Knowledge, load_knowledge
+from .decisions import Decision
 from .queue import KEYS, ReviewQueue
-from .row_html import CSS, row_html
+
+PERSPECTIVES = (
+    "VQA",
+    "I, instruction",
+    "II, visual clue",
+    "III, reasoning",
+    "IV, reasoning on a visual clue",
+    "V, measured",
+)
+DONE = {"keep": "kept", "drop": "dropped", "edit": "edited"}
+
+CSS = """
+.gradio-container { max-width: 1280px !important; }
+#row .top { display: flex; gap: 1em; align-items: baseline; flex-wrap: wrap; }
+#row .faint { opacity: .65; font-size: .85em; }
+#row .state { padding: .1em .7em; border-radius: 1em; border: 1px solid currentColor; font-size: .85em; }
+#row .bar { height: 6px; background: rgba(128,128,128,.25); border-radius: 3px; margin: .5em 0 1em; }
+#row .bar div { height: 6px; background: #0072b2; border-radius: 3px; }
+#row .cols { display: flex; gap: 1.2em; flex-wrap: wrap; }
+#row figure { margin: 0; flex: 1 1 280px; max-width: 400px; }
+#row figure img { width: 100%; background: #000; border-radius: 4px; display: block; }
+#row .texts { flex: 2 1 380px; }
+#row .texts h4 { margin: .1em 0 .2em; font-weight: 600; opacity: .65; font-size: .85em; }
+#row .texts p { margin: 0 0 1em; font-size: 1.15em; line-height: 1.5; }
+#row mark { color: inherit; padding: 0 .15em; border-radius: 3px; font-weight: 600; }
+#row .prompt { font-family: monospace; border: 1px solid currentColor; border-radius: 3px; padding: 0 .3em; font-size: .85em; }
+#row details { margin: .3em 0; }
+#row summary { cursor: pointer; }
+"""
+
+
+def row_html(
+    row: Mapping[str, Any],
+    decision: Decision | None,
+    position: int,
+    count: int,
+    progress: Counter[str],
+    split: str,
+    knowledge: Mapping[str, Knowledge],
+) -> str:
+    """The page about one row.
+
+    Args:
+        position: of the row in the review, from 0; count: of all rows there.
+        progress: how many are kept, dropped, edited and open.
+        knowledge: entries by entity, those of the row's entities are shown.
+    """
+    phrases = [entity["phrase"] for entity in row["entities"]]
+    colors = phrase_colors(len(phrases))
+    state = (
+        "open" if decision is None else f"{DONE[decision.decision]} by {decision.reviewer}, {decision.time[:16]} UTC"
+    )
+    about = [row["id"], row["source"], row["modality"], row["sequence"], split, row["template"]]
+    decided = count - progress["open"]
+    return f"""<div id="row" data-position="{position}">
+<div class="top"><b>{position + 1} of {count}</b><span class="state">{escape(state)}</span>
+<span>perspective {PERSPECTIVES[row["perspective"]]}</span>
+<span class="faint">{escape(" · ".join(text for text in about if text))}</span></div>
+<div class="top faint"><span>{decided} decided: {progress["keep"]} kept, {progress["edit"]} edited, {progress["drop"]}
+dropped; {progress["open"]} open</span></div>
+<div class="bar"><div style="width: {100 * decided / count:.1f}%"></div></div>
+<div class="cols">{_pictures(row, colors)}
+<div class="texts"><h4>Question</h4><p>{_question(row["question"])}</p>
+<h4>Answer</h4><p>{html_answer(*plain_answer(row["answer"]), colors)}</p>
+{_knowledge(phrases, colors, knowledge)}</div></div></div>"""
+
+
+def _pictures(row: Mapping[str, Any], colors: Sequence[Color]) -> str:
+    pixels = np.asarray(row["image"].convert("RGB"))
+    masks = [decode_rle(entity["mask"]) for entity in row["entities"]]
+    shown = [
+        ("image and prompt", overlay(pixels, [], [], row["points"], row["boxes"])),
+        ("masks", overlay(pixels, masks, colors, row["points"], row["boxes"])),
+    ]
+    return "".join(
+        f'<figure><img alt="{name}" src="{data_url(picture)}"><figcaption class="faint">{name}</figcaption></figure>'
+        for name, picture in shown
+    )
+
+
+def _question(text: str) -> str:
+    parts = re.split("(<point>|<box>)", text)
+    return "".join(
+        f'<span class="prompt">{part[1:-1]}</span>' if part in ("<point>", "<box>") else escape(part) for part in parts
+    )
+
+
+def _knowledge(phrases: Sequence[str], colors: Sequence[Color], knowledge: Mapping[str, Knowledge]) -> str:
+    """What the entries say about the entities, and whether a clinician has read them."""
+    parts = []
+    for phrase, color in zip(phrases, colors):
+        entry = knowledge.get(phrase)
+        if entry is None:
+            continue
+        facts = "".join(
+            f"<li><i>{aspect}</i>: {escape('; '.join(predicates))}</li>" for aspect, predicates in entry.facts.items()
+        )
+        warning = "" if entry.reviewed else '<span class="state">not reviewed by a clinician</span>'
+        sources = escape("; ".join(entry.sources))
+        parts.append(
+            f"<details open><summary>{html_phrase(phrase, color)} {warning}</summary><ul>{facts}</ul>"
+            f'<div class="faint">{sources}</div></details>'
+        )
+    return "<h4>Knowledge entries</h4>" + "".join(parts) if parts else ""
+
 
 # While a text is edited, letters are letters: only Escape and Ctrl+Enter are keys then.
 SCRIPT = (

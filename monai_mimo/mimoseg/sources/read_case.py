@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
 from ...transforms.metadata import without_metadata
-from ...transforms.png import encode_png
+from ...transforms.pictures import encode_png
 from ...transforms.prompts import PromptTarget, inside
 from ...transforms.slices import select_slices
 from ..label_files import read_masks

@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
+from ...errors import DataError, one_error
 from ...transforms import pictures
 from ...transforms.medical_image import MedicalImage
-from ...transforms.one_error import one_error
 from .cases import Case, Source, VqaPair
 from .read_case import ShownSlice, SliceMasks, encoded_slice
 

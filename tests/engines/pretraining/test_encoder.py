@@ -40,7 +40,7 @@ def second_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
         return loss(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("monai_mimo.engines.pretraining.encoder.region_loss", step)
-    monkeypatch.setattr("monai_mimo.engines.time_budget.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr("monai_mimo.engines.handlers.time.monotonic", lambda: clock.now)
 
 
 def make() -> Mimo:

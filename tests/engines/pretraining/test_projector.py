@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.utils import set_determinism
 
-from monai_mimo.data.collate import collate_questions
+from monai_mimo.data.conversation import collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.engines import Checkpoints, SamplingConfig, training_loader
 from monai_mimo.engines.pretraining.projector import (
@@ -69,7 +69,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Mon
         now[0] += 1
         return pair(*arguments)
 
-    monkeypatch.setattr("monai_mimo.engines.time_budget.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("monai_mimo.engines.handlers.time.monotonic", lambda: now[0])
     monkeypatch.setattr(WithoutLanguageModel, "forward", slow)
 
     def run(folder: str, stop: bool = False) -> dict[str, torch.Tensor]:

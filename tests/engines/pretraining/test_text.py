@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from monai_mimo.data.collate import collate_questions
+from monai_mimo.data.conversation import collate_questions
 from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.engines.pretraining import pretrain_text
 from monai_mimo.engines.pretraining.text import ANYWHERE, embed_texts, exchange_names, text_loss

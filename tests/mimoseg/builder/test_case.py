@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from monai_mimo.mimoseg.builder.case import slice_rows
 from monai_mimo.mimoseg.encoding import decode_rle
+from monai_mimo.mimoseg.load import FEATURES
 from monai_mimo.mimoseg.questions.pool import RowSettings
-from monai_mimo.mimoseg.schema import FEATURES
 from monai_mimo.mimoseg.sources.cases import Case, Label
 from monai_mimo.mimoseg.sources.read_case import ShownSlice, SliceMasks
 from tests.mimoseg.questions.conftest import EXAMPLE

@@ -12,7 +12,7 @@ from datasets import load_dataset
 from monai_mimo.errors import DataError
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
 from monai_mimo.mimoseg.builder import shards as assemble
-from monai_mimo.mimoseg.schema import FEATURES
+from monai_mimo.mimoseg.load import FEATURES
 
 from ..small_source import contents, small_source
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_mimo.data.word_lists import terms_by_region
+from monai_mimo.data.names import terms_by_region
 from monai_mimo.errors import DataError
 from monai_mimo.mimoseg.catalogue import plausible
 from monai_mimo.mimoseg.catalogue.plausible import load_regions, regions, safely_absent, uncertain, view

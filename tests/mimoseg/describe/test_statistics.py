@@ -19,7 +19,7 @@ from monai_mimo.mimoseg.describe import statistics as stats
 from monai_mimo.mimoseg.describe.statistics import Counts, count, open_splits, published_splits
 from monai_mimo.mimoseg.describe.tables import Table, tables, write_statistics
 from monai_mimo.mimoseg.encoding import plain_answer
-from monai_mimo.mimoseg.schema import FEATURES
+from monai_mimo.mimoseg.load import FEATURES
 
 from ..hand_counted import datasets, measured_row, splits, write_set
 

@@ -192,7 +192,7 @@ def test_every_kind_has_many_words() -> None:
     for kind in KINDS:
         section = words[kind]
         assert len(set(section["questions"])) >= 8
-        answers = [texts for part, texts in section.items() if part not in ("questions", "value")]
+        answers = [texts for part, texts in section.items() if part not in ("asked", "questions", "value")]
         assert answers
         assert all(len(set(texts)) >= 4 for texts in answers)
 
@@ -213,7 +213,7 @@ def test_every_answer_of_every_kind_is_read_for_every_value() -> None:
     read = 0
     for kind in KINDS:
         for part, answers in measured_templates()[kind].items():
-            if part in ("questions", "value"):
+            if part in ("asked", "questions", "value"):
                 continue
             fixed = {"yes": ["yes"], "no": ["no"], "one": ["1"]}.get(part)
             for value in fixed or values.get(kind) or [one]:

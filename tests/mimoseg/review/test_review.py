@@ -20,10 +20,10 @@ from datasets import Dataset
 from monai_mimo.cli import main
 from monai_mimo.errors import DataError, InputError, MimoError
 from monai_mimo.mimoseg import load_mimoseg
+from monai_mimo.mimoseg.load import FEATURES
 from monai_mimo.mimoseg.review.decisions import Decision, append, apply_decisions, read_decisions
+from monai_mimo.mimoseg.review.gradio_page import row_html
 from monai_mimo.mimoseg.review.queue import KEYS, ReviewQueue, check_edit
-from monai_mimo.mimoseg.review.row_html import row_html
-from monai_mimo.mimoseg.schema import FEATURES
 
 from ..hand_counted import measured_row, row, splits, write_set
 
@@ -242,7 +242,7 @@ def test_html_of_a_text_is_escaped(folder: Path) -> None:
 
 
 def test_knowledge_says_that_it_is_not_reviewed(folder: Path) -> None:
-    from monai_mimo.mimoseg.questions.knowledge.entries import Knowledge
+    from monai_mimo.mimoseg.questions.knowledge import Knowledge
 
     record = Knowledge(kind="organ", facts={"function": ["filters <the> blood"]}, sources=["A", "B"])
     s = session(folder)

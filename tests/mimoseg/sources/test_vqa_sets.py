@@ -13,9 +13,8 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from monai_mimo.data.dataset import Augment, MimoSegDataset, collate
+from monai_mimo.data.dataset import Augment, MimoSegDataset, Steps, collate
 from monai_mimo.data.order import TrainingOrder
-from monai_mimo.data.steps import Steps
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.metrics import Grounded, GroundingMetric, Reference
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
@@ -23,7 +22,7 @@ from monai_mimo.mimoseg.builder import case as build_case_module
 from monai_mimo.mimoseg.builder.case import vqa_rows
 from monai_mimo.mimoseg.builder.plan import make_plan
 from monai_mimo.mimoseg.describe.statistics import count, open_splits
-from monai_mimo.mimoseg.schema import FEATURES
+from monai_mimo.mimoseg.load import FEATURES
 from monai_mimo.mimoseg.sources.discover import discover
 from monai_mimo.mimoseg.sources.vqa_sets import open_vqa, read_picture
 from monai_mimo.models import Mimo

@@ -2,6 +2,6 @@
 
 from .client import Endpoint
 from .requests import AnswerCache, RequestPlan
-from .writer import LlmWriter
+from .run import LlmWriter
 
 __all__ = ["AnswerCache", "Endpoint", "LlmWriter", "RequestPlan"]

@@ -1,0 +1,65 @@
+"""What `Mimo` gives: of teacher-forced questions, of questions that it answers, and of prompts without words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from .phrase_alignment import Alignment
+
+
+@dataclass
+class Prediction:
+    """Teacher-forced outputs, for the losses.
+
+    Attributes:
+        text_logits: [L, V] at the L positions that have a label, in the order of the batch.
+        mask_logits: [M, g, g] for the M `<SEG>` of the batch in order, four times as fine as `ImageFeatures.feature_map`;
+            scores: [M], their predicted IoU.
+        alignment: of `<SEG>` states and prompt tokens with the phrases they stand for.
+        presence_logits: [Q, I, 3] of the words of the questions, where the aligner classifies them.
+        naming: how far the projected `<SEG>` states are from the names that were meant (`RegionNames.distance`), where the
+            model has known names.
+    """
+
+    text_logits: Tensor
+    mask_logits: Tensor
+    scores: Tensor
+    alignment: Alignment | None = None
+    presence_logits: Tensor | None = None
+    naming: Tensor | None = None
+
+
+@dataclass
+class Answers:
+    """What was generated for Q questions.
+
+    Attributes:
+        ids, probabilities: [Q, L], tokens and the probability of each.
+        mask_logits: [M, g, g], scores: [M], one for each `<SEG>` at `places` [M, 2] (question, position in `ids`).
+        conditions: [M, D], what each mask was decoded by, as `Mimo.decode` takes it.
+    """
+
+    ids: Tensor
+    probabilities: Tensor
+    mask_logits: Tensor
+    scores: Tensor
+    places: Tensor
+    conditions: Tensor
+
+
+class Pointed(NamedTuple):
+    """What prompts show.
+
+    Attributes:
+        name: the likeliest, or `data.names.REGION`, and its probability.
+        named, unnamed: mask logits [g, g] and predicted IoU, decoded by that name, and by the prompts alone; and the condition
+            [D] that they were decoded by.
+    """
+
+    name: str
+    probability: float
+    named: tuple[Tensor, float, Tensor]
+    unnamed: tuple[Tensor, float, Tensor]
