@@ -12,7 +12,9 @@ from ..errors import InputError
 from .common import check_output, numbers
 
 if TYPE_CHECKING:
-    from ..inference.volume import VolumeAnswer
+    import numpy as np
+
+    from ..inference.volume_answer import VolumeAnswer
     from ..transforms import MedicalImage
 
 
@@ -23,6 +25,7 @@ def ask_volume(options: argparse.Namespace, image: MedicalImage) -> None:
 
     from ..inference import MimoPredictor
     from ..inference.safeguards import Thresholds, guard
+    from ..inference.volume_answer import VolumeAnswer
     from ..transforms.reading import read_grid
     from ..visualize import ansi_answer, phrase_colors
 
@@ -42,6 +45,7 @@ def ask_volume(options: argparse.Namespace, image: MedicalImage) -> None:
         given = predictor.ask_volume(options.question, points, boxes, scribbles, progress=progress)
     guarded = guard(given, options.question, thresholds)
     answer = guarded.answer
+    assert isinstance(answer, VolumeAnswer)
     if options.mask is not None:
         for path, labels in _label_maps(answer, image, options.mask):
             if path != options.mask:
@@ -66,7 +70,7 @@ def ask_volume(options: argparse.Namespace, image: MedicalImage) -> None:
         print(line, file=sys.stderr)
 
 
-def _label_maps(answer: VolumeAnswer, image: MedicalImage, out: Path) -> list[tuple[Path, object]]:
+def _label_maps(answer: VolumeAnswer, image: MedicalImage, out: Path) -> list[tuple[Path, np.ndarray]]:
     """One label map, 1 for the first phrase, or a file for each phrase where masks overlap: OUT-1.nii.gz, OUT-2.nii.gz ..."""
     import numpy as np
 
@@ -81,7 +85,7 @@ def _label_maps(answer: VolumeAnswer, image: MedicalImage, out: Path) -> list[tu
     return [(out, labels)]
 
 
-def contact_sheet(answer: VolumeAnswer, image: MedicalImage, columns: int = 4, shown: int = 12) -> object:
+def contact_sheet(answer: VolumeAnswer, image: MedicalImage, columns: int = 4, shown: int = 12) -> np.ndarray:
     """Slices evenly spread over what was found, then the three planes through its largest sections: uint8 [H, W, 3]."""
     import numpy as np
     from PIL import Image
@@ -92,7 +96,7 @@ def contact_sheet(answer: VolumeAnswer, image: MedicalImage, columns: int = 4, s
     masks = [e.mask for e in answer.entities]
     colors = phrase_colors(len(masks))
     union = np.any(masks, axis=0) if masks else np.ones(image.shape, dtype=bool)
-    tiles = []
+    tiles: list[np.ndarray] = []
     for plane in (image.plane, "axial", "coronal", "sagittal"):
         view = image if plane == image.plane else MedicalImage(image.grid, image.path, plane, image.modality)
         areas = view.to_display(union).sum((1, 2))

@@ -28,11 +28,12 @@ from ..transforms.resize import SquareResize
 from .answer import Answer, Entity, TextStream, ground
 from .as_asked import as_asked
 from .encoded_image import EncodedImage
+from .encoded_volume import MEMORY, EncodedVolume, join
 from .name_guard import NameGuard
 from .question import Question, check_box, check_pixels, check_point, obeys, shown_by
 from .safeguards import uncertain_line
 from .second_look import Sought, look_closer
-from .volume import EncodedVolume, Progress, VolumeAnswer, ask_words, described, follow, gathered, main_parts
+from .volume_answer import VolumeAnswer
 
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
@@ -204,30 +205,45 @@ class MimoPredictor:
 
         `on_text` is for one question.
         """
-        asked = [self._checked(Question(*question), image) for question in questions]
-        answers = [self._without_words(image, question, on_text) for question in asked]
-        written = [question for question, answer in zip(asked, answers) if answer is None]
+        return self.ask_each([image] * len(questions), questions, max_tokens=max_tokens, on_text=on_text)
+
+    def ask_each(
+        self,
+        images: Sequence[EncodedImage],
+        questions: Sequence[Question | tuple],
+        *,
+        max_tokens: int = 64,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[Answer]:
+        """Ask each image a question of its own in one batch; else as `ask_many`."""
+        asked = [self._checked(Question(*question), image) for question, image in zip(questions, images)]
+        answers = [self._without_words(image, question, on_text) for question, image in zip(asked, images)]
+        written = [(q, image) for q, image, answer in zip(asked, images, answers) if answer is None]
         if not written:
             return [answer for answer in answers if answer is not None]
         encoded = []
-        for text, points, boxes, scribbles, logits in written:
+        for (text, points, boxes, scribbles, logits), image in written:
             text = text or (f"What is in {BOX}?" if boxes else f"What is at {POINT}?")
             encoded.append(
                 self.conversation.encode(text, image.resize, points, boxes, scribbles=scribbles, logits=logits)
             )
-        batch = collate_questions(encoded, [0] * len(encoded), self.model.tokenizer.pad_token_id, generate=True)
+        distinct = list({id(image): image for _, image in written}.values())
+        place = {id(image): number for number, image in enumerate(distinct)}
+        numbers = [place[id(image)] for _, image in written]
+        batch = collate_questions(encoded, numbers, self.model.tokenizer.pad_token_id, generate=True)
         checked = self.names is not None  # may change the text, which is then handed on when it is known
         stream = None if on_text is None or checked else TextStream(self.model.tokenizer, on_text)
-        generated = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
+        features = join([image.features for image in distinct])
+        generated = self.model.answer(features, batch.to(self.device), max_tokens, on_tokens=stream)
         if stream is not None:
             stream.finish()
-        small = None if image.pixels is None else [(image.pixels, shown_by(question)) for question in written]
-        grounded = ground(self.model, generated, [image.resize] * len(encoded), self.temperature, small)
+        small = [None if image.pixels is None else (image.pixels, shown_by(question)) for question, image in written]
+        grounded = ground(self.model, generated, [image.resize for _, image in written], self.temperature, small)
         in_words = [
             self._answer(image, *as_asked(self.model, self.names, image, question, *answer))
             if self.model.region_names is None or obeys(question, answer[1])
             else self._outlined(image, question, None)
-            for question, answer in zip(written, grounded)
+            for (question, image), answer in zip(written, grounded)
         ]
         if on_text is not None and checked:
             on_text(in_words[0].text)
@@ -340,7 +356,11 @@ class MimoPredictor:
             volume = MedicalImage(Grid(volume, np.asarray(affine, dtype=float)), Path("array"), plane, modality)
         elif not isinstance(volume, MedicalImage):
             volume = MedicalImage.open(volume, plane=plane, modality=modality, channel=channel, series=series)
-        self._volume = EncodedVolume(self, volume)
+        self._volume = self.encode_volume(volume)
+
+    def encode_volume(self, image: MedicalImage, memory: int = MEMORY) -> EncodedVolume:
+        """What `set_volume` keeps, of an opened image, with at most `memory` bytes of features."""
+        return EncodedVolume(self.model, image, self.domain, memory)
 
     def ask_volume(
         self,
@@ -349,7 +369,7 @@ class MimoPredictor:
         boxes: Sequence[Sequence[float]] = (),
         scribbles: np.ndarray | None = None,
         *,
-        progress: Progress | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> VolumeAnswer:
         """Ask about the volume that was set: a question in words, or what prompts show, but not both.
 
@@ -363,24 +383,35 @@ class MimoPredictor:
             InputError: no volume was set, neither or both were given, a prompt lies outside, nothing is shown as inside, or
                 the weights have no fine branch and cannot follow prompts.
         """
-        volume = self._volume
-        if volume is None:
+        if self._volume is None:
             raise InputError("volume", "none", "set_volume to be called before ask_volume")
-        prompts = gathered(volume, points, boxes, scribbles)
+        return self.ask_about_volume(self._volume, question, points, boxes, scribbles, progress=progress)
+
+    def ask_about_volume(
+        self,
+        volume: EncodedVolume,
+        question: str = "",
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
+        scribbles: np.ndarray | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> VolumeAnswer:
+        """`ask_volume` about a volume that `encode_volume` gave; same arguments and errors."""
+        from .volume import ask_prompts, ask_words, gathered  # need scipy, which most answers do not
+
+        lines: list[list[list[int]]] = [[], []]
+        if scribbles is not None:
+            if scribbles.shape != volume.image.shape:
+                expected = f"{list(volume.image.shape)} as the volume"
+                raise InputError("scribble", f"shape {list(scribbles.shape)}", expected)
+            lines = [np.argwhere(scribbles == kind).tolist() for kind in (1, 2)]
+        prompts = gathered(volume, points, boxes, *lines)
         if bool(question.strip()) == bool(prompts):
             raise InputError("question", "both words and prompts" if prompts else "nothing", "words or prompts")
         if not prompts:
             return ask_words(self, volume, question.strip(), progress)
-        if self.model.region_names is None:
-            raise InputError("prompts", "weights without a fine branch", "weights that can follow prompts in a volume")
-        inside = [volume.place(p) for p in points if len(p) < 4 or p[3]]
-        if not (inside or boxes or (scribbles is not None and (scribbles == 1).any())):
-            raise InputError("prompts", "only what is outside", "a point, box or scribble inside of the object")
-        found = follow(self, volume, prompts, progress)
-        frames = main_parts(found.frames(volume), inside)
-        if not frames.any() or not all(frames[place] for place in inside):
-            return described(self, volume, [], "I see nothing at this place that I could outline.")
-        return described(self, volume, [(found, frames)])
+        return ask_prompts(self, volume, prompts, progress)
 
     def stream(
         self,
