@@ -70,6 +70,10 @@ class EncodedVolume:
         """Memory of the features that are kept."""
         return sum(features_nbytes(k.features) for k in self._kept.values())
 
+    def forget(self) -> None:
+        """Let go of all features; they are made again when they are needed."""
+        self._kept.clear()
+
     def features(self, numbers: Sequence[int]) -> ImageFeatures:
         """Of the slices `numbers`, at most a batch of them at a time."""
         kept = [self._kept[n].features for n in self._encode(numbers)]
@@ -143,8 +147,10 @@ class EncodedVolume:
         return range(z0, z1 + 1), (x0, y0, x1 + 1, y1 + 1)
 
     def to_voxels(self, frames: np.ndarray) -> np.ndarray:
-        """A mask bool [n, h, w] of the slices -> [x, y, z] on the voxels of the file."""
-        return self.image.to_file_grid(dict(enumerate(frames))).astype(bool)
+        """An array [n, h, w] of the slices -> [x, y, z] on the voxels of the file, a view."""
+        axes = self.image.axes
+        order = np.argsort([axis for axis, _ in axes])
+        return frames.transpose(order)[tuple(np.s_[::-1] if axes[position][1] else np.s_[:] for position in order)]
 
     def to_frames(self, mask: np.ndarray) -> np.ndarray:
         """A mask [x, y, z] on the voxels of the file -> bool [n, h, w] of the slices.

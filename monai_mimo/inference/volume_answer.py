@@ -105,7 +105,7 @@ def described(
         numbers = np.flatnonzero(areas)
         ends = int(numbers[0]), int(numbers[-1])
         score = float(np.average([found.scores.get(int(n), 0.0) for n in numbers], weights=areas[numbers]))
-        mask, side = volume.to_voxels(frames), side_of(frames, image)
+        mask, side = np.ascontiguousarray(volume.to_voxels(frames)), side_of(frames, image)
         ml = float(areas.sum()) * volume.voxel_ml
         article, known = ("a ", " that I have no name for") if found.phrase == REGION else ("the ", "")
         start = len(" ".join([*sentences, ""])) + len(f"I found {article}")

@@ -96,7 +96,7 @@ class VolumeSession:
     @property
     def mask(self) -> np.ndarray:
         """bool [x, y, z] on the voxels of the file."""
-        return self.volume.to_voxels(self._state.frames)
+        return np.array(self.volume.to_voxels(self.frames))
 
     @property
     def frames(self) -> np.ndarray:

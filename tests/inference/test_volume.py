@@ -15,8 +15,10 @@ from scipy.spatial.transform import Rotation
 
 from monai_mimo.data.prompt_maps import RegionPrompts
 from monai_mimo.errors import InputError
-from monai_mimo.inference import MimoPredictor, volume_session
-from monai_mimo.inference.volume import EncodedVolume, main_parts, side_of
+from monai_mimo.inference import MimoPredictor, volume_correction
+from monai_mimo.inference.encoded_volume import EncodedVolume
+from monai_mimo.inference.volume import main_parts
+from monai_mimo.inference.volume_answer import side_of
 from monai_mimo.inference.volume_session import VolumeSession
 from monai_mimo.transforms import MedicalImage
 from monai_mimo.transforms.grid import Grid
@@ -31,7 +33,7 @@ def predictor() -> MimoPredictor:
 
 
 def opened(predictor: MimoPredictor, values: np.ndarray, affine: np.ndarray, plane: str = "axial") -> EncodedVolume:
-    return EncodedVolume(predictor, MedicalImage(Grid(values, affine), Path("array"), plane))
+    return predictor.encode_volume(MedicalImage(Grid(values, affine), Path("array"), plane))
 
 
 @settings(max_examples=30, deadline=None)
@@ -58,7 +60,7 @@ def test_voxel_of_an_oblique_volume(predictor: MimoPredictor, seed: int, plane: 
     frames = np.zeros(volume.shape, dtype=bool)
     frames[place] = True
     assert np.argwhere(volume.to_voxels(frames)).tolist() == [voxel]
-    numbers, flat = volume.boxes((*voxel, *(v + 1 for v in voxel)))
+    numbers, flat = volume.box((*voxel, *(v + 1 for v in voxel)))
     assert (list(numbers), flat) == ([place[0]], (place[2], place[1], place[2] + 1, place[1] + 1))
 
 
@@ -89,7 +91,7 @@ class Ball:
     """A stand-in for the model: adds a disc around positive clicks to the mask before, and takes one off around negative ones."""
 
     def __call__(
-        self, predictor: object, volume: EncodedVolume, numbers: Sequence[int], prompts: Sequence[RegionPrompts], _: str
+        self, volume: EncodedVolume, numbers: Sequence[int], prompts: Sequence[RegionPrompts], _: str
     ) -> tuple[torch.Tensor, list[float]]:
         side = volume.resize.side
         y, x = np.mgrid[:side, :side] / float(volume.resize.scale[0])
@@ -109,10 +111,10 @@ def session(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> Volume
         names = ("region",)
 
     monkeypatch.setattr(predictor.model, "region_names", Names(), raising=False)
-    monkeypatch.setattr(volume_session, "decode", Ball())
+    monkeypatch.setattr(volume_correction, "decode", Ball())
     mask = np.zeros((32, 32, 10), dtype=bool)
     mask[4:12, 4:12, 2:8] = mask[20:24, 20:24, 3:6] = True
-    return VolumeSession(predictor, opened(predictor, np.zeros(mask.shape, np.uint8), np.diag([-1.0, -1, 1, 1])), mask)
+    return VolumeSession(opened(predictor, np.zeros(mask.shape, np.uint8), np.diag([-1.0, -1, 1, 1])), mask)
 
 
 def test_undo_is_never_having_clicked(session: VolumeSession, tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_undo_is_never_having_clicked(session: VolumeSession, tmp_path: Path) ->
     assert not session.redo()
     assert (session.mask == masks[1]).all()
     session.save(tmp_path / "c")
-    again = VolumeSession.load(tmp_path / "c", session.predictor, session.volume)
+    again = VolumeSession.load(tmp_path / "c", session.volume)
     assert (again.mask == masks[1]).all()
     again.reset()
     assert (again.mask == start).all()
