@@ -102,13 +102,8 @@ class ModelStore:
 
 
 def offered_names(model: Mimo) -> tuple[str, ...]:
-    """The names that the model knows (`MimoConfig.names`).
-
-    Of a model without such a list: the names of the vocabulary that its tokenizer writes without taking a word apart. A tokenizer
-    that was trained with the model has whole words for what its training set names and pieces for the rest. One that came with
-    a language model has whole words for most names; then all of them are offered.
-    """
-
+    """The names that the weights say they know. Weights that do not say: the names of the vocabulary that the model's tokenizer
+    writes without taking a word apart; one that came with a language model has whole words for most names, then all of them."""
     if model.config.names:
         return tuple(model.config.names)
 
