@@ -135,7 +135,7 @@ def measure(predictor: MimoPredictor, data: Path, files: list[str], clicks: int)
             if masks:
                 own["words, mm"].append(surface_distance(masks[0], truth, spacing))
             volume = predictor.encode_volume(image)
-            volume.features(range(0, 1))
+            volume.features(range(1))
             begin = time.process_time()
             curve, seconds, mask = clicked(VolumeSession(volume), truth, clicks)
             values["all"]["seconds of a click and its corrections"].append(time.process_time() - begin)

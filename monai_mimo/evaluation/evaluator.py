@@ -190,25 +190,23 @@ class GroundingEvaluator(Evaluator):
         return ground(network, answers, resizes)
 
     def _ask_as_a_user(self, batch: Batch) -> list[tuple[str, list[Entity]]]:
-        """Image by image, for a second look and the checks need more than features; the file's modality is not told, which would
-        answer the questions about it."""
+        """With what a second look and the checks need; but the file's modality is not told, which would answer the questions
+        about it."""
         predictor = MimoPredictor(self.network, device=self.state.device)
         with torch.no_grad():
             features = self.network.encode(batch.images.to(self.state.device))
-        results: list[tuple[str, list[Entity]]] = []
-        image_index = batch.questions.image_index
-        for image in range(len(batch.images)):
-            rows = [self.rows[batch.rows[q]] for q in torch.nonzero(image_index == image)[:, 0].tolist()]
-            if not rows:
-                continue
-            pixels = np.asarray(rows[0]["image"].convert("RGB"))
-            resize = SquareResize(*pixels.shape[:2], self.network.config.image_size)
-            own = features.select(torch.tensor([image], device=self.state.device))
-            encoded = EncodedImage(own, resize, spacing_mm=rows[0]["spacing_mm"] or None, pixels=pixels)
-            asked = [Question(row["question"], row["points"], row["boxes"]) for row in rows]
-            answers = predictor.ask_many(encoded, asked, max_tokens=self.max_tokens)
-            results += [(answer.text, answer.entities) for answer in answers]
-        return results
+        images: dict[int, EncodedImage] = {}
+        questions = []
+        for number, image in zip(batch.rows, batch.questions.image_index.tolist()):
+            row = self.rows[number]
+            if image not in images:
+                pixels = np.asarray(row["image"].convert("RGB"))
+                resize = SquareResize(*pixels.shape[:2], self.network.config.image_size)
+                own = features.select(torch.tensor([image], device=self.state.device))
+                images[image] = EncodedImage(own, resize, spacing_mm=row["spacing_mm"] or None, pixels=pixels)
+            questions.append((images[image], Question(row["question"], row["points"], row["boxes"])))
+        answers = predictor.ask_each(*zip(*questions), max_tokens=self.max_tokens)
+        return [(answer.text, answer.entities) for answer in answers]
 
 
 def reference_of(row: dict[str, Any]) -> Reference:

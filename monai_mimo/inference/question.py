@@ -14,8 +14,11 @@ from ..data.conversation import Point, Scribbles
 from ..data.prompt_maps import RegionPrompts
 from ..errors import InputError
 from ..files import atomic_file, output_errors
+from ..models import Mimo
 from ..transforms.reading import read_grid
+from ..transforms.resize import SquareResize
 from .answer import Entity
+from .name_guard import NameGuard
 
 
 class Question(NamedTuple):
@@ -31,6 +34,36 @@ class Question(NamedTuple):
     def has_prompts(self) -> bool:
         drawn = any(line is not None and line.any() for line in self.scribbles)
         return bool(self.points or self.boxes or drawn or self.mask_input is not None)
+
+
+def checked(question: Question, resize: SquareResize, model: Mimo, names: NameGuard | None) -> Question:
+    """The question with its prompts in the form that the model reads, and known names without typing errors.
+
+    Args:
+        resize: of the image that is asked about.
+        names: that the weights know.
+
+    Raises:
+        InputError: there is neither text nor prompt, a prompt lies outside of the image, or the model reads none of its kind.
+    """
+    text, points, boxes, scribbles, logits = question
+    h, w = resize.height, resize.width
+    if not text.strip() and not question.has_prompts:
+        raise InputError("question", "an empty text and no prompt", "a question in words, or a prompt")
+    for box in boxes:
+        check_box(box, h, w)
+    for line in scribbles:
+        if line is not None and (line.shape != (h, w) or line.dtype != bool):
+            raise InputError("scribble", f"{line.dtype} {list(line.shape)}", f"bool {[h, w]} as the image")
+    side = model.config.image_size // 2
+    if logits is not None and logits.shape != (side, side):
+        expected = f"`Entity.logits` of an answer, {[side, side]}"
+        raise InputError("mask_input", f"shape {list(logits.shape)}", expected)
+    if model.mask_decoder.fine is None and (logits is not None or any(line is not None for line in scribbles)):
+        raise InputError("prompts", "a scribble or a mask", "points and boxes, which are all that these weights read")
+    if names is not None:
+        text, _ = names.read(text)
+    return Question(text.strip(), [check_point(p, h, w) for p in points], boxes, scribbles, logits)
 
 
 def check_point(point: Sequence[float], height: int, width: int) -> Point:
