@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import InputError
 from ..transforms.resize import SquareResize
+from .asking import describes
 from .names import REGION
 from .prompt_maps import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, CHANNELS, PADDING, question_maps
 from .tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
@@ -142,7 +143,7 @@ class Conversation:
                 question_ids += self._ids(part) * len(kinds)
                 is_word += [False] * len(kinds)
             elif part.strip():
-                words, present, known = self._words(part.strip(), named or {})
+                words, present, known = self._words(part.strip(), named or {}, question)
                 question_ids += words
                 is_word += [True] * len(words)
                 presence += present
@@ -188,9 +189,9 @@ class Conversation:
         kept, lost = answer_ids[: max(0, length)], answer_ids[max(0, length) : -1]
         return answer_ids if self._tags & set(lost) else kept
 
-    def _words(self, text: str, named: Mapping[str, bool]) -> tuple[list[int], list[int], list[int]]:
-        """Tokens of a text without markers, the presence of each, and the number of the known name that it is part of; a longer
-        name goes before one inside it."""
+    def _words(self, text: str, named: Mapping[str, bool], question: str) -> tuple[list[int], list[int], list[int]]:
+        """Tokens of a part of a question without markers, the presence of each, and the number of the known name that it is part
+        of; a longer name goes before one inside it."""
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         presence, asked = [UNNAMED] * len(encoded["input_ids"]), [-1] * len(encoded["input_ids"])
 
@@ -202,7 +203,7 @@ class Conversation:
         for name in sorted(named, key=len):
             for mention in re.finditer(rf"\b{re.escape(name)}\b", text, re.IGNORECASE):
                 mark(presence, mention, PRESENT if named[name] else ABSENT)
-        for mention in self._known.finditer(text) if self._known else ():
+        for mention in self._known.finditer(text) if self._known and not describes(question) else ():
             mark(asked, mention, self.names[mention[0]])
         return encoded["input_ids"], presence, asked
 

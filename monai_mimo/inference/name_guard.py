@@ -6,27 +6,13 @@ question in words names can be checked before and after it is asked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
+from ..data.asking import ASKED, describes
 from ..data.names import KnownNames, Mention, plain_words
 
 TOLD = 12  # names that a refusal lists at most
 
-# A question that asks for one thing by its name, in the words that people use for it. What tells of the thing instead of naming
-# it ("the organ that makes bile") is left to the model.
-_ASKED = re.compile(
-    r"""^\W*(?:(?:hi|hello|please|now|so|ok)\W+)*(?:(?:can|could|would)\s+you\s+(?:please\s+)?)?
-    (?:mark\s+every\s+pixel\s+that\s+belongs\s+to|where(?:'s|’s|\s+is|\s+are)|show(?:\s+me)?|find(?:\s+me)?|segment|outline|delineate|locate|highlight|mark|ground|detect|identify
-      |contour|annotate|trace|point\s+(?:out|to|at)|is\s+there|are\s+there|can\s+you\s+(?:see|find)|do\s+you\s+see|is|are
-      |i\s+need\s+(?:a\s+)?masks?\s+of|give\s+me\s+(?:a\s+)?masks?\s+of|masks?\s+of)
-    \s+(?:(?:the|a|an|any|all|every|some|my|his|her|their|this|patient's)\s+)*(?P<name>[\w'’\-]+(?:\s+[\w'’\-]+){0,6}?)
-    (?:[\s,]+(?:visible|present|there|here|for\s+me|please|and\s+where)\b.*
-      |\s+(?:in|on|at|of|from|within)\s+(?:the|this|that|these|my|his|her)\s+
-       (?:\w+\s+)?(?:image|picture|scan|slice|photo|photograph|radiograph|x-?ray|ct|mri?|ultrasound|view|frame)s?\b.*)?
-    \W*$""",
-    re.IGNORECASE | re.VERBOSE,
-)
 # Words that stand for a thing and do not name it: alone, or followed by what tells of it.
 _GENERAL = frozenset({
     "organ", "organs", "structure", "structures", "part", "parts", "region", "regions", "area", "areas", "thing", "things",
@@ -48,14 +34,15 @@ class NameGuard:
         self.known = KnownNames(names)
 
     def read(self, question: str) -> tuple[str, list[Mention]]:
-        """The question with known names as the model knows them, without typing errors, and where they are."""
-        return self.known.normalise(question)
+        """The question with known names as the model knows them, without typing errors, and where they are; as it is, and none,
+        where it describes what it asks for, for then the names in it are of other things."""
+        return (question, []) if describes(question) else self.known.normalise(question)
 
     def unknown(self, question: str) -> str | None:
         """The name that a question asks for and that is not known; none if it names a known one, or asks in another way."""
         if self.known.find(question):
             return None
-        match = _ASKED.match(question)
+        match = ASKED.match(question)
         words = set() if match is None else set(plain_words(match["name"]))
         if match is None or words <= _GENERAL or words & _TELLING:
             return None

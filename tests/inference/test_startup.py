@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 OURS = {
-    "calibration", "calibration.domain", "calibration.temperature", "data", "data.conversation",
+    "calibration", "calibration.domain", "calibration.temperature", "data", "data.asking", "data.conversation",
     "data.feature_cache", "data.names", "data.prompt_maps", "data.tokenizer",
     "errors", "files", "inference", "inference.answer", "inference.as_asked",
     "inference.encoded_image", "inference.encoded_volume", "inference.measured_values", "inference.prompts_alone",
