@@ -186,5 +186,7 @@ def test_what_cannot_be_asked(predictor: MimoPredictor) -> None:
     ):
         with pytest.raises(InputError, match=said):
             predictor.ask_volume(**asked)
+    with pytest.raises(InputError, match="only what is outside"):
+        volume_module.shown(predictor.encode_volume(predictor._volume.image), {0: RegionPrompts([(1.0, 1.0, 0)])})
     with pytest.raises(InputError, match="affine"):
         predictor.set_volume(np.zeros((8, 9, 4)))
