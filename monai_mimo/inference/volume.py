@@ -26,6 +26,31 @@ if TYPE_CHECKING:
 LEAST_SCORE, LEAST_OVERLAP, GROWTH, LEAST_AREA = 0.3, 0.2, 4.0, 4  # where following a mask from slice to slice ends
 
 
+def ask_volume(
+    predictor: MimoPredictor,
+    volume: EncodedVolume,
+    question: str,
+    points: Sequence[Sequence[float]],
+    boxes: Sequence[Sequence[float]],
+    scribbles: np.ndarray | None,
+    progress: Progress | None = None,
+) -> VolumeAnswer:
+    """What `MimoPredictor.ask_volume` gives; same arguments and errors."""
+    lines: list[list[list[int]]] = [[], []]
+    if scribbles is not None:
+        if scribbles.shape != volume.image.shape:
+            raise InputError("scribble", f"shape {list(scribbles.shape)}", f"{list(volume.image.shape)} as the volume")
+        lines = [np.argwhere(scribbles == kind).tolist() for kind in (1, 2)]
+    prompts = gathered(volume, points, boxes, *lines)
+    if bool(question) == bool(prompts):
+        raise InputError("question", "both words and prompts" if prompts else "nothing", "words or prompts")
+    return (
+        ask_prompts(predictor, volume, prompts, progress)
+        if prompts
+        else ask_words(predictor, volume, question, progress)
+    )
+
+
 def ask_words(
     predictor: MimoPredictor, volume: EncodedVolume, question: str, progress: Progress | None = None
 ) -> VolumeAnswer:

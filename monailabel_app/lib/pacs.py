@@ -34,7 +34,7 @@ from .atomic import AtomicDatastore
 from .dicom_seg import colors_of, names_of, read_seg, write_seg
 from .dicom_sr import read_report, write_sr
 from .request_limits import Limits
-from .result import affine_of
+from .result import image_affine
 from .study_folder import to_nifti
 from .study_image import open_study_image
 
@@ -230,7 +230,7 @@ class Pacs(DICOMWebDatastore, AtomicDatastore):
             seg, out = Path(temporary) / "seg.dcm", Path(temporary) / "label.nii.gz"
             self._client.retrieve_series(study, uid)[0].save_as(seg)
             labels, names = read_seg(seg, image)
-            nib.save(nib.Nifti1Image(labels, affine_of(image)), out)
+            nib.save(nib.Nifti1Image(labels, image_affine(image)), out)
             info = {"SeriesInstanceUID": uid, "label_names": names}
             AtomicDatastore.save_label(self, image_id, str(out), DefaultLabelTag.FINAL, info)
 
