@@ -1,14 +1,15 @@
-"""How good are masks in 3-D: of a question, of one click, and after corrections; beside clicking slice by slice, and trivial answers.
+"""How good are masks in 3-D: of a question, of one click, and corrected; beside clicking slice by slice, and trivial answers.
 
     python benchmarks/volumes.py --data Task04_Hippocampus --dataset SET --patients 6 --out OUT
     python benchmarks/volumes.py --ct 400
 
-The volumes are those of the validation patients of a built set (`mimo build --data DATA --split 80:10:10 --out SET`), evenly spread,
-with their labels from the folder that the set was built from (Medical Segmentation Decathlon layout). A simulated user clicks in the
-middle of the structure, then in the middle of the largest connected error, again and again; slice by slice the user clicks in the
-middle of the structure on every slice, from its middle outwards, and keeps what each click shows. Dice is the mean over patients; what
-is not found counts 0. Seconds are those that the processor computed on one thread, which other work on the machine changes little.
-With --ct a phantom of 512 x 512 x N voxels is asked for one name; the peak is that of the process, over what it had with the volume.
+The volumes are those of the validation patients of a built set (`mimo build --data DATA --split 80:10:10 --out SET`), evenly
+spread, with their labels from the folder that the set was built from (Medical Segmentation Decathlon layout). A simulated user
+clicks in the middle of the structure, then in the middle of the largest connected error, again and again; slice by slice the user
+clicks in the middle of the structure on every slice, from its middle outwards, and keeps what each click shows. Dice is the mean
+over patients; what is not found counts 0. Seconds are those that the processor computed on one thread, which other work on the
+machine changes little. With --ct a phantom of 512 x 512 x N voxels is asked for one name; the peak is that of the process, over
+what it had with the volume.
 """
 
 from __future__ import annotations
@@ -184,11 +185,12 @@ def markdown(result: dict[str, Any]) -> str:
         cells = ["{:.1f} (reached by {:.0%})".format(*reached(result["measured"][n][key])) for n in names]
         lines.append(f"| clicks to Dice {GOAL}, {text} | " + " | ".join(cells) + " |")
     every = result["measured"]["all"]
+    corrections = every["seconds of a correction"]
     lines += [
         "",
-        f"{len(every['slices'])} patients, {result['weights']}. One thread computed {np.mean(every['seconds of the question']):.1f} s "
-        f"for a question about {np.mean(every['slices']):.0f} slices, and {np.mean(every['seconds of a correction']):.3f} s "
-        f"({np.max(every['seconds of a correction']):.3f} s at most) for a correction.",
+        f"{len(every['slices'])} patients, {result['weights']}. One thread computed "
+        f"{np.mean(every['seconds of the question']):.1f} s for a question about {np.mean(every['slices']):.0f} slices, and "
+        f"{np.mean(corrections):.3f} s ({np.max(corrections):.3f} s at most) for a correction.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -126,6 +126,7 @@ class Engine:
         self.images: LRUCache[StudyImage] = LRUCache(self.sizes.images, lambda image: image.nbytes)
         self.features: LRUCache[EncodedImage] = LRUCache(self.sizes.features, lambda encoded: encoded.nbytes)
         self._volumes: OrderedDict[tuple[object, str], EncodedVolume] = OrderedDict()
+        self._listing = threading.Lock()  # of the volumes
         self._lock = PriorityLock()
         self._to_prefetch: queue.LifoQueue[tuple[Model, StudyImage, int]] = queue.LifoQueue()
         self._stop = threading.Event()
@@ -199,12 +200,13 @@ class Engine:
             InputError: a picture, or pages without a place in space.
         """
         key = (image.key, model.hash)
-        if key not in self._volumes:
-            self._volumes[key] = model.predictor.encode_volume(image.shown, self.sizes.features // VOLUMES)
-        self._volumes.move_to_end(key)
-        while len(self._volumes) > VOLUMES:
-            self._volumes.popitem(last=False)[1].forget()
-        return self._volumes[key]
+        with self._listing:
+            if key not in self._volumes:
+                self._volumes[key] = model.predictor.encode_volume(image.shown, self.sizes.features // VOLUMES)
+            self._volumes.move_to_end(key)
+            while len(self._volumes) > VOLUMES:
+                self._volumes.popitem(last=False)[1].forget()
+            return self._volumes[key]
 
     @property
     def closed(self) -> bool:

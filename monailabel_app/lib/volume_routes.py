@@ -208,8 +208,16 @@ def _act(app: Any, action: str, key: Key, body: dict[str, Any]) -> Response:
     if action not in ACTIONS:
         raise HTTPException(404, f"there is no action {action[:40]!r}: open, {', '.join(ACTIONS)} or close")
     session = _session(app, key)
+    noted = {"prompt": app.audit.prompt(body), "model": session.model.hash}
     with session.lock:
-        return JSONResponse(state(app, key, session, ACTIONS[action](app, session, body)))
+        try:
+            said = state(app, key, session, ACTIONS[action](app, session, body))
+        except InputError:
+            app.audit.write(f"volume {action}", key[2], "refused", **noted)
+            raise
+    if action != "list":
+        app.audit.write(f"volume {action}", key[2], "answered", **noted)
+    return JSONResponse(said)
 
 
 def _key(user: User, session: Any, image: Any) -> Key:

@@ -121,15 +121,17 @@ def seen(volume: EncodedVolume, scores: Sequence[float]) -> Structure:
 
 
 def test_slices_that_score_low_are_empty(predictor: MimoPredictor) -> None:
-    volume = opened(predictor, np.zeros((16, 16, 8), np.uint8), np.eye(4))
+    volume = opened(predictor, np.zeros((32, 32, 8), np.uint8), np.eye(4))
     frames = joined(volume, seen(volume, [0.2, 0.25, 0.7, 0.8, 0.75, 0.7, 0.3, 0.2]))
     assert np.flatnonzero(frames.any((1, 2))).tolist() == [2, 3, 4, 5]
-    x, y = np.mgrid[:16, :16] + 0.5
-    disc = (x - 8) ** 2 + (y - 8) ** 2 < 16
+    x, y = np.mgrid[:32, :32] + 0.5
+    disc = (x - 16) ** 2 + (y - 16) ** 2 < 64
     assert (frames[3] != disc).sum() <= 0.15 * disc.sum()
     rival = np.zeros(volume.shape, dtype=np.float32)
-    rival[:, :8] = 2.0
-    assert not joined(volume, seen(volume, [0.8] * 8), rival)[:, :8].any()
+    rival[:, :16] = 2.0
+    found = joined(volume, seen(volume, [0.8] * 8), rival)
+    assert not found[:, :16].any()
+    assert found[:, 16:].any()
 
 
 def test_opposites() -> None:
@@ -186,5 +188,7 @@ def test_what_cannot_be_asked(predictor: MimoPredictor) -> None:
     ):
         with pytest.raises(InputError, match=said):
             predictor.ask_volume(**asked)
+    with pytest.raises(InputError, match="only what is outside"):
+        volume_module.shown(predictor.encode_volume(predictor._volume.image), {0: RegionPrompts([(1.0, 1.0, 0)])})
     with pytest.raises(InputError, match="affine"):
         predictor.set_volume(np.zeros((8, 9, 4)))

@@ -75,6 +75,31 @@ def test_lru_forgets_what_failed() -> None:
     assert cache.get("k", lambda: b"x") == b"x"
 
 
+def test_long_work_lets_others_in_between() -> None:
+    lock, order, inside = PriorityLock(), [], threading.Event()
+
+    def long() -> None:
+        with lock.hold():
+            order.append("long")
+            inside.set()
+            while lock._waiting == 0:
+                time.sleep(0.001)
+            lock.let_others()
+            order.append("long again")
+
+    def short() -> None:
+        inside.wait(5)
+        with lock.hold():
+            order.append("short")
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(long), pool.submit(short)]:
+            future.result(10)
+    assert order == ["long", "short", "long again"]
+    with lock.hold():
+        lock.let_others()  # nobody waits
+
+
 def test_who_waits_in_person_goes_first() -> None:
     """Of those that wait while one computes, all in the foreground go before the background."""
     lock = PriorityLock()

@@ -123,6 +123,9 @@ def test_a_session_of_clicks(client: Any) -> None:
     act(client, "undo", object=number)
     assert np.array_equal(fetched(client, number), without)
     assert act(client, "delete", object=number)["objects"] == []
+    lines = [json.loads(line) for line in client.mimo.audit.file.read_text().splitlines()]
+    assert [line["task"] for line in lines][:3] == ["volume prompt"] * 3
+    assert lines[0]["prompt"] == {"foreground": [list(BALL)]}
 
 
 def test_two_annotators_do_not_meet(client: Any) -> None:
@@ -184,7 +187,6 @@ def test_a_question_makes_objects(start: Callable[..., Any], case: Path, monkeyp
     [
         ("prompt", {"foreground": [[24, 0, 0]]}, 400, "24 x 28 x 10"),
         ("prompt", {"foreground": [[1, 1]]}, 400, "voxels [i, j, k]"),
-        ("prompt", {"background": [[1, 1, 1]]}, 400, ""),
         ("prompt", {"object": "9", "foreground": [[1, 1, 1]]}, 400, "object"),
         ("prompt", {"foreground": [[1, 1, 1]], "phrase": "no such thing"}, 400, "a name that the weights know"),
         ("prompt", {}, 400, "prompt"),
@@ -238,5 +240,5 @@ def test_batch_inference_without_a_gpu(start: Callable[..., Any], case: Path) ->
     params = {"question": "What is bright?", "multi_gpu": True, "device": "cuda"}
     response = client.post("/batch/infer/mimo_ask", params={"run_sync": True}, json=params)
     assert response.status_code == 200, response.text
-    labels = client.get("/datastore/").json()["objects"]
+    labels = client.get("/datastore/", params={"output": "all"}).json()["objects"]
     assert all("original" in labels[name]["labels"] for name in ("case", "other"))
