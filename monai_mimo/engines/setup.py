@@ -132,31 +132,32 @@ def other_questions(model: Mimo, rows: Rows) -> OtherQuestions | None:
 
 
 def training_loader(
-    model: Mimo, rows: Rows, sampling: SamplingConfig, features: FeatureCache | None = None
+    model: Mimo, rows: Rows, sampling: SamplingConfig, features: FeatureCache | None = None, variants: int = 1
 ) -> StepLoader:
     """The share of this process of each step.
 
     Args:
-        features: of the images, instead of the images (`encode_once`).
+        features: of the images, instead of the images (`encode_once`), with so many `variants` of each.
 
     Raises:
-        InputError: a feature cache together with augmented images, which it does not hold.
+        InputError: a feature cache of images as they are together with augmented ones, which it does not hold.
     """
-    if features is not None and sampling.augment_images:
-        raise InputError(
-            "feature_cache", "augment_images: true", "augment_images: false, for it holds images as they are"
-        )
-    side, workers = model.config.image_size, sampling.workers
+    if features is not None and sampling.augment_images and variants == 1:
+        expected = "feature_variants of 2 or more, or augment_images: false"
+        raise InputError("feature_cache", "augment_images: true", expected)
+    side, workers, strong = model.config.image_size, sampling.workers, model.config.training.strong_augmentation
     an_image = 4 * 3 * side**2 + 4 * side**2  # bytes, with four masks
     dataset = MimoSegDataset(
         rows,
         model.conversation(),
         side,
         cache=int(sampling.memory_gb * 1e9) // max(workers, 1) // an_image,
-        augment=Augment(image=sampling.augment_images, strong=model.config.training.strong_augmentation),
+        augment=Augment(image=sampling.augment_images and features is None, strong=strong),
         sentences=model.config.training.answer_sentences,
         others=other_questions(model, rows) if sampling.other_questions and features is None else None,
         features=features,
+        variants=variants if sampling.augment_images else 1,
+        strong=strong,
     )
     order = TrainingOrder(
         rows,
