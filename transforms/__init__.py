@@ -7,6 +7,7 @@ from monai_mimo.lazy import lazy
 if TYPE_CHECKING:
     from .augment import RandMove, rand_intensity
     from .medical_image import MedicalImage
+    from .monai_reader import MedicalImageReader
     from .prompts import PromptTarget, sample_box, sample_point
     from .reading import read_grid
     from .resize import SquareResize
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MedicalImage",
+    "MedicalImageReader",
     "PromptTarget",
     "RandMove",
     "ReadSliced",
@@ -36,6 +38,7 @@ lazy(
         "RandMove": "augment",
         "rand_intensity": "augment",
         "MedicalImage": "medical_image",
+        "MedicalImageReader": "monai_reader",
         "PromptTarget": "prompts",
         "sample_box": "prompts",
         "sample_point": "prompts",

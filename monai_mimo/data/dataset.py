@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any
@@ -21,6 +21,7 @@ from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..errors import InputError
 from ..mimoseg.encoding import decode_rle
 from ..transforms.augment import RandMove, rand_color, rand_intensity
 from ..transforms.prompts import inside, sample_box, sample_point
@@ -135,10 +136,18 @@ class Augment(Randomizable, Transform):
     Args:
         image: false only points anew, and leaves the image as the encoders saw it.
         strong: change more, for long training.
+        transforms: dictionary transforms of the user's own, which get `image` [3, S, S] in 0..1 and `masks` float [K, S, S] after
+            that and give both; what moves the image must move both.
     """
 
-    def __init__(self, *, image: bool = True, strong: bool = False) -> None:
-        self.image = image
+    def __init__(
+        self,
+        *,
+        image: bool = True,
+        strong: bool = False,
+        transforms: Callable[[dict[str, Tensor]], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.image, self.transforms = image, transforms
         self.move = RandMove(prob=0.9, degrees=20, shift=0.1, scale=0.25, bend=0.02) if strong else RandMove()
         self.intensity = rand_intensity(strong)
         self.color = rand_color() if strong else None
@@ -149,6 +158,8 @@ class Augment(Randomizable, Transform):
         self.intensity.set_random_state(state=self.R)
         if self.color is not None:
             self.color.set_random_state(state=self.R)
+        if isinstance(self.transforms, Randomizable):
+            self.transforms.set_random_state(seed=int(self.R.randint(2**31)))
         return self
 
     def __call__(self, item: Item) -> Item:
@@ -156,8 +167,19 @@ class Augment(Randomizable, Transform):
         if self.image:
             assert isinstance(image, Tensor)
             image, masks = self.changed(image, masks, all_moves(item.moves))
+        if self.transforms is not None:
+            image, masks = self._by_user(image, masks)
         questions = [self._point_anew(q, e, masks.numpy()) for q, e in zip(item.questions, item.entities)]
         return replace(item, image=image, masks=masks, questions=questions)
+
+    def _by_user(self, image: Any, masks: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.transforms is not None
+        out = self.transforms({"image": image, "masks": masks.float()})
+        new, moved = (torch.as_tensor(out[key]) for key in ("image", "masks"))
+        if new.shape != image.shape or moved.shape != masks.shape:
+            found = f"image {list(new.shape)} and masks {list(moved.shape)}"
+            raise InputError("transforms", found, f"{list(image.shape)} and {list(masks.shape)}, as they were given")
+        return new.float().clamp(0, 1), moved >= 0.5
 
     def changed(self, image: Tensor, masks: Tensor, allowed: Moves) -> tuple[Tensor, Tensor]:
         """The image [3, S, S] and its masks bool [K, S, S], moved as is allowed, and of another intensity."""
