@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .augment import RandMove, rand_intensity
     from .dictionary import ReadSliced, WindowByModalityd
     from .medical_image import MedicalImage
+    from .monai_reader import MedicalImageReader
     from .prompts import PromptTarget, sample_box, sample_point
     from .reading import read_grid
     from .resize import SquareResize
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MedicalImage",
+    "MedicalImageReader",
     "PromptTarget",
     "RandMove",
     "ReadSliced",
@@ -35,6 +37,7 @@ lazy(
         "RandMove": "augment",
         "rand_intensity": "augment",
         "MedicalImage": "medical_image",
+        "MedicalImageReader": "monai_reader",
         "PromptTarget": "prompts",
         "sample_box": "prompts",
         "sample_point": "prompts",

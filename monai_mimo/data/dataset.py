@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,25 +21,19 @@ from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..errors import InputError
 from ..mimoseg.encoding import decode_rle
-from ..mimoseg.questions.templates import OF_PLACE_OR_SIZE
-from ..transforms.augment import MIRRORS, RandMove, rand_color, rand_intensity
+from ..transforms.augment import RandMove, rand_color, rand_intensity
 from ..transforms.prompts import inside, sample_box, sample_point
 from ..transforms.resize import SquareResize
 from .conversation import Conversation, EncodedQuestion, QuestionBatch, collate_questions
-from .feature_cache import EncoderMaps, FeatureCache, image_key
+from .feature_cache import EncoderMaps, FeatureCache
+from .moves import Moves, all_moves, moves_of
 from .order import SET, Draw, TrainingOrder
 from .other_questions import OtherQuestions
 from .prompt_maps import BOX_TOP_LEFT
 from .tokenizer import SEG
-
-
-class Moves(NamedTuple):
-    """Which changes of an image leave an answer true: mirrored left to right, up to down; shifted, turned and scaled a little."""
-
-    left_right: bool
-    up_down: bool
-    affine: bool = True
+from .variants import Variant, variants_of
 
 
 @dataclass
@@ -47,7 +41,7 @@ class Item:
     """One image [3, S, S] in 0..1 or what the encoders made of it, its distinct masks bool [K, S, S], and questions about it.
 
     `entities[q]` are the masks of question q's answer in order; `rows[q]` is its row in the built set; `moves[q]` how the
-    image may be moved without making its answer wrong.
+    image may be moved without making its answer wrong. `variants` are those that a feature cache has of the image.
     """
 
     image: Tensor | EncoderMaps
@@ -56,6 +50,7 @@ class Item:
     entities: list[list[int]]
     rows: list[int]
     moves: list[Moves]
+    variants: list[Variant] = field(default_factory=list)
 
 
 @dataclass
@@ -72,7 +67,7 @@ class Batch:
 
 class LoadItem(Transform):
     """Row numbers of one image -> `Item`: decode image and masks, bring both to the model's square, encode the text. With
-    `features` the image is not decoded, and its maps are read instead."""
+    so many `variants` in a feature cache the image is not decoded; `MimoSegDataset.drawn` reads the maps of one."""
 
     def __init__(
         self,
@@ -82,16 +77,18 @@ class LoadItem(Transform):
         *,
         with_answers: bool,
         sentences: int = 0,
-        features: FeatureCache | None = None,
+        variants: int = 0,
+        strong: bool = False,
     ) -> None:
-        self.rows = rows if features is None else rows.cast_column("image", Image(decode=False))
+        self.rows = rows.cast_column("image", Image(decode=False)) if variants else rows
         self.conversation, self.image_size = conversation, image_size
-        self.with_answers, self.sentences, self.features = with_answers, sentences, features
+        self.with_answers, self.sentences = with_answers, sentences
+        self.variants, self.strong = variants, strong
 
     def __call__(self, indices: Sequence[int]) -> Item:
         rows = [self.rows[i] for i in indices]
         image: Tensor | EncoderMaps
-        if self.features is None:
+        if not self.variants:
             pixels = np.asarray(rows[0]["image"].convert("RGB"))
             shape = pixels.shape[:2]
             resize = SquareResize(*shape, self.image_size)
@@ -99,7 +96,7 @@ class LoadItem(Transform):
         else:
             shape = tuple(rows[0]["size"])
             resize = SquareResize(*shape, self.image_size)
-            image = self.features[image_key(rows[0]["image"]["bytes"])]
+            image = EncoderMaps([], [])
         masks: dict[str, dict] = {}
         questions, entities = [], []
         present = {entity["phrase"] for row in rows for entity in row["entities"]}
@@ -113,7 +110,11 @@ class LoadItem(Transform):
             entities.append([list(masks).index(e["mask"]["counts"]) for e in row["entities"]])
         decoded = [decode_rle(mask) for mask in masks.values()]
         stack = np.stack(decoded) if decoded else np.zeros((0, *shape), dtype=bool)
-        return Item(image, resize.masks(stack), questions, entities, list(indices), [moves_of(row) for row in rows])
+        moves, variants = (
+            [moves_of(row) for row in rows],
+            variants_of(rows, self.variants, self.strong) if self.variants else [],
+        )
+        return Item(image, resize.masks(stack), questions, entities, list(indices), moves, variants)
 
 
 def named_in(phrases: Iterable[str], absent: Iterable[str]) -> dict[str, bool]:
@@ -128,21 +129,6 @@ def first_sentences(answer: str, count: int) -> str:
     return " ".join(sentences[: max([count, *with_masks])] if count else sentences)
 
 
-def moves_of(row: Mapping[str, Any]) -> Moves:
-    """How the image of a row may be moved: mirrored as its modality allows, and not if left or right is said of it; not at all
-    if its answer is a number of parts, a place or a size."""
-    kind = (row.get("value") or {}).get("kind", "")  # sets that were built before have none
-    if kind in OF_PLACE_OR_SIZE:
-        return Moves(False, False, False)
-    sided = re.search(r"\b(left|right)\b", f"{row['question']} {row['answer']}", re.IGNORECASE)
-    return Moves(*((False, False) if sided else MIRRORS.get(row.get("modality", ""), (False, False))))
-
-
-def all_moves(moves: Iterable[Moves]) -> Moves:
-    """Those that every one allows."""
-    return Moves(*map(all, zip(*moves)))
-
-
 class Augment(Randomizable, Transform):
     """Move the image and its masks, change its intensity, and point anew: a click or box is drawn from the moved mask,
     so a model never sees the same prompt twice.
@@ -150,10 +136,18 @@ class Augment(Randomizable, Transform):
     Args:
         image: false only points anew, and leaves the image as the encoders saw it.
         strong: change more, for long training.
+        transforms: dictionary transforms of the user's own, which get `image` [3, S, S] in 0..1 and `masks` float [K, S, S] after
+            that and give both; what moves the image must move both.
     """
 
-    def __init__(self, *, image: bool = True, strong: bool = False) -> None:
-        self.image = image
+    def __init__(
+        self,
+        *,
+        image: bool = True,
+        strong: bool = False,
+        transforms: Callable[[dict[str, Tensor]], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.image, self.transforms = image, transforms
         self.move = RandMove(prob=0.9, degrees=20, shift=0.1, scale=0.25, bend=0.02) if strong else RandMove()
         self.intensity = rand_intensity(strong)
         self.color = rand_color() if strong else None
@@ -164,20 +158,41 @@ class Augment(Randomizable, Transform):
         self.intensity.set_random_state(state=self.R)
         if self.color is not None:
             self.color.set_random_state(state=self.R)
+        if isinstance(self.transforms, Randomizable):
+            self.transforms.set_random_state(seed=int(self.R.randint(2**31)))
         return self
 
     def __call__(self, item: Item) -> Item:
         image, masks = item.image, item.masks
         if self.image:
             assert isinstance(image, Tensor)
-            allowed = all_moves(item.moves)
-            if allowed.affine:
-                image, masks = self.move(image, masks, (allowed.left_right, allowed.up_down))
-            if self.color is not None and not torch.equal(image[0], image[1]):
-                image = self.color(image)
-            image = torch.as_tensor(np.asarray(self.intensity(image))).clamp(0, 1)
+            image, masks = self.changed(image, masks, all_moves(item.moves))
+        if self.transforms is not None:
+            image, masks = self._by_user(image, masks)
         questions = [self._point_anew(q, e, masks.numpy()) for q, e in zip(item.questions, item.entities)]
         return replace(item, image=image, masks=masks, questions=questions)
+
+    def _by_user(self, image: Any, masks: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.transforms is not None
+        out = self.transforms({"image": image, "masks": masks.float()})
+        new, moved = (torch.as_tensor(out[key]) for key in ("image", "masks"))
+        if new.shape != image.shape or moved.shape != masks.shape:
+            found = f"image {list(new.shape)} and masks {list(moved.shape)}"
+            raise InputError("transforms", found, f"{list(image.shape)} and {list(masks.shape)}, as they were given")
+        return new.float().clamp(0, 1), moved >= 0.5
+
+    def changed(self, image: Tensor, masks: Tensor, allowed: Moves) -> tuple[Tensor, Tensor]:
+        """The image [3, S, S] and its masks bool [K, S, S], moved as is allowed, and of another intensity."""
+        if allowed.affine:
+            image, masks = self.move(image, masks, (allowed.left_right, allowed.up_down))
+        if self.color is not None and not torch.equal(image[0], image[1]):
+            image = self.color(image)
+        return torch.as_tensor(np.asarray(self.intensity(image))).clamp(0, 1), masks
+
+    def moved(self, masks: Tensor, allowed: Moves, seed: int) -> Tensor:
+        """What `changed` makes of masks with that seed, without an image."""
+        self.set_random_state(seed)
+        return self.move(torch.zeros(1, *masks.shape[1:]), masks, (allowed.left_right, allowed.up_down))[1]
 
     def _point_anew(self, question: EncodedQuestion, entities: list[int], masks: np.ndarray) -> EncodedQuestion:
         firsts = np.flatnonzero(question.labels <= BOX_TOP_LEFT)  # the first token of each prompt
@@ -235,6 +250,8 @@ class MimoSegDataset(CacheDataset):
         augment: what `drawn` gives; see `Augment`.
         others: exchanges some questions that are drawn for others, of images that are not read from `features`.
         features: read what the encoders made of the images from here, instead of the images.
+        variants: how many of each image are in there, of which `drawn` takes one at random (`data.variants`).
+        strong: the variants are those of `Augment(strong=True)`.
     """
 
     def __init__(
@@ -249,9 +266,17 @@ class MimoSegDataset(CacheDataset):
         augment: Augment | None = None,
         others: OtherQuestions | None = None,
         features: FeatureCache | None = None,
+        variants: int = 1,
+        strong: bool = False,
     ) -> None:
         load = LoadItem(
-            rows, conversation, image_size, with_answers=with_answers, sentences=sentences, features=features
+            rows,
+            conversation,
+            image_size,
+            with_answers=with_answers,
+            sentences=sentences,
+            variants=0 if features is None else variants,
+            strong=strong,
         )
         super().__init__(
             rows_by_image(rows),
@@ -262,7 +287,8 @@ class MimoSegDataset(CacheDataset):
             copy_cache=False,
             runtime_cache=True,  # an image is decoded when it is first wanted
         )
-        self.rows, self.augment, self.others = rows, augment, others
+        self.rows, self.augment, self.others, self.features = rows, augment, others, features
+        self.variation = Augment(strong=strong)
 
     def drawn(self, draw: Draw) -> Item:
         """An image with the questions that a `TrainingOrder` drew, changed at random."""
@@ -274,10 +300,21 @@ class MimoSegDataset(CacheDataset):
             rows=[item.rows[i] for i in draw.questions],
             moves=[item.moves[i] for i in draw.questions],
         )
+        if self.features is not None:
+            item = self._stored(item, draw.seed, self.features)
         if self.augment is not None:
             self.augment.set_random_state(draw.seed)
             item = self.augment(item)
         return item if self.others is None else self._exchange(item, np.random.default_rng(draw.seed))
+
+    def _stored(self, item: Item, seed: int, features: FeatureCache) -> Item:
+        """An item with the maps of one of the variants that its questions allow, and with masks that lie on it."""
+        usable = item.variants if all(moves.affine for moves in item.moves) else item.variants[:1]
+        variant = usable[np.random.default_rng(seed).integers(len(usable))]
+        masks = item.masks
+        if variant.seed is not None:
+            masks = self.variation.moved(masks, variant.moves, variant.seed)
+        return replace(item, image=features[variant.key], masks=masks)
 
     def _exchange(self, item: Item, rng: np.random.Generator) -> Item:
         assert self.others is not None

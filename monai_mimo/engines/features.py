@@ -9,7 +9,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ignite.distributed as idist
 import numpy as np
@@ -19,26 +19,35 @@ from datasets import Image
 from PIL import Image as Picture
 from tqdm import tqdm
 
-from ..data.dataset import rows_by_image
-from ..data.feature_cache import EncoderMaps, FeatureCache, image_key
+from ..data.dataset import Augment, rows_by_image
+from ..data.feature_cache import EncoderMaps, FeatureCache
+from ..data.variants import variants_of
 from ..errors import InputError
 from ..files import digest
+from ..mimoseg.encoding import decode_rle
 from ..models import Mimo
 from ..transforms.resize import SquareResize
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 FILE_BYTES = 256 << 20  # of a file of the store, about; this much is computed again after an interruption
 
 
 def encode_once(
-    model: Mimo, rows: Rows, folder: str | Path, images_per_batch: int = 16, file_bytes: int = FILE_BYTES
+    model: Mimo,
+    rows: Rows,
+    folder: str | Path,
+    images_per_batch: int = 16,
+    file_bytes: int = FILE_BYTES,
+    variants: int = 1,
 ) -> FeatureCache:
-    """The maps of all images of `rows` by the frozen encoders of `model`, from the store in `folder`; those that are not
-    there yet are computed now, each process its part. All processes must call it.
+    """The maps of all images of `rows` and of further variants of each (`data.variants`), by the frozen encoders of `model`, from
+    the store in `folder`; those that are not there yet are computed now, each process its part. All processes must call it.
 
     Args:
         images_per_batch: how many images the encoders take at once.
         file_bytes: how large the files of the store get.
+        variants: of each image, the image itself included.
 
     Raises:
         InputError: an encoder is trained, so its maps change; the disk is too small for the store.
@@ -48,14 +57,21 @@ def encode_once(
         if part is not None and any(p.requires_grad for p in part.parameters()):
             raise InputError("feature cache", f"a trained {name}", "encoders that are frozen")
     store = FeatureCache(Path(folder) / encoders_hash(model))
-    encoded = rows.cast_column("image", Image(decode=False))
-    missing = [first for first, *_ in rows_by_image(rows) if image_key(encoded[first]["image"]["bytes"]) not in store]
+    if variants < 1:
+        raise InputError("feature_variants", str(variants), "1 or more")
+    encoded, strong = rows.cast_column("image", Image(decode=False)), model.config.training.strong_augmentation
+    missing = [
+        (group, number)
+        for group in rows_by_image(rows)
+        for number, variant in enumerate(variants_of([encoded[row] for row in group], variants, strong))
+        if variant.key not in store
+    ]
     idist.barrier()  # before anything is written, so that all processes divide the same images
     mine = missing[idist.get_rank() :: idist.get_world_size()]
     if mine:
-        logger.info("encoding %d of %d images into %s", len(mine), len(missing), store.folder)
+        logger.info("encoding %d of %d images and variants into %s", len(mine), len(missing), store.folder)
         _check_room(model, store.folder, len(missing))
-        _encode(model, encoded, mine, store, images_per_batch, file_bytes)
+        _encode(model, encoded, mine, store, images_per_batch, file_bytes, strong)
     idist.barrier()
     store.refresh()
     return store
@@ -63,21 +79,44 @@ def encode_once(
 
 @torch.no_grad()
 def _encode(
-    model: Mimo, encoded: Rows, numbers: list[int], store: FeatureCache, images_per_batch: int, file_bytes: int
+    model: Mimo,
+    encoded: Rows,
+    wanted: list[tuple[list[int], int]],
+    store: FeatureCache,
+    images_per_batch: int,
+    file_bytes: int,
+    strong: bool,
 ) -> None:
+    augment = Augment(strong=strong)
     device = next(model.parameters()).device
     keys: list[bytes] = []
     batches: list[EncoderMaps] = []
     for batch in tqdm(
-        list(_chunks(numbers, images_per_batch)), desc="encoding", unit="batch", disable=idist.get_rank() > 0
+        list(_chunks(wanted, images_per_batch)), desc="encoding", unit="batch", disable=idist.get_rank() > 0
     ):
-        files = [encoded[number]["image"]["bytes"] for number in batch]
-        images = torch.stack([square(file, model.config.image_size) for file in files])
+        made = [
+            variant_image([encoded[row] for row in group], n, model.config.image_size, augment) for group, n in batch
+        ]
+        images = torch.stack([image for _, image in made])
         batches.append(model.encoder_maps(images.to(device)).to("cpu", torch.bfloat16))
-        keys += map(image_key, files)
-        if _bytes(batches) >= file_bytes or batch[-1] == numbers[-1]:
+        keys += [key for key, _ in made]
+        if _bytes(batches) >= file_bytes or batch[-1] == wanted[-1]:
             store.add(keys, _join(batches))
             keys, batches = [], []
+
+
+def variant_image(rows: list[dict[str, Any]], number: int, side: int, augment: Augment) -> tuple[bytes, torch.Tensor]:
+    """The key and the picture [3, S, S] of one variant of the image of `rows`."""
+    variant = variants_of(rows, number + 1, augment.color is not None)[number]
+    image = square(rows[0]["image"]["bytes"], side)
+    if variant.seed is None:
+        return variant.key, image
+    counts = {entity["mask"]["counts"]: entity["mask"] for row in rows for entity in row["entities"]}
+    shape = tuple(rows[0]["size"])
+    decoded = [decode_rle(mask) for mask in counts.values()]
+    masks = SquareResize(*shape, side).masks(np.stack(decoded) if decoded else np.zeros((0, *shape), dtype=bool))
+    augment.set_random_state(variant.seed)
+    return variant.key, augment.changed(image, masks, variant.moves)[0]
 
 
 def square(encoded: bytes, side: int) -> torch.Tensor:
@@ -86,8 +125,8 @@ def square(encoded: bytes, side: int) -> torch.Tensor:
     return SquareResize(*pixels.shape[:2], side).image(pixels)
 
 
-def _chunks(numbers: list[int], size: int) -> Iterator[list[int]]:
-    return (numbers[start : start + size] for start in range(0, len(numbers), size))
+def _chunks(wanted: list[T], size: int) -> Iterator[list[T]]:
+    return (wanted[start : start + size] for start in range(0, len(wanted), size))
 
 
 def _join(batches: list[EncoderMaps]) -> EncoderMaps:

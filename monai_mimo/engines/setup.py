@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -104,6 +104,7 @@ class SamplingConfig:
         images_per_batch ... absent_share, length_window: see `TrainingOrder`, whose `window` is the last.
         augment_images: move images and change their intensity; prompts are drawn anew in any case.
         other_questions: ask also about unknown names, off the topic, and about places without a name, of models that know names.
+        transforms: MONAI dictionary transforms of the user's own; see `Augment`.
         memory_gb: of this process and its workers, for decoded images; those that have no place are decoded each time.
         workers: processes that load ahead.
     """
@@ -120,6 +121,7 @@ class SamplingConfig:
     length_window: int = 1
     augment_images: bool = True
     other_questions: bool = True
+    transforms: Callable | None = None
     memory_gb: float = 4.0
     workers: int = 0
 
@@ -132,31 +134,36 @@ def other_questions(model: Mimo, rows: Rows) -> OtherQuestions | None:
 
 
 def training_loader(
-    model: Mimo, rows: Rows, sampling: SamplingConfig, features: FeatureCache | None = None
+    model: Mimo, rows: Rows, sampling: SamplingConfig, features: FeatureCache | None = None, variants: int = 1
 ) -> StepLoader:
     """The share of this process of each step.
 
     Args:
-        features: of the images, instead of the images (`encode_once`).
+        features: of the images, instead of the images (`encode_once`), with so many `variants` of each.
 
     Raises:
-        InputError: a feature cache together with augmented images, which it does not hold.
+        InputError: a feature cache together with `transforms`, or one of images as they are together with augmented ones.
     """
-    if features is not None and sampling.augment_images:
-        raise InputError(
-            "feature_cache", "augment_images: true", "augment_images: false, for it holds images as they are"
-        )
-    side, workers = model.config.image_size, sampling.workers
+    if features is not None and sampling.transforms is not None:
+        raise InputError("transforms", "a feature cache", "one of them, for the images are not there to be changed")
+    if features is not None and sampling.augment_images and variants == 1:
+        expected = "feature_variants of 2 or more, or augment_images: false"
+        raise InputError("feature_cache", "augment_images: true", expected)
+    side, workers, strong = model.config.image_size, sampling.workers, model.config.training.strong_augmentation
     an_image = 4 * 3 * side**2 + 4 * side**2  # bytes, with four masks
     dataset = MimoSegDataset(
         rows,
         model.conversation(),
         side,
         cache=int(sampling.memory_gb * 1e9) // max(workers, 1) // an_image,
-        augment=Augment(image=sampling.augment_images, strong=model.config.training.strong_augmentation),
+        augment=Augment(
+            image=sampling.augment_images and features is None, strong=strong, transforms=sampling.transforms
+        ),
         sentences=model.config.training.answer_sentences,
         others=other_questions(model, rows) if sampling.other_questions and features is None else None,
         features=features,
+        variants=variants if sampling.augment_images else 1,
+        strong=strong,
     )
     order = TrainingOrder(
         rows,

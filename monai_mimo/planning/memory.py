@@ -67,6 +67,7 @@ class Costs:
         fixed: bytes that are kept for the backward pass whatever the number of samples, such as weights in another type.
         checkpointed: bytes of a sample's activations in a language model that computes them again.
         backward: operations of the backward pass of a sample.
+        momentary: bytes of a sample in the largest operation of the frozen encoders; they are free when activations come.
         cached, four_bit: see `costs_of`.
     """
 
@@ -78,6 +79,7 @@ class Costs:
     fixed: int
     checkpointed: int
     backward: int
+    momentary: int
     cached: bool
     four_bit: bool
 
@@ -170,6 +172,7 @@ def costs_of(
         fixed=sum(max(0, 2 * one.saved.get(name, 0) - two.saved.get(name, 0)) for name in two.saved),
         checkpointed=inputs + per_sample["language_model"] // language.num_hidden_layers,
         backward=two.backward - one.backward,
+        momentary=0 if cached else two.momentary - one.momentary,
         cached=cached,
         four_bit=four_bit,
     )
@@ -215,9 +218,9 @@ def plan_training(
             for name, size in (("weights", weights), ("gradients", gradients), ("optimizer", moments))
         }
         for checkpointing in (False, True):
-            activations = costs.activations(checkpointing)
+            a_sample = max(costs.activations(checkpointing), costs.momentary)
             room = USABLE * memory - sum(shares.values()) - gathered - costs.fixed
-            micro, rounds = _cut(math.floor(room / activations), batch, gpus)
+            micro, rounds = _cut(math.floor(room / a_sample), batch, gpus)
             fits.append(
                 Fit(
                     strategy,
@@ -225,7 +228,7 @@ def plan_training(
                     **shares,
                     gathered=gathered,
                     fixed=costs.fixed,
-                    per_sample=activations,
+                    per_sample=a_sample,
                     micro_batch=micro,
                     accumulation=rounds,
                 )
@@ -284,8 +287,10 @@ def describe(plan: TrainingPlan) -> str:
         "",
         "DDP          = weights + gradients + Adam on each GPU, and the gradients once more in the buckets that are sent",
         "FSDP         = (weights + gradients + Adam) / GPUs, and whole: what is in no block, the block that runs and the next",
+        f"a sample     = its activations; or, if more, what the largest operation of the frozen encoders holds for a moment, "
+        f"{plan.costs.momentary / GB:.3f} GB",
         "checkpointed = of the language model's layers the inputs are kept (layers x tokens x width), and one whole layer",
-        "micro-batch  = (90 % of the memory - all of this) / activations of a sample;  accumulation = batch / GPUs / micro-batch",
+        "micro-batch  = (90 % of the memory - all of this) / a sample;  accumulation = batch / GPUs / micro-batch",
     ]
     used = plan.best
     lines.append("")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from ..data.conversation import UNNAMED, EncodedQuestion, collate_questions
@@ -50,12 +51,14 @@ class Step:
         forward: floating-point operations of each part in the forward pass (a multiplication and an addition are two);
             backward: of all parts in the backward pass.
         tokens: T, the length of a sequence.
+        momentary: bytes that the largest operation of the frozen encoders takes and gives: an attention matrix, say.
     """
 
     saved: dict[str, int]
     forward: dict[str, int]
     backward: int
     tokens: int
+    momentary: int = 0
 
 
 def parts_of(model: Mimo) -> dict[str, nn.Module]:
@@ -102,15 +105,34 @@ def trace_step(model: Mimo, sample: SampleSize, count: int, *, bfloat16: bool = 
 def measure(model: Mimo, loss: Callable[[], Tensor], *, bfloat16: bool = False, tokens: int = 0) -> Step:
     """Run `loss` and its backward pass, on fakes or real tensors, and note what they take."""
     saved, forward = {REST: 0}, {REST: 0}
-    flops = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+    flops, momentary = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION), _Momentary()
+    frozen = {name for name, part in parts_of(model).items() if not any(p.requires_grad for p in part.parameters())}
     with flops, _noting_parts(model, flops, forward) as current, _noting_saved(model, saved, current):
-        with torch.autocast("cpu", torch.bfloat16) if bfloat16 else nullcontext():
+        momentary.counts = lambda: current[-1] in frozen
+        with momentary, torch.autocast("cpu", torch.bfloat16) if bfloat16 else nullcontext():
             value = loss()
         done = flops.get_total_flops()
         forward[REST] += done - sum(forward.values())
         value.backward()
     model.zero_grad()
-    return Step(saved, forward, flops.get_total_flops() - done, tokens)
+    return Step(saved, forward, flops.get_total_flops() - done, tokens, momentary.most)
+
+
+class _Momentary(TorchDispatchMode):
+    """Notes the most bytes that an operation takes and gives, each storage once, while `counts` says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+        self.counts: Callable[[], bool] = lambda: False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if self.counts():
+            tensors = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, Tensor)]
+            storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}
+            self.most = max(self.most, sum(storages.values()))
+        return out
 
 
 @contextmanager

@@ -119,3 +119,31 @@ def test_the_papers_of_the_zoo() -> None:
         assert (BUNDLE / "configs" / file).exists(), file
     assert (BUNDLE / "docs" / "data_license.txt").exists()
     assert (BUNDLE / "LICENSE").exists()
+
+
+def test_the_entry_for_models_on_the_hub() -> None:
+    """What it says is what the bundle says; its keys are those that the zoo's entries have."""
+    folder = ROOT / "bundles" / "hf_models" / "mimo"
+    entry = json.loads((folder / "metadata.json").read_text())
+    same = {"version", "changelog", "monai_version", "pytorch_version", "numpy_version", "name", "task", "description"}
+    same |= {"copyright", "data_source", "data_type", "image_classes", "intended_use", "references"}
+    assert {name: entry[name] for name in same} == {name: METADATA[name] for name in same}
+    own = {"schema", "required_packages_version", "authors", "huggingface_model_id", "huggingface_url"}
+    assert entry.keys() == same | own
+    assert entry["huggingface_url"] == f"https://huggingface.co/{entry['huggingface_model_id']}"
+    packages = {**METADATA["required_packages_version"], "torch": METADATA["pytorch_version"]}
+    assert entry["required_packages_version"].items() <= packages.items()
+    assert f'from_pretrained("{entry["huggingface_model_id"]}")' in (folder / "README.md").read_text()
+    assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_evaluating_takes_the_shipped_weights_where_there_are_no_others(tmp_path: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLE / "configs" / "evaluate.yaml"))
+    parser["bundle_root"] = str(tmp_path)
+    assert Path(parser.get_parsed_content("weights_dir")).name == "lite"
+    (tmp_path / "models" / "weights").mkdir(parents=True)
+    again = ConfigParser()
+    again.read_config(str(BUNDLE / "configs" / "evaluate.yaml"))
+    again["bundle_root"] = str(tmp_path)
+    assert again.get_parsed_content("weights_dir") == str(tmp_path / "models" / "weights")

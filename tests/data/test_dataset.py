@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 from PIL import Image
 
 from monai_mimo.data.conversation import ABSENT, PRESENT
@@ -23,6 +24,7 @@ from monai_mimo.data.dataset import (
 )
 from monai_mimo.data.order import Draw, TrainingOrder
 from monai_mimo.data.prompt_maps import BOX_TOP_LEFT, PADDING, POSITIVE
+from monai_mimo.errors import InputError
 from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.models import Mimo
 
@@ -224,3 +226,28 @@ def test_names_of_what_another_question_shows_are_known_to_be_there(nano: Mimo, 
     text = {kind: "".join(t for t, p in zip(said, question.presence) if p == kind) for kind in (PRESENT, ABSENT)}
     assert "spleen" in text[PRESENT]
     assert "tumor" in text[ABSENT]
+
+
+def test_transforms_of_the_user_change_image_and_masks(rows: FakeRows, nano: Mimo) -> None:
+    """Dictionary transforms of MONAI, random in the way of the draw: the liver stays where it is bright."""
+    own = Compose(
+        [RandFlipd(["image", "masks"], prob=1, spatial_axis=1), RandGaussianNoised("image", prob=1, std=0.02)]
+    )
+    dataset = MimoSegDataset(rows, nano.conversation(), 64, augment=Augment(transforms=own))
+    plain = MimoSegDataset(rows, nano.conversation(), 64, augment=Augment())
+    for seed in range(5):
+        item, again = (dataset.drawn(Draw(0, (0, 1), seed)) for _ in range(2))
+        assert torch.equal(item.image, again.image)
+        assert item.masks.dtype == torch.bool
+        bright, liver = item.image.mean(0) > 0.5, item.masks[0]
+        assert (bright & liver).sum() > 0.8 * (bright | liver).sum()
+        left = liver.nonzero()[:, 1].float().mean()
+        assert left > 32 > plain.drawn(Draw(0, (0, 1), seed)).masks[0].nonzero()[:, 1].float().mean()
+    assert not torch.equal(item.image, dataset.drawn(Draw(0, (0, 1), 99)).image)
+
+
+def test_transforms_that_change_the_size_are_refused(rows: FakeRows, nano: Mimo) -> None:
+    smaller = Augment(transforms=lambda data: {**data, "image": data["image"][:, :32]})
+    dataset = MimoSegDataset(rows, nano.conversation(), 64, augment=smaller)
+    with pytest.raises(InputError, match=r"transforms: found image \[3, 32, 64\]"):
+        dataset.drawn(Draw(0, (0,), 0))

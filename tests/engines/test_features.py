@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 from datasets import Dataset
 
+from monai_mimo.data.dataset import Augment, Item, MimoSegDataset, rows_by_image
 from monai_mimo.data.feature_cache import EncoderMaps, FeatureCache, image_key
+from monai_mimo.data.order import Draw
+from monai_mimo.data.variants import variants_of
 from monai_mimo.engines import SamplingConfig, encode_once, load_sets, prepare_batch, training_loader
+from monai_mimo.engines.features import variant_image
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.models import Mimo
+from monai_mimo.transforms.augment import MIRRORS
 
 from ..conftest import make_nano
 from .small_set import write_set
@@ -103,3 +109,48 @@ def test_what_cannot_be_cached_is_refused(tmp_path: Path, rows: Dataset, nano: M
         encode_once(nano, rows, tmp_path)
     with pytest.raises(InputError, match="augment_images"):
         training_loader(model, rows, SamplingConfig(**BATCH), FeatureCache(tmp_path / "empty"))
+
+
+def test_stored_variants_are_changed_images_whose_masks_lie_on_them(tmp_path: Path, rows: Dataset, model: Mimo) -> None:
+    """The squares of this set are bright and all else is dark, so the image itself tells where a mask must be."""
+    side = model.config.image_size
+    encoded = rows.cast_column("image", datasets.Image(decode=False))
+    features = encode_once(model, rows, tmp_path, variants=4)
+    groups = rows_by_image(rows)
+    assert len(features) == 4 * len(groups)
+    data = MimoSegDataset(rows, model.conversation(), side, features=features, variants=4)
+    seen: dict[int, set[int]] = {}
+    for image, group in enumerate(groups):
+        for seed in range(8):
+            item = data.drawn(Draw(image, (0,), seed))
+            number = [v.key for v in item.variants if torch.equal(features[v.key].image[0], item.image.image[0])]
+            key, picture = variant_image(
+                [encoded[row] for row in group], place := keys(item).index(number[0]), side, Augment()
+            )
+            assert key == number[0]
+            expected = model.encoder_maps(picture[None]).image[0][0]
+            torch.testing.assert_close(item.image.image[0].float(), expected, atol=0.02, rtol=0.02)
+            seen.setdefault(image, set()).add(place)
+            if len(item.masks):
+                bright, mask = picture.mean(0) > 0.5, item.masks.any(0)
+                assert (bright & mask).sum() > 0.85 * (bright | mask).sum()
+    assert set().union(*seen.values()) == {0, 1, 2, 3}
+    [again] = tmp_path.iterdir()
+    files = sorted(again.iterdir())
+    encode_once(model, rows, tmp_path, variants=4)
+    assert sorted(again.iterdir()) == files  # the same when they are made again
+
+
+def keys(item: Item) -> list[bytes]:
+    return [variant.key for variant in item.variants]
+
+
+def test_an_image_that_is_asked_for_a_place_stays_as_it_is(rows: Dataset) -> None:
+    encoded = rows.cast_column("image", datasets.Image(decode=False))
+    plain, placed = [encoded[0]], [{**encoded[0], "value": {"kind": "count", "answer": "left"}}]
+    assert len(variants_of(plain, 3)) == 3
+    assert len(variants_of(placed, 3)) == 1
+    assert variants_of([*plain, *placed], 3) == variants_of(plain, 3)  # drawn for the one, not for the other
+    assert variants_of(plain, 3)[1].key != variants_of(plain, 3, strong=True)[1].key
+    sided = [{**encoded[0], "question": "Where is the left one?"}]
+    assert (variants_of(sided, 3)[1] == variants_of(plain, 3)[1]) == (plain[0]["modality"] not in MIRRORS)
