@@ -59,7 +59,7 @@ class Ask(InferTask):
             )
 
         if request.get("bbox"):
-            i0, j0, i1, j1 = request["bbox"]
+            i0, j0, _, i1, j1, _ = request["bbox"]
             paint(HTML if "html" in question else "boxed region", (slice(i0, i1), slice(j0, j1)), 0.93)
         for i, j, _ in request.get("foreground") or []:
             paint("pointed spot", (slice(i - 1, i + 2), slice(j - 1, j + 2)), 0.31)
