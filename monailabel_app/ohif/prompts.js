@@ -14,7 +14,7 @@ export class Prompts {
    */
   constructor({ cornerstone, tools }, on) {
     Object.assign(this, { tools, cornerstone, on, active: null, known: [] });
-    defineTools(tools);
+    defineTools({ cornerstone, tools });
     const { Events } = tools.Enums;
     this.events = [Events.ANNOTATION_COMPLETED, Events.ANNOTATION_REMOVED];
     this.listener = event => this.#heard(event);

@@ -54,9 +54,9 @@ export class ToolBar {
     this.root = h(
       'div',
       {},
-      h('div', marks, this.buttons.slice(0, TOOLS.length), clear),
+      h('div', marks, this.buttons.slice(0, TOOLS.length)),
       this.byHand,
-      h('div', { class: 'mimo-row', role: 'toolbar', 'aria-label': 'Steps' }, this.undo, this.redo)
+      h('div', { class: 'mimo-row', role: 'toolbar', 'aria-label': 'Steps' }, this.undo, this.redo, clear)
     );
   }
 

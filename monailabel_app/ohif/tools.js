@@ -25,7 +25,7 @@ const NEAR = 9; // pixels of the screen
 let defined = false;
 
 /** Make the tools known to cornerstone, once. */
-export function defineTools(tools) {
+export function defineTools({ cornerstone, tools }) {
   if (defined) return;
   defined = true;
   const { drawing, annotation, Enums } = tools;
@@ -67,7 +67,15 @@ export function defineTools(tools) {
     constructor(props = {}, defaults = undefined) {
       super(props, defaults);
       this.configuration.getTextLines = () => []; // a prompt, not a measurement
-      takenBackByClick(this);
+      const isNearBox = this.isPointNearTool;
+      this.isPointNearTool = (...given) => this.#isInHand() && isNearBox(...given);
+    }
+    // Other tools may draw on its edge.
+    #isInHand() {
+      return this.mode === Enums.ToolModes.Active;
+    }
+    getHandleNearImagePoint(...given) {
+      return this.#isInHand() ? super.getHandleNearImagePoint(...given) : undefined;
     }
   }
 
@@ -114,9 +122,9 @@ export function defineTools(tools) {
   }
 
   const isNear = (tool, mark, element, canvas) => {
-    if (tool.getToolName() === BOX) return tool.isPointNearTool(element, mark, canvas, NEAR);
-    const { viewport } = window.cornerstone.getEnabledElement(element);
-    const points = mark.data.handles.points.map(point => viewport.worldToCanvas(point));
+    const { viewport } = cornerstone.getEnabledElement(element);
+    let points = mark.data.handles.points.map(point => viewport.worldToCanvas(point));
+    if (tool.getToolName() === BOX) points = [0, 1, 3, 2, 0].map(n => points[n]); // cornerstone's order of the corners
     return points.some((point, n) => distance(canvas, points[Math.max(n - 1, 0)], point) < NEAR);
   };
   const shownIn = (tool, element) => {
