@@ -17,15 +17,33 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, NIfTI, a DICOM file or the folder of a series")
     parser.add_argument("--question", default="", metavar="TEXT", help="may be left out where a prompt is given")
     parser.add_argument(
-        "--point", action="append", default=[], metavar="x,y[,0|1]", help="1 inside (default), 0 outside"
+        "--point",
+        action="append",
+        default=[],
+        metavar="x,y[,0|1]",
+        help="1 inside (default), 0 outside; x,y,z[,0|1] in a volume",
     )
-    parser.add_argument("--box", action="append", default=[], metavar="x0,y0,x1,y1", help="x1 and y1 are just outside")
     parser.add_argument(
-        "--scribble", type=Path, metavar="FILE.png", help="of the image's size: green or white inside, red outside"
+        "--box",
+        action="append",
+        default=[],
+        metavar="x0,y0,x1,y1",
+        help="x1 and y1 are just outside; x0,y0,z0,x1,y1,z1 in a volume",
+    )
+    parser.add_argument(
+        "--scribble",
+        type=Path,
+        metavar="FILE",
+        help="of the image's size: green or white inside, red outside; of a volume labels 1 and 2",
     )
     parser.add_argument("--mask-input", type=Path, metavar="FILE.npy", help="refine this, as --logits wrote it")
     parser.add_argument("--logits", type=Path, metavar="OUT.npy", help="write the first mask for --mask-input")
-    parser.add_argument("--slice", type=int, metavar="K", help="of a volume, from 0, inferior to superior")
+    parser.add_argument(
+        "--slice",
+        type=int,
+        metavar="K",
+        help="of a volume, from 0, inferior to superior; without it all slices are asked",
+    )
     parser.add_argument("--plane", choices=["axial", "coronal", "sagittal"], default="axial", help="of a volume")
     parser.add_argument("--channel", type=int, metavar="C", help="of a file with a fourth dimension, from 0")
     parser.add_argument(
@@ -45,9 +63,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def ask(options: argparse.Namespace) -> None:
     """Answer one question."""
-    points = [numbers("--point", text, (2, 3)) for text in options.point]
-    boxes = [numbers("--box", text, (4,)) for text in options.box]
-    prompted = points or boxes or options.scribble or options.mask_input
+    prompted = options.point or options.box or options.scribble or options.mask_input
     if not options.question.strip() and not prompted:
         raise InputError("--question", "an empty text", "a question in words, or a prompt")
     for out in (options.overlay, options.mask, options.logits):
@@ -62,7 +78,14 @@ def ask(options: argparse.Namespace) -> None:
     thresholds = Thresholds(options.uncertain, options.withhold)
     about = {name: getattr(options, name) for name in ("plane", "modality", "channel", "series")}
     image = MedicalImage.open(options.image, **about)
+    if options.slice is None and image.affine is not None and image.n_slices > 1:
+        from .ask_volume import ask_volume
+
+        ask_volume(options, image)
+        return
     image.check_slice(options.slice)
+    points = [numbers("--point", text, (2, 3)) for text in options.point]
+    boxes = [numbers("--box", text, (4,)) for text in options.box]
     predictor = MimoPredictor.from_pretrained(options.weights)
     if options.weights is None:
         print("weights: {weights} (preset {preset})".format(**predictor.model_info), file=sys.stderr)

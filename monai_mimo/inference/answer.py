@@ -144,7 +144,7 @@ def ground(
     answers: Answers,
     resizes: list[SquareResize],
     temperature: float | None = None,
-    images: Sequence[tuple[np.ndarray, RegionPrompts]] | None = None,
+    images: Sequence[tuple[np.ndarray, RegionPrompts] | None] | None = None,
 ) -> list[tuple[str, list[Entity]]]:
     """Text and entities of each question; `resizes[q]` maps its image to the model's square.
 
@@ -152,7 +152,8 @@ def ground(
     `temperature`, what `metrics.apply_temperature` makes of that. Evaluations fit the temperature, so theirs are without.
 
     Args:
-        images: pixels uint8 [h, w, 3] of each question's image, and its prompts, for a second look at what is small.
+        images: pixels uint8 [h, w, 3] of each question's image, and its prompts, for a second look at what is small; none
+            where there is to be no second look.
     """
     row_of = {tuple(place): m for m, place in enumerate(answers.places.tolist())}
     results = []
@@ -163,8 +164,9 @@ def ground(
         logits = answers.mask_logits[rows].float().cpu()
         masks = (resizes[question].logits_to_image(logits) > 0).numpy()
         closer: list[Seen | None] = [None] * len(grounded)
-        if images is not None and grounded:
-            pixels, prompts = images[question]
+        seen_again = None if images is None else images[question]
+        if seen_again is not None and grounded:
+            pixels, prompts = seen_again
             sought = [Sought(answers.conditions[row], prompts, own) for (_, row), own in zip(grounded, logits)]
             closer = look_closer(model, pixels, list(masks), sought)
         entities = []

@@ -26,7 +26,11 @@ class EncodedImage:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the features; one tensor under two names counts once."""
-        context, feature_map, high_resolution, fine = self.features
-        maps = {id(m): m.nbytes for m in (context, feature_map, *high_resolution, *fine)}
-        return sum(maps.values()) + (0 if self.pixels is None else self.pixels.nbytes)
+        """Memory of the features and the pixels."""
+        return features_nbytes(self.features) + (0 if self.pixels is None else self.pixels.nbytes)
+
+
+def features_nbytes(features: ImageFeatures) -> int:
+    """Memory of features; one tensor under two names counts once."""
+    context, feature_map, high_resolution, fine = features
+    return sum({id(m): m.nbytes for m in (context, feature_map, *high_resolution, *fine)}.values())

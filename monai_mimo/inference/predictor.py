@@ -23,14 +23,17 @@ from ..models.default_weights import find_weights
 from ..models.region_names import NAMED
 from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
+from ..transforms.grid import Grid
 from ..transforms.resize import SquareResize
 from .answer import Answer, Entity, TextStream, ground
 from .as_asked import as_asked
 from .encoded_image import EncodedImage
+from .encoded_volume import MEMORY, EncodedVolume, join
 from .name_guard import NameGuard
 from .question import Question, check_box, check_pixels, check_point, obeys, shown_by
 from .safeguards import uncertain_line
 from .second_look import Sought, look_closer
+from .volume_answer import VolumeAnswer
 
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
 UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
@@ -62,6 +65,7 @@ class MimoPredictor:
         self.domain: ImageDomain | None = None  # what the images of training were like
         self.temperature: float | None = None  # calibrates the scores
         self._image: EncodedImage | None = None
+        self._volume: EncodedVolume | None = None
 
     @classmethod
     def from_pretrained(cls, weights: str | Path | None = None, device: str | torch.device = "cpu") -> MimoPredictor:
@@ -201,30 +205,45 @@ class MimoPredictor:
 
         `on_text` is for one question.
         """
-        asked = [self._checked(Question(*question), image) for question in questions]
-        answers = [self._without_words(image, question, on_text) for question in asked]
-        written = [question for question, answer in zip(asked, answers) if answer is None]
+        return self.ask_each([image] * len(questions), questions, max_tokens=max_tokens, on_text=on_text)
+
+    def ask_each(
+        self,
+        images: Sequence[EncodedImage],
+        questions: Sequence[Question | tuple],
+        *,
+        max_tokens: int = 64,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[Answer]:
+        """Ask each image a question of its own in one batch; else as `ask_many`."""
+        asked = [self._checked(Question(*question), image) for question, image in zip(questions, images)]
+        answers = [self._without_words(image, question, on_text) for question, image in zip(asked, images)]
+        written = [(q, image) for q, image, answer in zip(asked, images, answers) if answer is None]
         if not written:
             return [answer for answer in answers if answer is not None]
         encoded = []
-        for text, points, boxes, scribbles, logits in written:
+        for (text, points, boxes, scribbles, logits), image in written:
             text = text or (f"What is in {BOX}?" if boxes else f"What is at {POINT}?")
             encoded.append(
                 self.conversation.encode(text, image.resize, points, boxes, scribbles=scribbles, logits=logits)
             )
-        batch = collate_questions(encoded, [0] * len(encoded), self.model.tokenizer.pad_token_id, generate=True)
+        distinct = list({id(image): image for _, image in written}.values())
+        place = {id(image): number for number, image in enumerate(distinct)}
+        numbers = [place[id(image)] for _, image in written]
+        batch = collate_questions(encoded, numbers, self.model.tokenizer.pad_token_id, generate=True)
         checked = self.names is not None  # may change the text, which is then handed on when it is known
         stream = None if on_text is None or checked else TextStream(self.model.tokenizer, on_text)
-        generated = self.model.answer(image.features, batch.to(self.device), max_tokens, on_tokens=stream)
+        features = join([image.features for image in distinct])
+        generated = self.model.answer(features, batch.to(self.device), max_tokens, on_tokens=stream)
         if stream is not None:
             stream.finish()
-        small = None if image.pixels is None else [(image.pixels, shown_by(question)) for question in written]
-        grounded = ground(self.model, generated, [image.resize] * len(encoded), self.temperature, small)
+        small = [None if image.pixels is None else (image.pixels, shown_by(question)) for question, image in written]
+        grounded = ground(self.model, generated, [image.resize for _, image in written], self.temperature, small)
         in_words = [
             self._answer(image, *as_asked(self.model, self.names, image, question, *answer))
             if self.model.region_names is None or obeys(question, answer[1])
             else self._outlined(image, question, None)
-            for question, answer in zip(written, grounded)
+            for (question, image), answer in zip(written, grounded)
         ]
         if on_text is not None and checked:
             on_text(in_words[0].text)
@@ -314,6 +333,85 @@ class MimoPredictor:
         size = image.resize.height, image.resize.width
         about = image.slice, image.modality, image.spacing_mm
         return Answer(text, entities, size, *about, warnings, dict(self.model_info), list(image.notes))
+
+    def set_volume(
+        self,
+        volume: str | Path | np.ndarray | MedicalImage,
+        affine: np.ndarray | None = None,
+        modality: str | None = None,
+        *,
+        plane: str = "axial",
+        channel: int | None = None,
+        series: str | int | None = None,
+    ) -> None:
+        """Read a volume: a file or DICOM folder, an opened `MedicalImage`, or values [x, y, z] with an affine [4, 4] from voxels
+        to RAS millimetres. Its slices are encoded when they are asked about.
+
+        Raises:
+            InputError: it cannot be read, has no place in space, or an array comes without an affine.
+        """
+        if isinstance(volume, np.ndarray):
+            if volume.ndim != 3 or affine is None or np.shape(affine) != (4, 4):
+                raise InputError("volume", f"an array {list(volume.shape)}", "values [x, y, z] and an affine [4, 4]")
+            volume = MedicalImage(Grid(volume, np.asarray(affine, dtype=float)), Path("array"), plane, modality)
+        elif not isinstance(volume, MedicalImage):
+            volume = MedicalImage.open(volume, plane=plane, modality=modality, channel=channel, series=series)
+        self._volume = self.encode_volume(volume)
+
+    def encode_volume(self, image: MedicalImage, memory: int = MEMORY) -> EncodedVolume:
+        """What `set_volume` keeps, of an opened image, with at most `memory` bytes of features."""
+        return EncodedVolume(self.model, image, self.domain, memory)
+
+    def ask_volume(
+        self,
+        question: str = "",
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
+        scribbles: np.ndarray | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> VolumeAnswer:
+        """Ask about the volume that was set: a question in words, or what prompts show, but not both.
+
+        Args:
+            points: (x, y, z) or (x, y, z, label), voxels of the file from 0; label 1 for inside and 0 for outside.
+            boxes: (x0, y0, z0, x1, y1, z1) in voxels, inclusive-exclusive; on one slice if it is one voxel thick.
+            scribbles: labels [x, y, z] on the voxels of the file: 1 inside of the object, 2 outside, 0 elsewhere.
+            progress: is told (done, of how many) slices.
+
+        Raises:
+            InputError: no volume was set, neither or both were given, a prompt lies outside, nothing is shown as inside, or
+                the weights have no fine branch and cannot follow prompts.
+        """
+        if self._volume is None:
+            raise InputError("volume", "none", "set_volume to be called before ask_volume")
+        return self.ask_about_volume(self._volume, question, points, boxes, scribbles, progress=progress)
+
+    def ask_about_volume(
+        self,
+        volume: EncodedVolume,
+        question: str = "",
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
+        scribbles: np.ndarray | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> VolumeAnswer:
+        """`ask_volume` about a volume that `encode_volume` gave; same arguments and errors."""
+        from .volume import ask_prompts, ask_words, gathered  # need scipy, which most answers do not
+
+        lines: list[list[list[int]]] = [[], []]
+        if scribbles is not None:
+            if scribbles.shape != volume.image.shape:
+                expected = f"{list(volume.image.shape)} as the volume"
+                raise InputError("scribble", f"shape {list(scribbles.shape)}", expected)
+            lines = [np.argwhere(scribbles == kind).tolist() for kind in (1, 2)]
+        prompts = gathered(volume, points, boxes, *lines)
+        if bool(question.strip()) == bool(prompts):
+            raise InputError("question", "both words and prompts" if prompts else "nothing", "words or prompts")
+        if not prompts:
+            return ask_words(self, volume, question.strip(), progress)
+        return ask_prompts(self, volume, prompts, progress)
 
     def stream(
         self,

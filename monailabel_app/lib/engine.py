@@ -7,13 +7,18 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from monai_mimo.errors import MimoError
 from monai_mimo.inference import Answer, EncodedImage
 from monai_mimo.inference import question as prompted
+from monai_mimo.inference.encoded_volume import EncodedVolume
+from monai_mimo.inference.volume_answer import VolumeAnswer
 from monai_mimo.transforms import MedicalImage
 
 from .lru import LRUCache
@@ -25,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 Question = prompted.Question | tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
 MANY = 16  # questions in one batch
+VOLUMES = 2  # whose features are kept
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Engine:
         self.models, self.sizes, self.limits = models, sizes or CacheSizes(), limits or Limits()
         self.images: LRUCache[StudyImage] = LRUCache(self.sizes.images, lambda image: image.nbytes)
         self.features: LRUCache[EncodedImage] = LRUCache(self.sizes.features, lambda encoded: encoded.nbytes)
+        self._volumes: OrderedDict[tuple[object, str], EncodedVolume] = OrderedDict()
         self._lock = PriorityLock()
         self._to_prefetch: queue.LifoQueue[tuple[Model, StudyImage, int]] = queue.LifoQueue()
         self._stop = threading.Event()
@@ -89,6 +96,45 @@ class Engine:
         if prefetch:
             self._prefetch(model, image, slice)
         return answers
+
+    def ask_volume(
+        self,
+        model: Model,
+        image: StudyImage,
+        question: str = "",
+        points: Sequence[Sequence[float]] = (),
+        boxes: Sequence[Sequence[float]] = (),
+        scribbles: np.ndarray | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> VolumeAnswer:
+        """Ask about a whole volume, as of `MimoPredictor.ask_volume`. Between batches of slices others get their turn."""
+
+        def done(slices: int, total: int) -> None:
+            if progress is not None:
+                progress(slices, total)
+            self._lock.let_others()
+
+        with self.computing():
+            volume = self.volume(model, image)
+            return model.predictor.ask_about_volume(volume, question, points, boxes, scribbles, progress=done)
+
+    def computing(self) -> contextlib.AbstractContextManager[None]:
+        """While this is held nobody else computes; to be held where a volume's features are used."""
+        return self._lock.hold()
+
+    def volume(self, model: Model, image: StudyImage) -> EncodedVolume:
+        """A volume whose slices are encoded when they are needed. The features of the last few volumes are kept.
+
+        Raises:
+            InputError: a picture, or pages without a place in space.
+        """
+        key = (image.key, model.hash)
+        if key not in self._volumes:
+            self._volumes[key] = model.predictor.encode_volume(image.shown, self.sizes.features // VOLUMES)
+        self._volumes.move_to_end(key)
+        while len(self._volumes) > VOLUMES:
+            self._volumes.popitem(last=False)[1].forget()
+        return self._volumes[key]
 
     @property
     def closed(self) -> bool:
@@ -148,6 +194,21 @@ class PriorityLock:
         self._free = threading.Condition()
         self._busy = False
         self._waiting = 0
+
+    def let_others(self) -> None:
+        """By who holds it: let go and wait again if a request waits."""
+        with self._free:
+            if not self._waiting:
+                return
+            self._busy = False
+            self._free.notify_all()
+            self._free.wait(timeout=0.01)  # so that the one that waits sees it first
+            self._waiting += 1
+            try:
+                self._free.wait_for(lambda: not self._busy)
+            finally:
+                self._waiting -= 1
+            self._busy = True
 
     @contextlib.contextmanager
     def hold(self, background: bool = False) -> Iterator[None]:

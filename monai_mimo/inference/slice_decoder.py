@@ -1,0 +1,88 @@
+"""Outlines on slices of a volume by name and prompts, without words: what following and correcting are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.names import REGION
+from ..data.prompt_maps import PADDING, RegionPrompts, draw, half, prompt_tokens
+from ..errors import InputError
+from ..models.region_names import NAMED, RegionNames
+from ..transforms.resize import SquareResize
+from .encoded_volume import EncodedVolume
+
+
+def region_names(volume: EncodedVolume) -> RegionNames:
+    """What the weights can outline by its name.
+
+    Raises:
+        InputError: the weights have no fine branch.
+    """
+    names = volume.model.region_names
+    if names is None:
+        raise InputError("prompts", "weights without a fine branch", "weights that can follow prompts in a volume")
+    return names
+
+
+@torch.no_grad()
+def decode(
+    volume: EncodedVolume, numbers: Sequence[int], prompts: Sequence[RegionPrompts], phrase: str
+) -> tuple[Tensor, list[float]]:
+    """Outline `phrase` on M slices, each with prompts of its own in pixels: logits [M, g, g] and predicted IoU in 0..1.
+
+    The logits of `prompts` are on the model's square already, [S, S].
+    """
+    names, device = region_names(volume), volume.device
+    slices = list(dict.fromkeys(numbers))
+    side = volume.model.config.image_size
+    scaled = [_on_square(p, volume.resize) for p in prompts]
+    tokens = [prompt_tokens(p) for p in scaled]
+    longest = max(1, *(len(kinds) for _, kinds in tokens))
+    coordinates = torch.zeros(len(tokens), longest, 2)
+    labels = torch.full((len(tokens), longest), PADDING)
+    for row, (places, kinds) in enumerate(tokens):
+        coordinates[row, : len(kinds)] = torch.from_numpy(places)
+        labels[row, : len(kinds)] = torch.from_numpy(kinds)
+    logits, scores = volume.model.decode(
+        volume.features(slices),
+        torch.tensor([slices.index(n) for n in numbers], device=device),
+        names.condition(torch.full((len(numbers),), names.names.index(phrase), device=device)),
+        coordinates.to(device),
+        labels.to(device),
+        torch.from_numpy(np.stack([half(draw(p, side)) for p in scaled])).to(device),
+    )
+    return logits.float().cpu(), scores.float().clamp(0, 1).cpu().tolist()
+
+
+def chances(volume: EncodedVolume, numbers: Sequence[int], logits: Tensor) -> Tensor:
+    """How likely each known name is for what is outlined on each slice, logits [M, g, g] -> [M, N + 1]."""
+    names = region_names(volume)
+    index = torch.arange(len(numbers), device=volume.device)
+    with torch.no_grad():
+        seen = names.embed(volume.features(numbers), index, logits.to(volume.device).sigmoid())
+        return names.logits(seen).softmax(1).cpu()
+
+
+def named(volume: EncodedVolume, number: int, prompts: RegionPrompts) -> str:
+    """What the prompts of one slice show, by its name where it has one."""
+    logits, _ = decode(volume, [number], [prompts], REGION)
+    likely = chances(volume, [number], logits)[0]
+    best = int(likely.argmax())
+    return region_names(volume).names[best] if float(likely[best]) >= NAMED else REGION
+
+
+def doubled(logits: Tensor) -> np.ndarray:
+    """Logits [g, g] as a prompt, [S, S]."""
+    return logits.numpy().repeat(2, 0).repeat(2, 1)
+
+
+def _on_square(prompts: RegionPrompts, resize: SquareResize) -> RegionPrompts:
+    sx, sy = resize.scale.tolist()
+    points = [(x * sx, y * sy, label) for x, y, label in prompts.points]
+    boxes = [(a * sx, b * sy, c * sx, d * sy) for a, b, c, d in prompts.boxes]
+    lines = [None if line is None else resize.line(line) for line in prompts.scribbles]
+    return RegionPrompts(points, boxes, (lines[0], lines[1]), prompts.logits)
