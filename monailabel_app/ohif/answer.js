@@ -45,11 +45,11 @@ export function pieces(text, entities) {
 export const brief = number => (number >= 100 ? String(Math.round(number)) : String(Number(number.toPrecision(2))));
 
 /** What is said of an object beside its name: score, what the server marked, and how large it is. */
-export function measures({ score, status, mask, state, corrected }, voxelMl) {
-  const decided = state === 'accepted' || state === 'rejected' ? state : null;
+export function measures({ score, status, mask, state, corrected, kept }, voxelMl) {
+  const decided = !kept && (state === 'accepted' || state === 'rejected') ? state : null;
   const size = voxelMl === null ? `${mask.count} px` : `${brief(mask.count * voxelMl)} ml`;
   const sure = corrected ? 'corrected' : typeof score === 'number' ? score.toFixed(2) : null;
-  const low = !decided && !corrected && (status === 'uncertain' || status === 'withheld') ? status : null;
+  const low = !decided && !kept && !corrected && (status === 'uncertain' || status === 'withheld') ? status : null;
   return [[sure, low].filter(Boolean).join(' '), decided ?? (mask.count ? size : 'no mask')].filter(Boolean).join(' · ');
 }
 

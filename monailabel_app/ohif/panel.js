@@ -1,20 +1,19 @@
 // The MIMO tab: ask about the image in view, look at what the answer points to, correct it, keep what is right.
 
-import { colorOf } from './answer.js';
 import { AnswerView } from './answer_view.js';
+import { answerOf, askSlice, askVolume } from './asking.js';
 import * as client from './client.js';
+import { Correcting } from './correcting.js';
 import { fill, h } from './dom.js';
-import { checkSameGrid, Grid } from './geometry.js';
+import { Grid } from './geometry.js';
 import { History } from './history.js';
 import { KeptView } from './kept_view.js';
 import { viewportsOf } from './layers.js';
-import { Mask, unfolded } from './mask.js';
-import { readNrrd } from './nrrd.js';
-import { painted, Prompts, promptsOf } from './prompts.js';
+import { loadSeg, Offers } from './offers.js';
+import { Prompts, promptsOf } from './prompts.js';
 import { reviewer, saveFinal, wantsReport } from './saving.js';
-import { NEW, newId, REJECTED } from './store.js';
+import { NEW, REJECTED } from './store.js';
 import { ToolBar } from './tool_bar.js';
-import { PAINT } from './tools.js';
 import { Work } from './work.js';
 
 const EXAMPLES = ['What is in the box?', 'What is at the point?', 'Segment the liver.', 'Is there a tumor?'];
@@ -26,10 +25,14 @@ export class MimoPanel {
     this.request = null; // the AbortController of the question under way
     this.works = new Map(); // by series
     this.work = null; // on the series in view
-    this.correcting = null; // the id of the object that marks correct
+    this.correcting = new Correcting({
+      during: (...given) => this.#during(...given),
+      say: (...given) => this.#say(...given),
+      restoreMarks: () => this.#restoreMarks(),
+    });
     this.prompts = new Prompts(viewer, {
       changed: marks => this.#marked(marks),
-      stroke: (...given) => this.#painted(...given),
+      stroke: (...given) => this.work && this.correcting.painted(this.work, ...given),
     });
     const act = (action, object) => this.#act(action, object);
     this.tools = new ToolBar({
@@ -40,6 +43,7 @@ export class MimoPanel {
     });
     this.answerView = new AnswerView(act);
     this.keptView = new KeptView(act, { opacity: value => this.#opacity(value), save: () => this.#save() });
+    this.offers = new Offers(viewer, (work, seg) => this.#load(work, seg));
     this.history = new History(question => this.#askAgain(question));
     this.#build();
     const { viewportGridService } = viewer.services;
@@ -81,7 +85,6 @@ export class MimoPanel {
     this.cancelButton = h('button', cancel, 'Cancel');
     this.progress = h('div', { class: 'mimo-progress', hidden: true, 'aria-hidden': 'true' }, h('div'));
     this.message = h('div', { class: 'mimo-message', role: 'alert', 'data-mimo': 'message', hidden: true });
-    this.offers = h('div', { 'data-mimo': 'offers' });
     this.banner = h('div', { class: 'mimo-banner', role: 'status', hidden: true, 'data-mimo': 'correcting' });
     const choice = (value, text, checked) => {
       const radio = h('input', { type: 'radio', name: 'mimo-scope', value, 'data-mimo': value });
@@ -115,7 +118,7 @@ export class MimoPanel {
       this.message,
       this.banner,
       this.answerView.root,
-      this.offers,
+      this.offers.root,
       this.keptView.root,
       this.history.root
     );
@@ -202,7 +205,7 @@ export class MimoPanel {
     if (this.history.study !== view.study) this.history.show(view.study);
     if (this.work === work) return;
     this.work = work;
-    this.correcting = null;
+    this.correcting.id = null;
     this.#changed();
   }
 
@@ -212,11 +215,11 @@ export class MimoPanel {
     if (!work) return;
     const { store, view, answerLayers, keptLayers } = work;
     const { marks, answer, entities, kept } = store.state;
-    if (this.correcting && !this.#isOpen(this.correcting)) this.correcting = null;
+    if (!this.correcting.isOpen(store)) this.correcting.id = null;
     this.prompts.set(marks);
     const voxelMl = view.grid.voxelMl;
     const shown = (object, layers, more) => {
-      const [hidden, correcting] = [layers.hidden.has(object.id), object.id === this.correcting];
+      const [hidden, correcting] = [layers.hidden.has(object.id), object.id === this.correcting.id];
       return { ...object, hidden, correcting, ...more };
     };
     this.answerView.show(
@@ -230,21 +233,15 @@ export class MimoPanel {
       how
     );
     this.scope.hidden = view.grid.slices < 2;
-    this.tools.show({ canUndo: store.past.length > 0, canRedo: store.future.length > 0, byHand: this.correcting !== null });
+    this.tools.show({ canUndo: store.past.length > 0, canRedo: store.future.length > 0, byHand: this.correcting.id !== null });
     this.#showMarks();
     this.#showBanner();
-    this.#showOffers();
-  }
-
-  /** Whether an object is there to be corrected. */
-  #isOpen(id) {
-    const object = this.work.store.object(id);
-    return object !== null && !object.locked && (object.state === NEW || this.work.store.state.kept.includes(object));
+    this.offers.show(work);
   }
 
   #showMarks() {
     const view = this.view();
-    if (!view || this.correcting) {
+    if (!view || this.correcting.id) {
       fill(this.marks);
       return;
     }
@@ -268,7 +265,7 @@ export class MimoPanel {
   }
 
   #showBanner() {
-    const object = this.correcting && this.work.store.object(this.correcting);
+    const object = this.correcting.id && this.work.store.object(this.correcting.id);
     this.banner.hidden = !object;
     if (!object) return;
     const done = { 'data-mimo': 'done', on: { click: () => this.#correct(null) } };
@@ -276,36 +273,6 @@ export class MimoPanel {
       this.banner,
       h('span', {}, 'Correcting ', h('b', {}, object.name), ': every mark acts at once. A click on a mark takes it back.'),
       h('button', done, 'Done')
-    );
-  }
-
-  /** What an earlier visit left, and saved masks that can be gone on from. */
-  #showOffers() {
-    const { draft, view } = this.work;
-    const parts = [];
-    if (draft) {
-      const when = new Date(draft.time).toLocaleString();
-      const take = { class: 'mimo-ask', 'data-mimo': 'take-draft', on: { click: () => this.work.takeDraft() } };
-      const drop = { 'data-mimo': 'drop-draft', on: { click: () => this.work.dropDraft() } };
-      const count = draft.objects.length === 1 ? 'One mask' : `${draft.objects.length} masks`;
-      parts.push(
-        h('div', { class: 'mimo-message', 'data-mimo': 'draft' }, `${count} of ${when} were accepted, but not saved.`),
-        h('div', { class: 'mimo-row' }, h('button', take, 'Take up again'), h('button', drop, 'Drop'))
-      );
-    }
-    for (const seg of this.#segsOf(view)) {
-      const load = { 'data-mimo': 'load', on: { click: () => this.#load(seg) } };
-      const name = seg.SeriesDescription || 'Segmentation';
-      parts.push(h('div', { class: 'mimo-row' }, h('span', { class: 'mimo-name' }, name), h('button', load, 'Load')));
-    }
-    fill(this.offers, parts.length > (draft ? 2 : 0) && h('h3', {}, 'Saved masks of this series'), ...parts);
-  }
-
-  #segsOf({ displaySet }) {
-    const all = this.viewer.services.displaySetService.getActiveDisplaySets();
-    return all.filter(
-      ({ Modality, referencedSeriesInstanceUID }) =>
-        Modality === 'SEG' && referencedSeriesInstanceUID === displaySet.SeriesInstanceUID
     );
   }
 
@@ -339,7 +306,7 @@ export class MimoPanel {
     if (isUndo) this.#undo();
     else if (isRedo) this.#redo();
     else if (tool) tool();
-    else if (key === 'Escape' && this.correcting && !this.request) this.#correct(null);
+    else if (key === 'Escape' && this.correcting.id && !this.request) this.#correct(null);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -402,59 +369,15 @@ export class MimoPanel {
     this.#correct(null);
     await this.#during(async signal => {
       this.#say('');
-      const about = whole ? this.#askVolume(work, question, given, signal) : this.#askSlice(view, question, given, signal);
-      const { reply, masks } = await about;
-      this.#answered(work, { ...reply, question }, masks);
+      const onProgress = (done, of) => this.request && this.#say(`Looking at the series: ${done} of ${of} slices.`);
+      const found = whole
+        ? await askVolume(work.volume, question, given, signal, onProgress)
+        : await askSlice(view, question, given, signal);
+      this.#say('');
+      work.store.change(answerOf(found, question, work.volume));
       await work.shown;
-      this.history.add(view.study, question, reply.answer);
+      this.history.add(view.study, question, found.reply.answer);
     });
-  }
-
-  /** One slice: the reply's masks come as a label map. */
-  async #askSlice(view, question, given, signal) {
-    const params = { question, ...given.prompts, slice: given.slice ?? view.slice };
-    const { reply, mask } = await client.ask(view.series, params, signal);
-    const read = mask && (await readNrrd(mask));
-    if (read) checkSameGrid(read, view.grid);
-    const byLabel = read ? Mask.ofLabels(read.voxels, view.grid) : new Map();
-    return { reply, masks: (reply.entities ?? []).map(({ label }) => byLabel.get(label) ?? new Mask()) };
-  }
-
-  /** The whole series: in words, or what is under the marks. */
-  async #askVolume(work, question, given, signal) {
-    const { volume } = work;
-    const watching = window.setInterval(() => this.#showProgress(volume), 1000);
-    try {
-      if (question) {
-        const { reply, masks } = await volume.ask(question, signal);
-        return { reply, masks: reply.entities.map(({ object }) => masks.get(object) ?? new Mask()) };
-      }
-      const { reply, masks } = await volume.find(given.prompts, signal);
-      const object = reply.objects.find(({ id }) => id === reply.object);
-      const { phrase, score, status } = object;
-      const entities = [{ phrase, score, status, object: object.id, span: [0, Array.from(phrase).length] }];
-      return { reply: { ...reply, answer: `${phrase}.`, entities }, masks: [masks.get(object.id)] };
-    } finally {
-      window.clearInterval(watching);
-    }
-  }
-
-  async #showProgress(volume) {
-    const { done, of } = await client.progress(volume.session, volume.image).catch(() => ({}));
-    if (this.request && of) this.#say(`Looking at the series: ${done} of ${of} slices.`);
-  }
-
-  #answered(work, reply, masks) {
-    this.#say('');
-    const said = { question: reply.question, answer: reply.answer };
-    const server = object => (object ? { id: object, steps: 0, lost: work.volume.lost } : null);
-    const entities = (reply.entities ?? []).map(({ phrase, span, score, status, object }, n) => {
-      const part = { phrase, span, score, status, said, mask: masks[n], server: server(object) };
-      return { id: newId(), name: phrase, color: colorOf(n), state: NEW, locked: false, ...part };
-    });
-    const notices = [reply.notices ?? reply.notice ?? []].flat();
-    const answer = { ...said, warnings: reply.warnings ?? [], notices, model: reply.model };
-    work.store.change({ answer, entities, marks: reply.question ? work.store.state.marks : [] });
   }
 
   // Objects.
@@ -476,7 +399,7 @@ export class MimoPanel {
       work.keptLayers.paint();
       this.#changed();
     } else if (action === 'lock') work.store.changeObject(now.id, { locked: !now.locked });
-    else if (action === 'correct') this.#correct(this.correcting === now.id ? null : now.id);
+    else if (action === 'correct') this.#correct(this.correcting.id === now.id ? null : now.id);
     else if (action === 'remove') work.store.change({ kept: work.store.state.kept.filter(({ id }) => id !== now.id) });
     else if (now.state === NEW) this.#decide(action, now);
     this.#keepFocus(action, object.id);
@@ -504,8 +427,8 @@ export class MimoPanel {
 
   /** Begin to correct an object; null: be done with it. Marks that were set for another purpose go. */
   #correct(id) {
-    if (id === this.correcting) return;
-    this.correcting = id;
+    if (id === this.correcting.id) return;
+    this.correcting.id = id;
     const { store } = this.work;
     if (!id) this.tools.leaveByHand();
     if (store.state.marks.length) store.change({ marks: [] });
@@ -513,21 +436,12 @@ export class MimoPanel {
   }
 
   #marked(marks) {
-    const { work, correcting } = this;
-    if (!work) return;
-    if (!correcting) {
-      work.store.change({ marks });
-      return;
-    }
-    const before = new Map(work.store.state.marks.map(mark => [mark.uid, mark]));
-    const gone = work.store.state.marks.find(({ uid }) => !marks.some(mark => mark.uid === uid));
-    const fresh = marks.find(({ uid }) => !before.has(uid));
-    if (fresh) this.#correctBy(promptsOf([fresh], work.view.grid, true), fresh);
-    else if (gone?.prompt) this.#correctBy(null, gone);
-    else {
-      this.#say('While an object is corrected, marks stay where they are: a click takes one back.', true);
+    if (!this.work) return;
+    if (!this.correcting.id) this.work.store.change({ marks });
+    else if (this.request) {
       this.#restoreMarks();
-    }
+      this.#say('One moment, the last mark is still being worked on.', true);
+    } else this.correcting.marked(this.work, marks);
   }
 
   #restoreMarks() {
@@ -535,66 +449,12 @@ export class MimoPanel {
     this.prompts.set(this.work.store.state.marks);
   }
 
-  /** One step: a mark that was set, or taken back where `given` is null. */
-  #correctBy(given, mark) {
-    const { work, correcting } = this;
-    const object = work.store.object(correcting);
-    if (given?.problem || this.request) {
-      this.#restoreMarks();
-      this.#say(given?.problem ?? 'One moment, the last mark is still being worked on.', true);
-      return null;
-    }
-    const undone = () => this.#restoreMarks();
-    return this.#during(async () => {
-      this.#say('');
-      const step = given ? { prompts: given.prompts } : { take: mark.prompt };
-      const { mask, server, prompt, warnings } = await work.volume.correct(object, step);
-      const others = work.store.state.marks.filter(({ uid }) => uid !== mark.uid);
-      const marks = given ? [...others, { ...mark, prompt }] : others;
-      work.store.changeObject(object.id, { mask, server, corrected: true }, { marks });
-      if (warnings?.length) this.#say(warnings.join(' '));
-      await work.shown;
-    }, undone);
-  }
-
-  /** Painting by hand: no model is asked. */
-  #painted(tool, points, metadata) {
-    const { work, correcting } = this;
-    const object = correcting && work?.store.object(correcting);
-    if (!object) {
-      this.#say('Choose Correct at an object first, then paint.', true);
-      return;
-    }
-    const found = painted(points, metadata, work.view.grid);
-    if (!found) {
-      this.#say('Paint in the view in which the images were taken.', true);
-      return;
-    }
-    const value = tool === PAINT ? 1 : 0;
-    const mask = object.mask.edited(found.k, work.view.grid, plane => {
-      for (const n of found.pixels) plane[n] = value;
-    });
-    // What the server has is another mask now: the next mark gives it this one.
-    work.store.changeObject(object.id, { mask, server: null, corrected: true });
-  }
-
   // Saved masks.
 
-  #load(seg) {
-    const { work } = this;
+  #load(work, seg) {
     return this.#during(async () => {
       this.#say('');
-      const { reply, mask } = await client.savedMasks(work.view.series, seg.SeriesInstanceUID);
-      const read = await readNrrd(mask);
-      checkSameGrid(read, work.view.grid);
-      const masks = unfolded(read.voxels, reply.label_names, work.view.grid);
-      const objects = [...masks].map(([name, found], n) => {
-        const color = reply.colors?.[name] ?? colorOf(n);
-        return { id: newId(), name, color, mask: found, score: null, status: 'shown', server: null, said: null };
-      });
-      const wasSaved = !work.unsaved && !work.store.state.kept.length;
-      work.add(objects);
-      if (wasSaved) work.isSaved(work.store.state.kept);
+      work.addSaved(await loadSeg(work.view, seg));
       await work.shown;
     });
   }

@@ -25,6 +25,11 @@ export class Volume {
     this.lost = 0; // how often the server forgot the session; objects of an earlier one are not there any more
   }
 
+  /** What says that an object is on the server as it was found. */
+  has(id) {
+    return { id, steps: this.known.get(id)?.undo ?? 0, lost: this.lost };
+  }
+
   close() {
     if (!this.known) return;
     const body = new Blob([JSON.stringify(this.#who())], { type: 'application/json' });
@@ -106,7 +111,7 @@ export class Volume {
       const mask = await this.#patched(object.mask, reply.change, entry);
       return {
         mask,
-        server: { id, steps: entry.undo, lost: this.lost },
+        server: this.has(id),
         prompt: entry.prompts.at(-1)?.id,
         warnings: reply.warnings,
       };

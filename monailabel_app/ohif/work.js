@@ -87,6 +87,14 @@ export class Work {
     this.store.change({ ...more, kept });
   }
 
+  /** Add objects that are saved already; if there are no others, there is nothing to save. */
+  addSaved(objects) {
+    const { kept } = this.store.state;
+    const isAll = !this.unsaved && !kept.length;
+    this.add(objects);
+    if (isAll) this.isSaved(this.store.state.kept);
+  }
+
   /** Accept an entity; under a name that is there already, and not locked, it joins that object. */
   accept(entity) {
     const { entities, kept, answer } = this.store.state;
