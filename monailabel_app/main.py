@@ -16,6 +16,7 @@ from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
@@ -34,10 +35,20 @@ from lib.server import asked_host, check_exposure, error_response, install
 from lib.study_folder import StudyFolder
 from lib.trainers import MimoTrain
 from lib.versions import Versions
+from lib.volume_sessions import SessionLimits, VolumeSessions
 from monai_mimo.errors import InputError
 from monai_mimo.inference.safeguards import NOTICE, Thresholds
 
 logger = logging.getLogger(__name__)
+
+
+class OneByOne(BatchInferTask):
+    """MONAI Label's own shares the images among the GPUs there are, also where there are none; this app computes one request at
+    a time wherever it runs."""
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore, infer: Any) -> Any:
+        """See there."""
+        return super().__call__({**request, "multi_gpu": False, "device": "cpu", "max_workers": 1}, datastore, infer)
 
 
 class MimoApp(MONAILabelApp):
@@ -50,6 +61,7 @@ class MimoApp(MONAILabelApp):
         self.models = ModelStore(conf.get("weights"), labels_of(conf), conf.get("device"))
         self.versions = Versions(Path(conf.get("versions", Path(app_dir) / "model")), self.models)
         self.engine = Engine(self.models, cache_sizes(conf), self.limits)
+        self.sessions_of_volumes = VolumeSessions(SessionLimits.from_conf(conf))
         self.audit = AuditLog(Path(conf.get("audit", Path(app_dir) / "logs" / "audit.jsonl")))
         self.uploads = Path(tempfile.mkdtemp(prefix="mimo-uploads-"))
         atexit.register(shutil.rmtree, self.uploads, ignore_errors=True)
@@ -76,6 +88,10 @@ class MimoApp(MONAILabelApp):
             "mimo_segment": SegmentNames(self.engine, self.thresholds),
             "mimo_ask": Ask(self.engine, self.thresholds),
         }
+
+    def init_batch_infer(self) -> BatchInferTask:
+        """One image after the other, on the device where the model is."""
+        return OneByOne()
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Learning from final labels."""

@@ -52,6 +52,9 @@ class EncodedVolume:
         self.device = next(model.parameters()).device
         self.resize = SquareResize(*image.size, model.config.image_size)
         self._kept: OrderedDict[int, _Kept] = OrderedDict()
+        self.outlined: OrderedDict[str, tuple[dict[int, Tensor], dict[int, float]]] = (
+            OrderedDict()
+        )  # see `whole_structure`
         self.encoded = 0  # slices, those that were forgotten and encoded again too
 
     @property
@@ -73,6 +76,7 @@ class EncodedVolume:
     def forget(self) -> None:
         """Let go of all features; they are made again when they are needed."""
         self._kept.clear()
+        self.outlined.clear()
 
     def features(self, numbers: Sequence[int]) -> ImageFeatures:
         """Of the slices `numbers`, at most a batch of them at a time."""

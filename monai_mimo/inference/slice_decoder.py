@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -67,10 +67,11 @@ def chances(volume: EncodedVolume, numbers: Sequence[int], logits: Tensor) -> Te
         return names.logits(seen).softmax(1).cpu()
 
 
-def named(volume: EncodedVolume, number: int, prompts: RegionPrompts) -> str:
-    """What the prompts of one slice show, by its name where it has one."""
-    logits, _ = decode(volume, [number], [prompts], REGION)
-    likely = chances(volume, [number], logits)[0]
+def named(volume: EncodedVolume, number: int, prompts: Mapping[int, RegionPrompts]) -> str:
+    """What prompts show, by its name where it has one: as it looks on a slice with prompts, and under them on its neighbours."""
+    around = [n for n in (number - 1, number, number + 1) if 0 <= n < volume.shape[0]]
+    logits, _ = decode(volume, around, [prompts[number]] * len(around), REGION)
+    likely = chances(volume, around, logits).mean(0)
     best = int(likely.argmax())
     return region_names(volume).names[best] if float(likely[best]) >= NAMED else REGION
 

@@ -1,9 +1,9 @@
-"""Ask about a whole volume: slices are read in batches, and each one's mask is made to fit those of its neighbours."""
+"""Ask about a whole volume: slices are read in batches, and what is found on them is joined in 3-D."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,20 +12,18 @@ from scipy import ndimage
 from torch import Tensor
 
 from ..data.names import REGION, Mention
-from ..data.prompt_maps import LOGIT_LIMIT, RegionPrompts
+from ..data.prompt_maps import RegionPrompts
 from ..errors import InputError
 from .encoded_volume import BATCH, EncodedVolume
 from .question import Question
 from .slice_decoder import decode, doubled, named
 from .volume_answer import Structure, VolumeAnswer, described
+from .whole_structure import Progress, by_name, field, joined, main_parts, rival_of
 
 if TYPE_CHECKING:
     from .predictor import MimoPredictor
 
-LEAST_PART = 0.1  # of the largest part of a structure: smaller ones that do not touch it are dropped
 LEAST_SCORE, LEAST_OVERLAP, GROWTH, LEAST_AREA = 0.3, 0.2, 4.0, 4  # where following a mask from slice to slice ends
-
-Progress = Callable[[int, int], None]  # is told how many of how many slices are done
 
 
 def ask_words(
@@ -56,10 +54,7 @@ def ask_words(
                         one.scores[number], one.logits[number] = e.score, torch.from_numpy(e.logits)
         if progress is not None:
             progress(numbers[-1] + 1, total)
-    structures = []
-    for one in found.values():
-        fit_neighbours(volume, one)
-        structures.append((one, main_parts(one.frames(volume))))
+    structures = [(one, in_3d(volume, one)) for one in found.values()]
     absent = (
         []
         if predictor.names is None
@@ -70,24 +65,17 @@ def ask_words(
     return described(volume, predictor.model_info, structures, text, absent, ood_score)
 
 
-def fit_neighbours(volume: EncodedVolume, found: Structure) -> None:
-    """Decode each slice again with what its neighbours show as the mask before, and take the mean of both looks. Slices that
-    the model found nothing on stay empty, but for one between two others."""
+def in_3d(volume: EncodedVolume, answered: Structure) -> np.ndarray:
+    """The mask [n, h, w] of what answers about slices found. A name that the weights know is looked for on all slices; what most
+    answers do not confirm is empty."""
     names = volume.model.region_names
-    if names is None or found.phrase not in names.names:
-        return
-    own = dict(found.logits)
-    gaps = [n + 1 for n in own if n + 1 not in own and n + 2 in own]
-    numbers = sorted([*own, *gaps])
-    nothing = torch.full_like(next(iter(own.values())), -LOGIT_LIMIT)
-    for first in range(0, len(numbers), BATCH):
-        part = numbers[first : first + BATCH]
-        before = [torch.stack([own.get(n + step, nothing) for step in (-1, 0, 1)]).mean(0) for n in part]
-        prompts = [RegionPrompts(logits=doubled(b)) for b in before]
-        logits, scores = decode(volume, part, prompts, found.phrase)
-        for number, last, seen, score in zip(part, before, logits, scores):
-            found.logits[number] = (seen + own.get(number, last)) / 2
-            found.scores.setdefault(number, score)
+    if names is None or answered.phrase not in names.names[:-1]:
+        return main_parts(joined(volume, answered))
+    rival = rival_of(volume, answered.phrase)
+    frames = main_parts(joined(volume, by_name(volume, answered.phrase), None if rival is None else rival[1]))
+    areas = frames.sum((1, 2))
+    confirmed = areas[[n for n, score in answered.scores.items() if score > 0]].sum()
+    return frames if 2 * confirmed >= areas.sum() else np.zeros_like(frames)
 
 
 def ask_prompts(
@@ -96,22 +84,23 @@ def ask_prompts(
     prompts: Mapping[int, RegionPrompts],
     progress: Progress | None = None,
 ) -> VolumeAnswer:
-    """What prompts show, in 3-D; see `follow`."""
-    found = follow(volume, prompts, progress)
-    inside = places(prompts, label=1)
-    frames = main_parts(found.frames(volume), inside)
-    if not frames.any() or not all(frames[place] for place in inside):
+    """What prompts show, in 3-D; see `shown`."""
+    found, frames = shown(volume, prompts, progress)
+    if not frames.any():
         return described(volume, predictor.model_info, [], "I see nothing at this place that I could outline.")
     return described(volume, predictor.model_info, [(found, frames)])
 
 
-def follow(
+def shown(
     volume: EncodedVolume,
     prompts: Mapping[int, RegionPrompts],
     progress: Progress | None = None,
     phrase: str | None = None,
-) -> Structure:
-    """What prompts (by slice, in pixels of the slice) show: outlined there, and followed both ways to where it ends.
+) -> tuple[Structure, np.ndarray]:
+    """What prompts (by slice, in pixels of the slice) show, and its mask [n, h, w]; empty where it would not hold a click.
+
+    What has a name is looked for by it on all slices, and the parts that hold the clicks are taken; what has none is followed
+    from slice to slice.
 
     Args:
         phrase: the name of what they show; none: what it looks like.
@@ -119,13 +108,43 @@ def follow(
     Raises:
         InputError: they show only what is outside.
     """
-    starts = sorted(prompts)
-    inside = [n for n in starts if shows_inside(prompts[n])]
+    inside = [n for n in sorted(prompts) if shows_inside(prompts[n])]
     if not inside:
         raise InputError("prompts", "only what is outside", "a point, box or scribble inside of the object")
-    if phrase is None:
-        first = inside[len(inside) // 2]
-        phrase = named(volume, first, prompts[first])
+    clicks, outside = places(prompts, label=1), places(prompts, label=0)
+    name = phrase or named(volume, inside[len(inside) // 2], prompts)
+    if name != REGION:
+        found = by_name(volume, name, prompts, progress)
+        rival = rival_of(volume, name)
+        if phrase is None and rival is not None and clicks:
+            own = field(volume, found)
+            if sum(rival[1][c] for c in clicks) > sum(own[c] for c in clicks):
+                name = rival[0]
+                found, rival = by_name(volume, name, prompts), (found.phrase, own)
+        frames = joined(volume, found, None if rival is None else rival[1])
+        at = clicks or [p for n in inside for p in _seeds(n, prompts[n])]
+        held = [p for p in at if frames[p]]
+        if held and (not clicks or len(held) == len(clicks)):
+            frames = main_parts(frames, held)
+            if not any(frames[p] for p in outside):
+                return found, frames
+    found = follow(volume, prompts, phrase or name, progress)
+    frames = main_parts(found.frames(volume), clicks)
+    return found, frames if all(frames[c] for c in clicks) else np.zeros_like(frames)
+
+
+def _seeds(number: int, prompts: RegionPrompts) -> list[tuple[int, int, int]]:
+    """Places inside of what boxes and scribbles of a slice show."""
+    seeds = [(number, int((y0 + y1) / 2), int((x0 + x1) / 2)) for x0, y0, x1, y1 in prompts.boxes]
+    line = prompts.scribbles[0]
+    return seeds if line is None else [*seeds, *((number, int(r), int(c)) for r, c in np.argwhere(line))]
+
+
+def follow(
+    volume: EncodedVolume, prompts: Mapping[int, RegionPrompts], phrase: str, progress: Progress | None = None
+) -> Structure:
+    """What prompts (by slice, in pixels of the slice) show: outlined there, and followed both ways to where it ends."""
+    starts = sorted(prompts)
     found = Structure(phrase)
     for part in range(0, len(starts), BATCH):
         numbers = starts[part : part + BATCH]
@@ -161,22 +180,6 @@ def _walk(volume: EncodedVolume, found: Structure, start: int, step: int) -> Ite
             return
         yield number, seen, scores[0]
         last, number = seen, number + step
-
-
-def main_parts(frames: np.ndarray, holding: Sequence[tuple[int, int, int]] = ()) -> np.ndarray:
-    """The connected parts of a mask [n, h, w] that hold one of the places, or without places those that are not small beside
-    the largest."""
-    parts, count = ndimage.label(frames)
-    if count == 0:
-        return frames
-    keep = np.zeros(count + 1, dtype=bool)
-    keep[[int(parts[place]) for place in holding]] = True
-    keep[0] = False
-    if not keep.any():
-        sizes = np.bincount(parts.ravel())
-        sizes[0] = 0
-        keep = sizes >= max(LEAST_PART * sizes.max(), 1)
-    return keep[parts]
 
 
 def shows_inside(prompts: RegionPrompts) -> bool:

@@ -1,22 +1,30 @@
-"""How a prompt changes a mask in 3-D: on its slice, and on its neighbours as far as the change goes on."""
+"""How prompts change a mask in 3-D.
+
+A mask is seen as the distance to its surface, positive inside. What is shown pulls that distance to its side, most at the
+prompt and less around it, over a reach that is how deep the prompt lies in the error: as far as it is from the surface. So a
+click in the middle of what is wrong turns all of it, also on neighbouring slices, and what is far keeps every voxel.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
-import torch
 from scipy import ndimage
-from torch.nn import functional as F
 
 from ..data.prompt_maps import RegionPrompts
 from .encoded_volume import BATCH, EncodedVolume
 from .slice_decoder import decode
-from .volume import main_parts, places
+from .volume import places, shows_inside
+from .volume import shown as find
+from .whole_structure import main_parts
 
-REACH = 6  # slices that a correction is carried on to, each way
-SURE = 6.0  # logit of what a mask holds
+FAR = 6  # voxels from the surface: what is shown there is something new, and is looked for
+DEEPEST = 24  # voxels that a prompt reaches at most
+PULL = 2.0  # voxels inside of, or outside of, the surface, to which a prompt pulls its own place
+CUT = 2.5  # reaches around a prompt outside of which nothing changes
+
+Place = tuple[int, int, int]
 
 
 def correct(
@@ -25,66 +33,102 @@ def correct(
     here: Mapping[int, RegionPrompts],
     told: Mapping[int, RegionPrompts],
     phrase: str,
-    positive: bool,
 ) -> np.ndarray:
-    """A mask [n, h, w] after new prompts.
+    """A mask [n, h, w] after new prompts; a copy.
 
     Args:
         here: the new ones by slice, in its pixels; told: with those before.
-        positive: whether they add; else they remove, a whole part where it is not the only one and was not shown itself.
     """
-    at = places(here)
-    if not positive and at and not _shown(old, places(told, label=1), at):
-        return old & ~main_parts(old, at) if any(old[p] for p in at) else old.copy()
     frames = old.copy()
-    numbers = sorted(here)
-    changes: dict[int, np.ndarray] = {}
-    for first in range(0, len(numbers), BATCH):
-        part = numbers[first : first + BATCH]
-        for number, found in zip(part, _look(volume, frames, part, [told[n] for n in part], phrase)):
-            changes[number] = found & ~frames[number] if positive else frames[number] & ~found
-    for number, change in changes.items():
-        frames[number] = frames[number] | change if positive else frames[number] & ~change
-    for start, step in ((numbers[0], -1), (numbers[-1], 1)):
-        change, number = changes[start], start + step
-        while change.any() and 0 <= number < len(frames) and abs(number - start) <= REACH:
-            row, column = _middle(change)
-            carried = RegionPrompts([(column + 0.5, row + 0.5, int(positive))])
-            [found] = _look(volume, frames, [number], [carried], phrase)
-            new = found & ~frames[number] if positive else frames[number] & ~found
-            labels, _ = ndimage.label(new)
-            change = np.isin(labels, np.setdiff1d(labels[change], 0))
-            frames[number] = frames[number] | change if positive else frames[number] & ~change
-            number += step
+    at = places(here, label=0)
+    if at and any(old[p] for p in at) and not _shown(old, places(told, label=1), at):
+        frames &= ~main_parts(old, at)
+    spacing = np.linalg.norm(volume.image.slices_affine[:3, :3], axis=0)
+    spacing = spacing / spacing.min()
+    for positive in (True, False):
+        seeds = _drawn(here, positive)
+        if positive:
+            boxed = {n: p for n, p in here.items() if p.boxes}
+            if boxed:
+                seeds += _boxed(volume, boxed, phrase)
+        if not seeds:
+            continue
+        if positive and _depth(frames, seeds, spacing, positive) > FAR:
+            frames |= find(volume, {n: p for n, p in here.items() if shows_inside(p)}, phrase=phrase)[1]
+        pull(frames, seeds, positive, spacing)
     return frames
 
 
-def _shown(frames: np.ndarray, shown: Sequence[tuple[int, int, int]], at: Sequence[tuple[int, int, int]]) -> bool:
+def pull(frames: np.ndarray, seeds: Sequence[Place], positive: bool, spacing: np.ndarray) -> None:
+    """Move the surface of a mask [n, h, w], in place, so that it holds places (slice, row, column), or does not hold them.
+
+    Args:
+        spacing: of slices, rows and columns, relative to the least.
+    """
+    reach = min(max(_depth(frames, seeds, spacing, positive), 1.0), DEEPEST)
+    box, at = _around(frames.shape, seeds, CUT * reach + 1, spacing)
+    part = frames[box]
+    far = np.ones(part.shape, dtype=bool)
+    far[at] = False
+    near = np.exp(-(ndimage.distance_transform_edt(far, sampling=spacing) ** 2) / (2 * reach**2))
+    inside, outside = (ndimage.distance_transform_edt(p, sampling=spacing) if p.any() else 0 for p in (part, ~part))
+    depth = np.where(part, np.minimum(inside, DEEPEST) - 0.5, 0.5 - np.minimum(outside, DEEPEST))
+    # As much as the deepest of the prompts needs.
+    need = (PULL - depth[at].min()) if positive else (-PULL - depth[at].max())
+    moved = depth + (max(need, 0.0) if positive else min(need, 0.0)) * near > 0
+    moved[at] = positive
+    frames[box] = part | moved if positive else part & moved
+
+
+def _depth(frames: np.ndarray, seeds: Sequence[Place], spacing: np.ndarray, positive: bool) -> float:
+    """How far the farthest of the places that are wrong is from the surface; 0 where none is."""
+    wrong = [s for s in seeds if frames[s] != positive]
+    if not wrong:
+        return 0.0
+    box, at = _around(frames.shape, wrong, DEEPEST, spacing)
+    part = frames[box]
+    part = ~part if positive else part
+    if part.all():
+        return float(DEEPEST)
+    return float(ndimage.distance_transform_edt(part, sampling=spacing)[at].max())
+
+
+def _around(
+    shape: tuple[int, ...], seeds: Sequence[Place], margin: float, spacing: np.ndarray
+) -> tuple[tuple[slice, ...], tuple[np.ndarray, ...]]:
+    """The part of a volume around places, and where they are in it."""
+    at = np.array(seeds)
+    wide = np.ceil(margin / spacing).astype(int)
+    low, high = np.maximum(at.min(0) - wide, 0), np.minimum(at.max(0) + wide + 1, shape)
+    return tuple(slice(a, b) for a, b in zip(low, high)), tuple((at - low).T)
+
+
+def _drawn(here: Mapping[int, RegionPrompts], positive: bool) -> list[Place]:
+    """Where it was clicked or scribbled inside, or outside."""
+    seeds = places(here, label=int(positive))
+    for number, prompt in here.items():
+        line = prompt.scribbles[0 if positive else 1]
+        if line is not None:
+            seeds += [(number, int(row), int(column)) for row, column in np.argwhere(line)]
+    return seeds
+
+
+def _boxed(volume: EncodedVolume, boxed: Mapping[int, RegionPrompts], phrase: str) -> list[Place]:
+    """What boxes hold."""
+    numbers, seeds = sorted(boxed), []
+    for first in range(0, len(numbers), BATCH):
+        part = numbers[first : first + BATCH]
+        logits, _ = decode(volume, part, [boxed[n] for n in part], phrase)
+        for number, shown in zip(part, (volume.resize.logits_to_image(logits) > 0).numpy()):
+            held = np.zeros_like(shown)
+            for x0, y0, x1, y1 in boxed[number].boxes:
+                held[int(y0) : int(y1), int(x0) : int(x1)] = True
+            seeds += [(number, int(row), int(column)) for row, column in np.argwhere(shown & held)]
+    return seeds
+
+
+def _shown(frames: np.ndarray, shown: Sequence[Place], at: Sequence[Place]) -> bool:
     """Whether the part that holds these places is the only one, or was shown by a positive click itself."""
     parts, count = ndimage.label(frames)
     wanted = {int(parts[p]) for p in shown} - {0}
     return count < 2 or bool(wanted & {int(parts[p]) for p in at})
-
-
-def _look(
-    volume: EncodedVolume, frames: np.ndarray, numbers: Sequence[int], prompts: Sequence[RegionPrompts], phrase: str
-) -> np.ndarray:
-    """Decode slices with prompts and the masks they have: bool [m, h, w]."""
-    side = volume.model.config.image_size
-    h, w = volume.resize.inner
-    given = []
-    for number, prompt in zip(numbers, prompts):
-        if frames[number].any():
-            share = F.interpolate(torch.from_numpy(frames[number]).float()[None, None], (h, w), mode="area")[0, 0]
-            square = F.pad(share, (0, side - w, 0, side - h))
-            prompt = replace(prompt, logits=((2 * square - 1) * SURE).numpy())
-        given.append(prompt)
-    logits, _ = decode(volume, numbers, given, phrase)
-    return (volume.resize.logits_to_image(logits) > 0).numpy()
-
-
-def _middle(mask: np.ndarray) -> tuple[int, int]:
-    """(row, column) of the pixel farthest from the edge."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(depth.argmax(), depth.shape)
-    return int(row), int(column)

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..files import atomic_file, output_errors
 from .encoded_volume import EncodedVolume
 from .slice_decoder import region_names
-from .volume import follow, gathered, main_parts, places, shows_inside
+from .volume import gathered, places, shown
 from .volume_correction import correct
 
 KIND = "monai-mimo volume session 1"
@@ -225,13 +225,11 @@ class VolumeSession:
             raise InputError("prompt", "nothing", "a click, box or scribble")
         prompts = (*state.prompts, given)
         if not state.frames.any():
-            found = follow(self.volume, here, phrase=state.phrase)
-            frames = main_parts(found.frames(self.volume), places(here, label=1))
+            found, frames = shown(self.volume, here, phrase=state.phrase)
             score = float(np.mean(list(found.scores.values())))
             state = State(frames, (), found.phrase, score)
         else:
-            positive = any(shows_inside(p) for p in here.values())
-            frames = correct(self.volume, state.frames, here, self._told(prompts), state.phrase or REGION, positive)
+            frames = correct(self.volume, state.frames, here, self._told(prompts), state.phrase or REGION)
         for number, row, column in places(here):  # a click is obeyed
             frames[number, row, column] = (number, row, column) in places(here, label=1)
         return State(frames, prompts, state.phrase, state.score)

@@ -146,6 +146,22 @@ def on_slice(asked: InferRequest, image: StudyImage) -> SlicePrompts | None:
     return SlicePrompts(number, here, boxes, (drawn[0], drawn[1]), warnings)
 
 
+def prompts_in_3d(asked: InferRequest) -> dict[str, Any]:
+    """All prompts of a request as `VolumeSession.add` takes them: points (i, j, k, label), boxes with their ends outside, and the
+    voxels that were scribbled over inside and outside.
+
+    Raises:
+        InputError: one has two numbers only.
+    """
+    inside, outside = asked.scribbles
+    boxes = [] if asked.low is None or asked.high is None else [(*asked.low, *asked.high)]
+    if any(v is None for row in (*asked.foreground, *asked.background, *inside, *outside, *boxes) for v in row):
+        raise InputError("prompt", "two numbers", "voxels [i, j, k]")
+    points = [(*v, 1) for v in asked.foreground] + [(*v, 0) for v in asked.background]
+    boxes = [(*box[:3], *(v + 1 for v in box[3:])) for box in boxes]  # type: ignore[operator]
+    return {"points": points, "boxes": boxes, "inside": inside, "outside": outside}
+
+
 def _line(pixels: list[tuple[int, int, int]], size: tuple[int, int]) -> np.ndarray | None:
     """Pixels (slice, x, y) of one slice as bool [h, w]; none where there are none."""
     if not pixels:

@@ -14,13 +14,14 @@ from monai_mimo.errors import InputError
 from monai_mimo.inference import Answer
 from monai_mimo.inference.question import Question
 from monai_mimo.inference.safeguards import Thresholds, guard, uncertain_line
+from monai_mimo.inference.volume_answer import VolumeAnswer
+from monai_mimo.mimoseg.catalogue.vocabulary import standard_name
 from monai_mimo.mimoseg.questions.templates import listed
 
 from . import result
 from .engine import Engine
-from .infer_request import InferRequest, SlicePrompts, on_slice, read_request
+from .infer_request import InferRequest, SlicePrompts, on_slice, prompts_in_3d, read_request
 from .model import Model
-from .propagate import StopRules, is_called, propagate
 from .result import Reply, Segment
 from .study_image import StudyImage
 
@@ -150,35 +151,35 @@ class Click(MimoTask):
 
 
 class Volume(MimoTask):
-    """`mimo_volume`: a point or a box on one slice -> the structure in the whole volume, propagated from slice to slice.
+    """`mimo_volume`: points, scribbles and boxes on any slices -> the structure in the whole volume.
 
     Of type deepgrow and three-dimensional, so that the point tools of the stock panels are offered for it.
     """
 
-    def __init__(self, engine: Engine, thresholds: Thresholds, rules: StopRules | None = None) -> None:
+    def __init__(self, engine: Engine, thresholds: Thresholds) -> None:
         super().__init__(
             InferType.DEEPGROW,
             3,
-            "MIMO: click on or box a structure on one slice; it is followed through the volume. Research use only.",
+            "MIMO: click on or box a structure on any slice; it is found in the whole volume. Research use only.",
             engine,
             thresholds,
             {"plane": ["auto", "axial", "coronal", "sagittal"]},
         )
-        self.rules = rules or StopRules()
 
     def answer(self, model: Model, image: StudyImage, asked: InferRequest, request: dict[str, Any]) -> Reply:
-        """One segment: what the prompts are on.
+        """One segment: what the prompts are on; of a picture, as a click.
 
         Raises:
-            InputError: neither a positive point nor a box.
+            InputError: neither a positive point nor a scribble nor a box.
         """
-        reply, start = self.ask_at_prompts(model, image, asked, "to start from", prefetch=False)
-        for segment in reply.segments:
-            propagated = propagate(self.engine, model, image, start, segment.phrase, segment.masks[start], self.rules)
-            segment.masks |= propagated.masks
-            ends = sorted(image.index_of(n) for n in (min(segment.masks), max(segment.masks)))
-            segment.extra = {"slices": ends, "stopped": propagated.stopped}
-        return reply
+        if not has_slices(image):
+            return self.ask_at_prompts(model, image, asked, "to start from")[0]
+        if not asked.prompted:
+            found = "neither a positive point nor a box"
+            raise InputError("prompt", found, "one of them, or a scribble, on a slice to start from")
+        given = volume_prompts(asked, image)
+        answer = self.engine.ask_volume(model, image, "", **given)
+        return safe_volume_reply(answer, "", self.thresholds, image)
 
 
 class SegmentNames(MimoTask):
@@ -208,28 +209,19 @@ class SegmentNames(MimoTask):
             given = f"no name, and weights that know {len(names)}"
             raise InputError("label", given, f"names of what to segment, at most {self.engine.limits.max_labels}")
         here = on_slice(asked, image)
-        slices = list(range(image.shown.n_slices)) if here is None else [here.slice]
-        questions = [f"Segment {listed([name])} in this image." for name in names]
-        masks: dict[str, dict[int, np.ndarray]] = {name: {} for name in names}
-        scores: dict[str, list[float]] = {name: [] for name in names}
-        withheld = 0
-        for slice in slices:
-            answers = self.engine.ask(model, image, slice, [(q, [], []) for q in questions], prefetch=len(slices) == 1)
-            for name, question, answer in zip(names, questions, answers):
-                part = safe_reply(answer, question, self.thresholds, slice)
-                withheld += len(part.withheld)
-                found = [s for s in part.segments if is_called(s.phrase, name) and s.masks[slice].any()]
-                if found:
-                    best = max(found, key=lambda s: s.score)
-                    masks[name][slice] = best.masks[slice]
-                    scores[name].append(best.score)
-        segments = []
-        for name in names:
-            if masks[name]:
-                areas = [mask.sum() for mask in masks[name].values()]
-                score = float(np.average(scores[name], weights=areas))
-                segments.append(Segment(name, masks[name], score, self.thresholds.status(score)))
-        return _reply(segments, names, here.slice if here else None, withheld, len(slices))
+        questions = {name: f"Segment {listed([name])} in this image." for name in names}
+        found, withheld = [], 0
+        for name, question in questions.items():
+            if here is None and has_slices(image):
+                answer = self.engine.ask_volume(model, image, question)
+                part = safe_volume_reply(answer, question, self.thresholds, image)
+            else:
+                part = self.ask(model, image, here or SlicePrompts(0), question)
+            withheld += len(part.withheld)
+            named = [s for s in part.segments if is_called(s.phrase, name) and any(m.any() for m in s.masks.values())]
+            for segment in sorted(named, key=lambda s: s.score)[-1:]:
+                found.append(Segment(name, segment.masks, segment.score, segment.status, None, segment.extra))
+        return _reply(found, names, here.slice if here else None, withheld, 1 if here else image.shown.n_slices)
 
 
 def _reply(segments: list[Segment], names: tuple[str, ...], slice: int | None, withheld: int, slices: int) -> Reply:
@@ -260,7 +252,7 @@ class Ask(MimoTask):
         super().__init__(
             InferType.SEGMENTATION,
             2,
-            "MIMO: ask about a slice in words; the answer's phrases come with masks. Research use only.",
+            "MIMO: ask about a slice or the volume in words; the answer's phrases come with masks. Research use only.",
             engine,
             thresholds,
             {"question": "", "slice": -1, "plane": ["auto", "axial", "coronal", "sagittal"]},
@@ -275,7 +267,10 @@ class Ask(MimoTask):
         if not asked.question and not asked.prompted:
             raise InputError("question", "an empty text", "a question in words, or a point or a box")
         here = on_slice(asked, image)
-        if here is None:
+        if here is None and has_slices(image):
+            answer = self.engine.ask_volume(model, image, asked.question)
+            return safe_volume_reply(answer, asked.question, self.thresholds, image)
+        if here is None:  # pages without a place in space
             middle = image.shown.n_slices // 2
             here = SlicePrompts(
                 middle, warnings=[f"no slice was given; {image.index_of(middle)}, the middle one, was asked about"]
@@ -306,3 +301,46 @@ def safe_reply(answer: Answer, question: str, thresholds: Thresholds, slice: int
         safe.to_json()["withheld"],
         list(safe.notices),
     )
+
+
+def safe_volume_reply(answer: VolumeAnswer, question: str, thresholds: Thresholds, image: StudyImage) -> Reply:
+    """An answer about a volume, after the safeguards."""
+    safe = guard(answer, question, thresholds)
+    segments = []
+    for entity, status in zip(safe.answer.entities, safe.statuses):
+        frames = image.shown.to_display(entity.mask)
+        masks = {int(n): frames[n] for n in np.flatnonzero(frames.any((1, 2)))}
+        ends = sorted(image.index_of(n) for n in (min(masks), max(masks))) if masks else []
+        segments.append(Segment(entity.phrase, masks, entity.score, status, entity.span, {"slices": ends}))
+    withheld, notices = safe.to_json()["withheld"], list(safe.notices)
+    return Reply(safe.answer.text, segments, None, list(safe.answer.warnings), withheld, notices)
+
+
+def volume_prompts(asked: InferRequest, image: StudyImage) -> dict[str, Any]:
+    """Prompts of a request on any slices, as of `MimoPredictor.ask_volume`.
+
+    Raises:
+        InputError: one has two numbers, or lies outside of the volume.
+    """
+    given = prompts_in_3d(asked)
+    scribbles = None
+    if given["inside"] or given["outside"]:
+        scribbles = np.zeros(image.shape, dtype=np.uint8)
+        for value, voxels in ((1, given["inside"]), (2, given["outside"])):
+            for voxel in voxels:
+                image.place(voxel)
+                scribbles[voxel] = value
+    return {"points": given["points"], "boxes": given["boxes"], "scribbles": scribbles}
+
+
+def has_slices(image: StudyImage) -> bool:
+    """Whether it is a volume in space with more than one slice."""
+    return image.affine is not None and image.shown.n_slices > 1
+
+
+def is_called(phrase: str, name: str) -> bool:
+    """Whether a phrase of an answer means `name`."""
+    if phrase.casefold() == name.casefold():
+        return True
+    standard = standard_name(phrase)
+    return standard is not None and standard == standard_name(name)

@@ -100,11 +100,10 @@ class ModelStore:
 
 
 def known_names(model: Mimo) -> tuple[str, ...]:
-    """The names of the vocabulary that the model's tokenizer writes without taking a word apart.
-
-    A tokenizer that was trained with the model has whole words for what its training set names and pieces for the rest. One
-    that came with a language model has whole words for most names; then all of them are offered.
-    """
+    """The names that the weights say they know. Weights that do not say: the names of the vocabulary that the model's tokenizer
+    writes without taking a word apart; one that came with a language model has whole words for most names, then all of them."""
+    if model.config.names:
+        return tuple(model.config.names)
 
     def whole(name: str) -> bool:
         return len(model.tokenizer(name, add_special_tokens=False)["input_ids"]) <= len(name.split())

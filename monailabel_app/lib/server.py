@@ -22,6 +22,7 @@ from .ohif_routes import add_panel
 from .pacs import PacsError
 from .request_limits import Limits
 from .routes import router
+from .volume_routes import router as volume_router
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ logger = logging.getLogger(__name__)
 FORM_ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError)
 
 
-OWN = {route.path.split("{")[0].rstrip("/") for route in router.routes if isinstance(route, APIRoute)}
+OUR_ROUTES = [*router.routes, *volume_router.routes]
+OWN = {route.path.split("{")[0].rstrip("/") for route in OUR_ROUTES if isinstance(route, APIRoute)}
 
 
 class TooLarge(Exception):
@@ -172,10 +174,10 @@ def install(app: Any, local_only: bool) -> None:
     """
     from monailabel.app import app as server  # it reads settings, so not before the command line has set them
 
-    for route in router.routes:
+    for route in OUR_ROUTES:
         route.mimo = True  # type: ignore[attr-defined]
     others = [route for route in server.router.routes if not hasattr(route, "mimo")]  # of an app made earlier
-    server.router.routes[:] = [*router.routes, *others]
+    server.router.routes[:] = [*OUR_ROUTES, *others]
     add_panel(server.router.routes)
 
     def limits() -> Limits:

@@ -27,11 +27,12 @@ from monai_mimo.inference.volume_session import GivenPrompt, VolumeSession
 from monai_mimo.transforms.reading import read_grid
 
 from . import result
-from .infer_request import read_request
+from .infer_request import prompts_in_3d, read_request
 from .request_limits import Limits
 from .volume_sessions import Ended, Key, Session, WorkedOn
 
 USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
+BODY = Body()
 SESSION = re.compile(r"[A-Za-z0-9_-]{8,64}")
 MOST_SCRIBBLED = 100_000  # voxels of one request
 
@@ -91,9 +92,7 @@ def prompt(app: Any, session: Session, body: dict[str, Any]) -> Done:
     return Done(number, np.zeros_like(one.frames))
 
 
-def _changed(
-    app: Any, session: Session, body: dict[str, Any], change: Callable[[VolumeSession], object]
-) -> Done:
+def _changed(app: Any, session: Session, body: dict[str, Any], change: Callable[[VolumeSession], object]) -> Done:
     """Change an object."""
     worked = session.of(body.get("object"))
     before = worked.session.frames.copy()
@@ -132,9 +131,7 @@ ACTIONS: dict[str, Callable[[Any, Session, dict[str, Any]], Done]] = {
 
 
 @router.post("/volume/start", tags=["Volumes"], summary="Start an object from a mask", response_model=None)
-async def start(
-    session: str, image: str, label: UploadFile, params: str = Form("{}"), user: User = USER
-) -> Response:
+async def start(session: str, image: str, label: UploadFile, params: str = Form("{}"), user: User = USER) -> Response:
     """A label file on the voxels of the image."""
     from .routes import json_object, upload
 
@@ -189,7 +186,7 @@ async def progress(session: str, image: str, user: User = USER) -> dict[str, Any
 
 
 @router.post("/volume/{action}", tags=["Volumes"], summary="Ask about a volume, or correct it", response_model=None)
-async def act(action: str, body: dict[str, Any] = Body(), user: User = USER) -> Response:
+async def act(action: str, body: dict[str, Any] = BODY, user: User = USER) -> Response:
     """One of open, ask, prompt, undo, redo, reset, remove, delete, list and close."""
     key = _key(user, body.get("session"), body.get("image"))
     return await run_in_threadpool(_act, app_instance(), action, key, body)
@@ -243,15 +240,10 @@ def read_prompts(body: dict[str, Any], limits: Limits) -> dict[str, Any]:
         InputError: one has another form, or there are too many.
     """
     asked = read_request(body, limits)
-    inside, outside = asked.scribbles
-    if len(inside) + len(outside) > MOST_SCRIBBLED:
-        raise InputError("scribble", f"{len(inside) + len(outside)} voxels", f"at most {MOST_SCRIBBLED}")
-    box = () if asked.low is None or asked.high is None else (*asked.low, *(None if v is None else v + 1 for v in asked.high))
-    rows = [*asked.foreground, *asked.background, *inside, *outside, *([box] if box else [])]
-    if any(v is None for row in rows for v in row):
-        raise InputError("prompt", "two numbers", "voxels [i, j, k]")
-    points = [(*v, 1) for v in asked.foreground] + [(*v, 0) for v in asked.background]
-    return {"points": points, "boxes": [box] if box else [], "inside": inside, "outside": outside}
+    painted = sum(map(len, asked.scribbles))
+    if painted > MOST_SCRIBBLED:
+        raise InputError("scribble", f"{painted} voxels", f"at most {MOST_SCRIBBLED}")
+    return prompts_in_3d(asked)
 
 
 def state(app: Any, key: Key, session: Session, done: Done, continued: bool = True) -> dict[str, Any]:

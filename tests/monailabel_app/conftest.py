@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from monai_mimo.inference import Answer, Entity
+from monai_mimo.inference.volume_answer import VolumeAnswer, VolumeEntity
 from monai_mimo.transforms import MedicalImage
 
 INSTALLED = find_spec("monailabel") is not None
@@ -48,6 +49,32 @@ class BrightSpot:
         self.encoded.append(slice)
         return Pixels(image.slice(slice))
 
+    def encode_volume(self, image: MedicalImage, memory: int = 0) -> BrightVolume:
+        return BrightVolume(image)
+
+    def ask_about_volume(
+        self,
+        volume: BrightVolume,
+        question: str = "",
+        points: Sequence[Sequence[int]] = (),
+        boxes: Sequence[Sequence[int]] = (),
+        scribbles: np.ndarray | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> VolumeAnswer:
+        image = volume.image
+        bright = image.to_file_grid(
+            {n: (image.slice(n)[..., 0] == 255).astype(np.uint8) for n in range(image.n_slices)}
+        ).astype(bool)
+        touched = bool(question) or any(bright[tuple(p[:3])] for p in points if p[3])
+        touched |= any(bright[i0:i1, j0:j1, k0:k1].any() for i0, j0, k0, i1, j1, k1 in boxes)
+        touched |= scribbles is not None and bright[scribbles == 1].any()
+        if progress is not None:
+            progress(image.n_slices, image.n_slices)
+        text, entities = "There is nothing.", []
+        if touched and bright.any():
+            text, entities = "That is the liver.", [VolumeEntity("liver", (12, 17), bright, self.score)]
+        return VolumeAnswer(text, entities, image.size, shape=image.shape, plane=image.plane)
+
     def ask_many(self, image: Pixels, questions: Sequence[tuple], **options: Any) -> list[Answer]:
         bright = image.pixels[..., 0] == 255
         answers = []
@@ -62,6 +89,16 @@ class BrightSpot:
                 text, entities = "That is the liver.", [Entity("liver", (12, 17), bright, self.score)]
             answers.append(Answer(text, entities, bright.shape))
         return answers
+
+
+class BrightVolume:
+    """What `BrightSpot` keeps of a volume."""
+
+    def __init__(self, image: MedicalImage) -> None:
+        self.image, self.forgotten = image, False
+
+    def forget(self) -> None:
+        self.forgotten = True
 
 
 class StandInStore:

@@ -21,7 +21,6 @@ sys.path.insert(0, str(APP))
 from lib.engine import CacheSizes, Engine, PriorityLock
 from lib.lru import LRUCache
 from lib.model import ModelStore
-from lib.propagate import StopRules, box_around, overlap, touching
 from monai_mimo.models.default_weights import SHIPPED
 
 
@@ -167,20 +166,6 @@ def test_many_threads(volume: Path) -> None:
     assert sorted(model.encoded) == list(range(12))  # type: ignore[type-var]
 
 
-def test_touching_and_overlap() -> None:
-    last = np.zeros((6, 8), dtype=bool)
-    last[1:3, 1:3] = True
-    mask = np.zeros_like(last)
-    mask[2:4, 2:4] = True
-    mask[0, 7] = True
-    part = touching(mask, last)
-    assert np.argwhere(part).tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]
-    assert overlap(part, last) == 0.25
-    assert overlap(np.zeros_like(last), last) == 0
-    assert box_around(last, 0.0) == (1, 1, 3, 3)
-    assert box_around(last, 1.0) == (0, 0, 5, 5)
-
-
 def blob_volume(path: Path, radii: list[float], jump: int | None = None) -> np.ndarray:
     """Discs of these radii on the slices, none for 0; from slice `jump` on somewhere else. Returns them."""
     y, x = np.mgrid[:40, :48]
@@ -193,42 +178,45 @@ def blob_volume(path: Path, radii: list[float], jump: int | None = None) -> np.n
     return disc
 
 
-@pytest.mark.parametrize(
-    ("radii", "jump", "slices", "stopped"),
-    [
-        ([0, 0, 4, 6, 7, 6, 4, 0, 0], None, [2, 6], {"before": "not found", "after": "not found"}),
-        ([6] * 9, None, [0, 8], {"before": "end of the volume", "after": "end of the volume"}),
-        ([6, 6, 1.9, 7, 7, 7, 7, 7, 1.9], None, [3, 7], {"before": "area", "after": "area"}),
-        ([6] * 9, 6, [0, 5], {"before": "end of the volume", "after": "not found"}),
-    ],
-)
-def test_volume_follows_until_it_ends(
-    start: Callable[..., Any], tmp_path: Path, radii: list[float], jump: int | None, slices: list[int], stopped: dict
-) -> None:
+def test_volume_by_prompts_on_any_slice(start: Callable[..., Any], tmp_path: Path) -> None:
     studies = tmp_path / "studies"
     studies.mkdir()
-    disc = blob_volume(studies / "case.nii.gz", radii, jump)
+    disc = blob_volume(studies / "case.nii.gz", [0, 0, 4, 6, 7, 6, 4, 0, 0])
     client = start(studies, BrightSpot())
-    said, data = infer(client, "mimo_volume", "case", "all", foreground=[[12, 20, 4]])
-    (tmp_path / "reply.nii.gz").write_bytes(data)
-    found = np.asarray(nib.load(tmp_path / "reply.nii.gz").dataobj) == 1
-    wanted = disc.copy()
-    wanted[..., : slices[0]] = wanted[..., slices[1] + 1 :] = False
-    assert np.array_equal(found, wanted)
-    assert said["entities"][0]["slices"] == slices
-    assert said["entities"][0]["stopped"] == stopped
+    for prompt in (
+        {"foreground": [[12, 20, 4], [12, 20, 5]]},
+        {"bbox": [10, 18, 3, 14, 22, 6]},
+        {"foreground_scribble": [[12, 20, 2], [12, 20, 3]], "background": [[0, 0, 0]]},
+    ):
+        said, data = infer(client, "mimo_volume", "case", "all", **prompt)
+        (tmp_path / "reply.nii.gz").write_bytes(data)
+        assert np.array_equal(np.asarray(nib.load(tmp_path / "reply.nii.gz").dataobj) == 1, disc)
+        assert said["entities"][0]["slices"] == [2, 6]
+    assert infer(client, "mimo_volume", "case", foreground=[[0, 0, 0]])["entities"] == []
 
 
-def test_volume_stops_by_score(start: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_question_without_a_slice_is_about_the_volume(start: Callable[..., Any], tmp_path: Path) -> None:
     studies = tmp_path / "studies"
     studies.mkdir()
-    blob_volume(studies / "case.nii.gz", [6] * 9)
-    model = BrightSpot()
-    model.score = StopRules().score - 0.01
-    client = start(studies, model, uncertain="0", withhold="0")
-    said = infer(client, "mimo_volume", "case", foreground=[[12, 20, 4]])
-    assert said["entities"][0]["slices"] == [4, 4]
-    assert said["entities"][0]["stopped"] == {"before": "score", "after": "score"}
+    disc = blob_volume(studies / "case.nii.gz", [0, 3, 4, 5, 0])
+    client = start(studies, BrightSpot())
+    said = infer(client, "mimo_ask", "case", question="What is bright?")
+    assert said["warnings"] == []
+    assert said["entities"][0]["voxels"] == disc.sum()
+    said = infer(client, "mimo_ask", "case", question="What is bright?", slice=3)
+    assert said["entities"][0]["voxels"] == disc[..., 3].sum()
+
+
+def test_features_of_the_last_volumes_are_kept(start: Callable[..., Any], tmp_path: Path) -> None:
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    for name in "abc":
+        blob_volume(studies / f"{name}.nii.gz", [3, 3])
+    app = start(studies, BrightSpot()).mimo
+    opened = {n: app.engine.open(studies / f"{n}.nii.gz") for n in "abc"}
+    volumes = {n: app.engine.volume(app.models.current(), opened[n]) for n in "abac"}
+    assert [volumes[n].forgotten for n in "abc"] == [False, True, False]
+    assert app.engine.volume(app.models.current(), opened["a"]) is volumes["a"]
 
 
 def test_segment_names(start: Callable[..., Any], tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""From what is seen of a structure on each slice to one mask in 3-D.
+
+A network that sees one slice outlines what it was asked for on slices without it too, and says so by a lower predicted IoU. So
+each slice's probabilities are weighted by its predicted IoU relative to the best slice's, squared, and smoothed a little in all
+three directions before the threshold. docs/volumes.md has what that gains, and what did not pay: voting by the other two planes,
+and looking again with the joined mask, its box, or the neighbours' masks as prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ..data.names import REGION
+from ..data.prompt_maps import RegionPrompts
+from .encoded_volume import BATCH, EncodedVolume
+from .slice_decoder import decode
+from .volume_answer import Structure
+
+GAIN = 0.7  # of logits, before they become probabilities
+WIDTH = 0.6  # standard deviation of the smoothing, in voxels of the least spacing
+THRESHOLD = 0.45
+KEPT = 8  # names of which a volume keeps what was found
+LEAST_PART = 0.1  # of the largest part of a structure: smaller ones that do not touch it are dropped
+
+Progress = Callable[[int, int], None]  # is told how many of how many slices are done
+
+OPPOSITES = (
+    ("anterior", "posterior"),
+    ("left", "right"),
+    ("superior", "inferior"),
+    ("upper", "lower"),
+    ("medial", "lateral"),
+    ("proximal", "distal"),
+)
+
+
+def opposite(name: str, known: Sequence[str]) -> str | None:
+    """The other one of two parts that exclude each other ("left kidney" of "right kidney"), if it is known."""
+    words = name.split()
+    for pair in OPPOSITES:
+        for one, other in (pair, pair[::-1]):
+            if one in words:
+                swapped = " ".join(other if word == one else word for word in words)
+                return swapped if swapped in known else None
+    return None
+
+
+def by_name(
+    volume: EncodedVolume,
+    phrase: str,
+    prompts: Mapping[int, RegionPrompts] | None = None,
+    progress: Progress | None = None,
+) -> Structure:
+    """What a name that the weights know outlines on every slice, with prompts (by slice, in pixels) where there are some. What
+    was found without them is kept for the last few names."""
+    if phrase not in volume.outlined:
+        found = Structure(phrase)
+        everywhere = range(volume.shape[0])
+        _decode_into(found, volume, everywhere, {}, progress)
+        volume.outlined[phrase] = found.logits, found.scores
+        while len(volume.outlined) > KEPT:
+            volume.outlined.popitem(last=False)
+    volume.outlined.move_to_end(phrase)
+    logits, scores = volume.outlined[phrase]
+    found = Structure(phrase, dict(logits), dict(scores))
+    _decode_into(found, volume, sorted(prompts or {}), prompts or {})
+    return found
+
+
+def _decode_into(
+    found: Structure,
+    volume: EncodedVolume,
+    numbers: Sequence[int],
+    prompts: Mapping[int, RegionPrompts],
+    progress: Progress | None = None,
+) -> None:
+    for first in range(0, len(numbers), BATCH):
+        part = list(numbers[first : first + BATCH])
+        logits, scores = decode(volume, part, [prompts.get(n, RegionPrompts()) for n in part], found.phrase)
+        found.logits.update(zip(part, logits))
+        found.scores.update(zip(part, scores))
+        if progress is not None:
+            progress(first + len(part), len(numbers))
+
+
+def field(volume: EncodedVolume, found: Structure) -> np.ndarray:
+    """How much speaks for the structure in each voxel, float32 [n, h, w] in 0..1."""
+    values = np.zeros(volume.shape, dtype=np.float32)
+    best = max(found.scores.values(), default=0.0)
+    for number, logits in found.logits.items():
+        weight = (found.scores[number] / max(best, 1e-6)) ** 2
+        shown = volume.resize.logits_to_image(logits[None])[0]
+        values[number] = weight * torch.sigmoid(GAIN * shown).numpy()
+    spacing = np.linalg.norm(volume.image.slices_affine[:3, :3], axis=0)
+    ndimage.gaussian_filter(values, WIDTH * spacing.min() / spacing, output=values, truncate=3)
+    return values
+
+
+def joined(volume: EncodedVolume, found: Structure, rival: np.ndarray | None = None) -> np.ndarray:
+    """The structure's mask, bool [n, h, w], before parts of it are dropped.
+
+    Args:
+        rival: the `field` of what excludes it.
+    """
+    values = field(volume, found)
+    return values > THRESHOLD if rival is None else (values > THRESHOLD) & (values > rival)
+
+
+def rival_of(volume: EncodedVolume, phrase: str) -> tuple[str, np.ndarray] | None:
+    """What excludes a structure, with its `field`, where the weights know its name."""
+    names = volume.model.region_names
+    other = None if names is None or phrase == REGION else opposite(phrase, names.names)
+    return None if other is None else (other, field(volume, by_name(volume, other)))
+
+
+def main_parts(frames: np.ndarray, holding: Sequence[tuple[int, int, int]] = ()) -> np.ndarray:
+    """The connected parts of a mask [n, h, w] that hold one of the places, or without places those that are not small beside
+    the largest."""
+    parts, count = ndimage.label(frames)
+    if count == 0:
+        return frames
+    keep = np.zeros(count + 1, dtype=bool)
+    keep[[int(parts[place]) for place in holding]] = True
+    keep[0] = False
+    if not keep.any():
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        keep = sizes >= max(LEAST_PART * sizes.max(), 1)
+    return keep[parts]
