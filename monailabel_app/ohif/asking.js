@@ -23,6 +23,7 @@ export async function askSlice(view, question, given, signal) {
  */
 export async function askVolume(volume, question, given, signal, onProgress) {
   const watching = window.setInterval(async () => {
+    if (!volume.known) return; // not open yet
     const { done, of } = await client.progress(volume.session, volume.image).catch(() => ({}));
     if (of) onProgress(done, of);
   }, 1000);

@@ -38,7 +38,8 @@ export async function sentenceOf(response) {
 async function call(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    // A browser may keep what was true a moment ago, even that a session was not there.
+    response = await fetch(path, { cache: 'no-store', ...options });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new ServerError('The server does not answer. Is it still running?', { cause: error });
