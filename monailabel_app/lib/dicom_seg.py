@@ -23,7 +23,7 @@ from highdicom.seg import (
 )
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from skimage.color import rgb2lab
+from skimage.color import lab2rgb, rgb2lab
 
 from monai_mimo.errors import InputError
 from monai_mimo.mimoseg.catalogue.vocabulary import standard_name, vocabulary
@@ -150,6 +150,19 @@ def _segments(values: Sequence[int], names: Mapping[int, str]) -> list[tuple[str
 def cielab(rgb: Sequence[int]) -> list[int]:
     """A colour (red, green, blue), 0..255, as DICOM has it (PS3.3 C.10.7.1.1): L*, a*, b*, each in 16 bits."""
     return list(hd.color.CIELabColor(*rgb2lab(np.array(rgb[:3]) / 255).tolist()).value)
+
+
+def colors_in(path: Path) -> dict[str, list[int]]:
+    """(red, green, blue) of the segments of a SEG that have a colour, by the names that `read_seg` gives them."""
+    segments = pydicom.dcmread(path, stop_before_pixels=True).SegmentSequence
+    colors = {}
+    for name, segment in zip(unique_names([str(s.SegmentLabel) for s in segments]), segments):
+        value = segment.get("RecommendedDisplayCIELabValue")
+        if value is not None and len(value) == 3:
+            lightness, a, b = (float(v) / 65535 for v in value)
+            rgb = lab2rgb([lightness * 100, a * 255 - 128, b * 255 - 128])
+            colors[name] = [int(v) for v in np.rint(np.clip(rgb, 0, 1) * 255)]
+    return colors
 
 
 def colors_of(info: Mapping[str, Any]) -> dict[int, list[int]]:

@@ -15,7 +15,10 @@ PANEL = Path(__file__).resolve().parent.parent / "ohif"
 SHIPPED_CONFIG = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif" / "app-config.js"
 
 # OHIF imports each extension that is not built in by its address; the default export of that module is the extension.
-OUR_EXTENSION = "\nwindow.config.extensions = [...(window.config.extensions ?? []), '/mimo/ext.js'];\n"
+OUR_EXTENSION = """
+window.config.extensions = [...(window.config.extensions ?? []), '/mimo/ext.js'];
+window.config.modes = [...(window.config.modes ?? []), '/mimo/mode.js'];
+"""
 
 
 class PanelFiles(StaticFiles):

@@ -31,12 +31,12 @@ from monai_mimo.transforms.pictures import read_stored
 from monai_mimo.transforms.reading import PICTURES, has_suffix
 
 from .atomic import AtomicDatastore
-from .dicom_seg import colors_of, names_of, read_seg, write_seg
+from .dicom_seg import colors_in, colors_of, names_of, read_seg, write_seg
 from .dicom_sr import read_report, write_sr
 from .request_limits import Limits
-from .result import image_affine
+from .result import image_affine, write_result
 from .study_folder import to_nifti
-from .study_image import open_study_image
+from .study_image import StudyImage, open_study_image
 
 logger = logging.getLogger(__name__)
 
@@ -225,19 +225,55 @@ class Pacs(DICOMWebDatastore, AtomicDatastore):
                 logger.warning("a SEG was left out: %s", error)
 
     def _take_over(self, study: str, uid: str, image_id: str) -> None:
-        image = open_study_image(source_of(Path(self.get_image_uri(image_id))), "auto", self._limits)
+        image = self._open(image_id)
         with tempfile.TemporaryDirectory() as temporary:
-            seg, out = Path(temporary) / "seg.dcm", Path(temporary) / "label.nii.gz"
-            self._client.retrieve_series(study, uid)[0].save_as(seg)
-            labels, names = read_seg(seg, image)
+            out = Path(temporary) / "label.nii.gz"
+            labels, names = read_seg(self._fetch_seg(study, uid, Path(temporary)), image)
             nib.save(nib.Nifti1Image(labels, image_affine(image)), out)
             info = {"SeriesInstanceUID": uid, "label_names": names}
             AtomicDatastore.save_label(self, image_id, str(out), DefaultLabelTag.FINAL, info)
 
+    @asking
+    def masks_of(self, image_id: str, seg: str) -> tuple[dict[str, Any], str]:
+        """The masks of a SEG, by the UID of its series.
+
+        Returns:
+            `label_names` and `colors` as the route `/masks` replies them, and a new temporary NRRD.
+
+        Raises:
+            ImageNotFoundException: the server has no such SEG.
+            InputError, DataError: it cannot be read, or does not lie on the image.
+        """
+        study = self._study_of(seg, "SEG") if UID.fullmatch(seg) else None
+        if study is None:
+            raise ImageNotFoundException(f"Segmentation {seg[:80]} not found")
+        image = self._open(image_id)
+        with tempfile.TemporaryDirectory() as temporary:
+            file = self._fetch_seg(study, seg, Path(temporary))
+            labels, names = read_seg(file, image)
+            colors = colors_in(file)
+        written = write_result(labels, image, names, {"result_extension": ".nrrd"})
+        return {"label_names": names, "colors": colors}, written
+
+    def _open(self, image_id: str) -> StudyImage:
+        return open_study_image(source_of(Path(self.get_image_uri(image_id))), "auto", self._limits)
+
+    def _fetch_seg(self, study: str, uid: str, folder: Path) -> Path:
+        file = folder / "seg.dcm"
+        self._client.retrieve_series(study, uid)[0].save_as(file)
+        return file
+
+    def _study_of(self, uid: str, modality: str | None = None) -> str | None:
+        """The study of a series; none where there is no such series, or it is of another modality."""
+        for found in self._client.search_for_series(search_filters={"SeriesInstanceUID": uid}):
+            series = Dataset.from_json(found)
+            if series.SeriesInstanceUID == uid and modality in (None, series.Modality):
+                return str(series.StudyInstanceUID)
+        return None
+
     def _fetch(self, uid: str, folder: Path) -> None:
         """Bring a series over, as an atomic folder."""
-        found = self._client.search_for_series(search_filters={"SeriesInstanceUID": uid})
-        study = next((str(s["0020000D"]["Value"][0]) for s in found if s["0020000E"]["Value"] == [uid]), None)
+        study = self._study_of(uid)
         if study is None:
             raise ImageNotFoundException(f"Image {uid} not found")
         with atomic_folder(folder) as new:

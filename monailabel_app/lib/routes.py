@@ -107,14 +107,19 @@ def response(
         background.add_task(os.unlink, seg)
         return FileResponse(seg, media_type="application/dicom", filename="segmentation.dcm", background=background)
     if output != Output.image:  # both: also where nothing is asked for, as 3D Slicer does
-        with open(made, "rb") as stream:
-            fields = {
-                "params": (None, json.dumps(params), "application/json"),
-                "image": (os.path.basename(made), stream.read(), get_mime_type(made)),
-            }
-        body = MultipartEncoder(fields=fields)
-        return Response(body.to_string(), media_type=body.content_type, background=background)
+        return two_parts(params, made, background)
     return FileResponse(made, media_type=get_mime_type(made), filename=os.path.basename(made), background=background)
+
+
+def two_parts(params: dict[str, Any], file: str, background: BackgroundTasks) -> Response:
+    """multipart/form-data with JSON and a label map."""
+    with open(file, "rb") as stream:
+        fields = {
+            "params": (None, json.dumps(params), "application/json"),
+            "image": (os.path.basename(file), stream.read(), get_mime_type(file)),
+        }
+    body = MultipartEncoder(fields=fields)
+    return Response(body.to_string(), media_type=body.content_type, background=background)
 
 
 @router.put("/datastore/label", tags=["Datastore"], summary="Save a label that a person accepts", response_model=None)
@@ -145,6 +150,23 @@ async def save_label(
     finally:
         path.unlink(missing_ok=True)
     return saved
+
+
+@router.get("/masks", tags=["Datastore"], summary="Get the masks of a DICOM SEG", response_model=None)
+async def masks(background: BackgroundTasks, image: str, seg: str, user: User = USER) -> Response:
+    """A SEG of the DICOMweb server about one of its series, by whomever, as a label map on the voxels of that series.
+
+    In the reply `label_names` {name: value} and `colors` {name: [red, green, blue]}. A value that stands for several segments,
+    where those overlap, has their names with " ∩ " between.
+    """
+    app = app_instance()
+    if not isinstance(app.datastore(), Pacs):
+        raise HTTPException(400, "DICOM SEG is for studies of a DICOMweb server")
+    if not app.has_image(image):
+        raise HTTPException(404, f"there is no image {image[:80]!r}")
+    params, file = await run_in_threadpool(app.datastore().masks_of, image, seg)
+    background.add_task(os.unlink, file)
+    return two_parts(params, file, background)
 
 
 @router.put("/datastore/image", tags=["Datastore"], summary="Add an image", response_model=None)

@@ -41,26 +41,20 @@ export function pieces(text, entities) {
   return out;
 }
 
-/** The middle [i, j, k] of the slice on which `label` has most voxels; null if it has none. */
-export function middleOf(voxels, label, { columns, rows, slices }) {
-  const size = columns * rows;
-  let best = null;
-  for (let k = 0; k < slices; k++) {
-    let [count, i, j] = [0, 0, 0];
-    for (let n = k * size; n < (k + 1) * size; n++) {
-      if (voxels[n] !== label) continue;
-      count += 1;
-      i += n % columns;
-      j += Math.floor((n - k * size) / columns);
-    }
-    if (count && (!best || count > best.count)) best = { count, voxel: [i / count, j / count, k] };
-  }
-  return best?.voxel ?? null;
+/** A number with two digits that count, as 0.083, 1.2 or 130. */
+export const brief = number => (number >= 100 ? String(Math.round(number)) : String(Number(number.toPrecision(2))));
+
+/** What is said of an object beside its name: score, what the server marked, and how large it is. */
+export function measures({ score, status, mask, state, corrected, kept }, voxelMl) {
+  const decided = !kept && (state === 'accepted' || state === 'rejected') ? state : null;
+  const size = voxelMl === null ? `${mask.count} px` : `${brief(mask.count * voxelMl)} ml`;
+  const sure = corrected ? 'corrected' : typeof score === 'number' ? score.toFixed(2) : null;
+  const low = !decided && !kept && !corrected && (status === 'uncertain' || status === 'withheld') ? status : null;
+  return [[sure, low].filter(Boolean).join(' '), decided ?? (mask.count ? size : 'no mask')].filter(Boolean).join(' · ');
 }
 
-/** How many voxels each label has. */
-export function countLabels(voxels) {
-  const counts = new Array(256).fill(0);
-  for (const value of voxels) counts[value] += 1;
-  return counts;
+/** Warnings, without those that say again what is marked beside a phrase. */
+export function notSaidTwice(warnings, entities) {
+  const marked = entities.filter(({ status }) => status === 'uncertain').map(({ phrase }) => `uncertain: ${phrase} (`);
+  return warnings.filter(warning => !marked.some(said => warning.startsWith(said)));
 }

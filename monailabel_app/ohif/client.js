@@ -1,7 +1,12 @@
 // The server's answers, and its errors as sentences that a reader of images understands.
 
-/** An error whose message is meant for the user. */
-export class ServerError extends Error {}
+/** An error whose message is meant for the user; `status` is that of the reply, if there was one. */
+export class ServerError extends Error {
+  constructor(message, { status, cause } = {}) {
+    super(message, { cause });
+    this.status = status;
+  }
+}
 
 const SENTENCES = {
   401: 'The server asks you to log in first.',
@@ -33,12 +38,13 @@ export async function sentenceOf(response) {
 async function call(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    // A browser may keep what was true a moment ago, even that a session was not there.
+    response = await fetch(path, { cache: 'no-store', ...options });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new ServerError('The server does not answer. Is it still running?', { cause: error });
   }
-  if (!response.ok) throw new ServerError(await sentenceOf(response));
+  if (!response.ok) throw new ServerError(await sentenceOf(response), { status: response.status });
   return response;
 }
 
@@ -62,6 +68,40 @@ export async function ask(image, params, signal) {
   if (!response.headers.get('content-type')?.startsWith('multipart/form-data')) {
     return { reply: await response.json(), mask: null };
   }
+  return twoParts(response);
+}
+
+/** A request of a session about a volume: see volume.js. */
+export async function volume(action, body, signal) {
+  const headers = { 'Content-Type': 'application/json' };
+  return (await call(`/volume/${action}`, { method: 'POST', headers, body: JSON.stringify(body), signal })).json();
+}
+
+/** Give a session a mask to go on from. */
+export async function startFrom(session, image, label, params) {
+  const body = new FormData();
+  body.append('params', JSON.stringify(params));
+  body.append('label', label, 'label.nrrd');
+  return (await call(`/volume/start?${new URLSearchParams({ session, image })}`, { method: 'POST', body })).json();
+}
+
+/** The mask of a session's object, as NRRD. */
+export async function maskOf(session, image, object, signal) {
+  const query = new URLSearchParams({ session, image, object });
+  return (await call(`/volume/mask?${query}`, { signal })).arrayBuffer();
+}
+
+/** How far a question about a volume is: {done, of}, null where none is under way. */
+export async function progress(session, image) {
+  return (await call(`/volume/progress?${new URLSearchParams({ session, image })}`)).json();
+}
+
+/** The masks of a SEG about an image, overlaps and all: see saved_masks.py. */
+export async function savedMasks(image, seg) {
+  return twoParts(await call(`/masks?${new URLSearchParams({ image, seg })}`));
+}
+
+async function twoParts(response) {
   const form = await response.formData();
   const [said, file] = [form.get('params'), form.get('image')];
   return {

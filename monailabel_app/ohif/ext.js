@@ -20,15 +20,18 @@ function reactDiv(ref) {
   };
 }
 
+let place = null; // the element of the tab; OHIF may show the tab before the mode is entered, and the other way round
+
 // The panel's elements live as long as the mode, also while another tab is open.
 function mount(node) {
-  if (!node) return;
+  place = node;
+  if (!place || !panel) return;
   if (!document.getElementById('mimo-style')) {
     const link = document.createElement('link');
     Object.assign(link, { id: 'mimo-style', rel: 'stylesheet', href: '/mimo/style.css' });
     document.head.append(link);
   }
-  node.replaceChildren(panel.root);
+  place.replaceChildren(panel.root);
 }
 
 function getPanelModule() {
@@ -44,6 +47,7 @@ function onModeEnter({ servicesManager }) {
   const { panelService } = services;
   panel?.destroy();
   panel = new MimoPanel({ cornerstone: window.cornerstone, tools: window.cornerstoneTools, services });
+  mount(place);
   // The mode sets its own panels after this, and OHIF forgets ours when it does.
   const add = () => {
     const shown = panelService.getPanels('right');

@@ -41,6 +41,14 @@ export class Grid {
     this.index = new Map(this.planes.map((plane, k) => [plane.imageId, k]));
   }
 
+  /** Millilitres of a voxel; null where the images do not say how far apart they are. */
+  get voxelMl() {
+    if (!this.positioned || this.slices < 2) return null;
+    const [first, last] = [this.planes[0], this.planes[this.slices - 1]];
+    const step = Math.abs(dot(this.normal, minus(last.origin, first.origin))) / (this.slices - 1);
+    return (first.iStep * first.jStep * step) / 1000;
+  }
+
   /** Which slice an image is. */
   sliceOf(imageId) {
     return this.index.get(imageId);

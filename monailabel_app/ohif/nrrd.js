@@ -6,7 +6,7 @@ const BYTES = {
   ushort: Uint16Array, 'unsigned short': Uint16Array, uint16: Uint16Array, uint16_t: Uint16Array,
 }; // prettier-ignore
 
-async function through(stream, bytes) {
+export async function through(stream, bytes) {
   return new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer());
 }
 

@@ -1,40 +1,49 @@
-// The MIMO tab: ask about the image in view, look at what the answer points to, keep what is right.
+// The MIMO tab: ask about the image in view, look at what the answer points to, correct it, keep what is right.
 
-import { Accepted, reviewer } from './accepted.js';
 import { AnswerView } from './answer_view.js';
+import { answerOf, askSlice, askVolume } from './asking.js';
 import * as client from './client.js';
+import { Correcting } from './correcting.js';
 import { fill, h } from './dom.js';
-import { checkSameGrid, Grid } from './geometry.js';
+import { Grid } from './geometry.js';
 import { History } from './history.js';
-import { viewportsOf } from './masks.js';
-import { readNrrd } from './nrrd.js';
-import { BOX, NEGATIVE, POSITIVE, Prompts } from './prompts.js';
+import { KeptView } from './kept_view.js';
+import { viewportsOf } from './layers.js';
+import { loadSeg, Offers } from './offers.js';
+import { Prompts, promptsOf } from './prompts.js';
+import { reviewer, saveFinal, wantsReport } from './saving.js';
+import { NEW, REJECTED } from './store.js';
+import { ToolBar } from './tool_bar.js';
+import { Work } from './work.js';
 
 const EXAMPLES = ['What is in the box?', 'What is at the point?', 'Segment the liver.', 'Is there a tumor?'];
-const TOOLS = [
-  [POSITIVE, '+ Point', 'Mark a point inside of what you mean'],
-  [NEGATIVE, '− Point', 'Mark a point outside of what you mean'],
-  [BOX, 'Box', 'Draw a box around what you mean'],
-];
 
 export class MimoPanel {
   /** @param {{cornerstone: object, tools: object, services: object}} viewer OHIF's globals */
   constructor(viewer) {
     this.viewer = viewer;
     this.request = null; // the AbortController of the question under way
-    this.prompts = new Prompts(viewer, () => this.#showPrompts());
-    const goTo = (view, voxel) => this.#goTo(view, voxel);
-    this.answer = new AnswerView(viewer, {
-      accept: entity => this.#accept(entity),
-      reject: entity => this.#reject(entity),
-      goTo,
+    this.works = new Map(); // by series
+    this.work = null; // on the series in view
+    this.correcting = new Correcting({
+      during: (...given) => this.#during(...given),
+      say: (...given) => this.#say(...given),
+      restoreMarks: () => this.#restoreMarks(),
     });
-    this.accepted = new Accepted(viewer, {
-      goTo,
-      say: (text, isError) => this.#say(text, isError),
-      busy: yes => this.#busy(yes),
-      opacity: value => this.#opacity(value),
+    this.prompts = new Prompts(viewer, {
+      changed: marks => this.#marked(marks),
+      stroke: (...given) => this.work && this.correcting.painted(this.work, ...given),
     });
+    const act = (action, object) => this.#act(action, object);
+    this.tools = new ToolBar({
+      tool: name => this.prompts.activate(name),
+      undo: () => this.#undo(),
+      redo: () => this.#redo(),
+      clear: () => this.work?.store.change({ marks: [] }),
+    });
+    this.answerView = new AnswerView(act);
+    this.keptView = new KeptView(act, { opacity: value => this.#opacity(value), save: () => this.#save() });
+    this.offers = new Offers(viewer, (work, seg) => this.#load(work, seg));
     this.history = new History(question => this.#askAgain(question));
     this.#build();
     const { viewportGridService } = viewer.services;
@@ -42,6 +51,10 @@ export class MimoPanel {
     this.subscriptions = [EVENTS.GRID_STATE_CHANGED, EVENTS.ACTIVE_VIEWPORT_ID_CHANGED, EVENTS.VIEWPORTS_READY].map(
       event => viewportGridService.subscribe(event, () => this.#viewChanged())
     );
+    this.keys = event => this.#key(event);
+    this.leaving = () => this.works.forEach(work => work.close());
+    window.addEventListener('keydown', this.keys, true);
+    window.addEventListener('pagehide', this.leaving);
     this.#askForModel();
   }
 
@@ -49,6 +62,9 @@ export class MimoPanel {
     this.request?.abort();
     this.prompts.destroy();
     this.subscriptions.forEach(({ unsubscribe }) => unsubscribe());
+    window.removeEventListener('keydown', this.keys, true);
+    window.removeEventListener('pagehide', this.leaving);
+    this.leaving();
   }
 
   #build() {
@@ -69,11 +85,14 @@ export class MimoPanel {
     this.cancelButton = h('button', cancel, 'Cancel');
     this.progress = h('div', { class: 'mimo-progress', hidden: true, 'aria-hidden': 'true' }, h('div'));
     this.message = h('div', { class: 'mimo-message', role: 'alert', 'data-mimo': 'message', hidden: true });
-    this.toolButtons = TOOLS.map(([tool, text, title]) => {
-      const click = () => this.#tool(tool);
-      return h('button', { title, 'aria-pressed': 'false', 'data-mimo-tool': tool, on: { click } }, text);
-    });
-    const clear = { title: 'Remove all points and boxes', 'data-mimo': 'clear', on: { click: () => this.#clear() } };
+    this.banner = h('div', { class: 'mimo-banner', role: 'status', hidden: true, 'data-mimo': 'correcting' });
+    const choice = (value, text, checked) => {
+      const radio = h('input', { type: 'radio', name: 'mimo-scope', value, 'data-mimo': value });
+      radio.checked = checked;
+      return h('label', {}, radio, ` ${text}`);
+    };
+    const about = { class: 'mimo-row', role: 'radiogroup', 'aria-label': 'Ask about', hidden: true };
+    this.scope = h('div', about, choice('slice', 'This slice', true), choice('volume', 'The whole series', false));
     const examples = h(
       'select',
       {
@@ -90,19 +109,17 @@ export class MimoPanel {
       'div',
       { class: 'mimo', 'aria-busy': 'false', on: { keydown: mine, keypress: mine, keyup: mine } },
       this.model,
-      h(
-        'div',
-        { class: 'mimo-row', role: 'toolbar', 'aria-label': 'Marks' },
-        this.toolButtons,
-        h('button', clear, 'Clear')
-      ),
+      this.tools.root,
       this.marks,
       this.question,
+      this.scope,
       h('div', { class: 'mimo-row' }, this.askButton, this.cancelButton, examples),
       this.progress,
       this.message,
-      this.answer.root,
-      this.accepted.root,
+      this.banner,
+      this.answerView.root,
+      this.offers.root,
+      this.keptView.root,
       this.history.root
     );
   }
@@ -120,6 +137,23 @@ export class MimoPanel {
     this.root.setAttribute('aria-busy', String(yes));
   }
 
+  /** Do what takes a while, one thing at a time; what goes wrong is said. */
+  async #during(work, onError = () => {}) {
+    if (this.request) return;
+    this.request = new AbortController();
+    this.#busy(true);
+    try {
+      await work(this.request.signal);
+    } catch (error) {
+      onError();
+      if (error.name === 'AbortError') this.#say('Cancelled.');
+      else this.#say(error.message, true);
+    } finally {
+      this.request = null;
+      this.#busy(false);
+    }
+  }
+
   // The model, and the image in view.
 
   async #askForModel() {
@@ -130,7 +164,7 @@ export class MimoPanel {
       if (!info.model) {
         throw new client.ServerError('The server has no weights yet: it can show images, but not answer.');
       }
-      this.accepted.reports = info.reports === true;
+      this.keptView.reports = info.reports === true;
       const { name, weights, hash } = info.model;
       light('ready', h('span', { title: `weights ${weights}, ${hash}` }, `Ready: ${name}`));
     } catch (error) {
@@ -161,13 +195,90 @@ export class MimoPanel {
   #viewChanged() {
     const view = this.view();
     if (!view) return;
-    this.answer.masks.addToViewports(view.displaySet);
-    this.accepted.masks.addToViewports(view.displaySet);
+    const { displaySetInstanceUID: uid } = view.displaySet;
+    if (!this.works.has(uid)) {
+      const on = { changed: () => this.#changed(), say: text => this.#say(text) };
+      this.works.set(uid, new Work(this.viewer, view, on));
+    }
+    const work = this.works.get(uid);
+    for (const layers of work.layers) layers.addToViewports(view.displaySet);
     if (this.history.study !== view.study) this.history.show(view.study);
+    if (this.work === work) return;
+    this.work = work;
+    this.correcting.id = null;
+    this.#changed();
   }
 
-  #goTo({ grid, displaySet }, voxel) {
+  /** Show the state of the work on the series in view. */
+  #changed() {
+    const { work } = this;
+    if (!work) return;
+    const { store, view, answerLayers, keptLayers } = work;
+    const { marks, answer, entities, kept } = store.state;
+    if (!this.correcting.isOpen(store)) this.correcting.id = null;
+    this.prompts.set(marks);
+    const voxelMl = view.grid.voxelMl;
+    const shown = (object, layers, more) => {
+      const [hidden, correcting] = [layers.hidden.has(object.id), object.id === this.correcting.id];
+      return { ...object, hidden, correcting, ...more };
+    };
+    this.answerView.show(
+      answer,
+      entities.map((object, n) => shown(object, answerLayers, { kept: false, number: n + 1, phrase: object.name })),
+      voxelMl
+    );
+    const how = { opacity: keptLayers.opacity, unsaved: work.unsaved, voxelMl };
+    this.keptView.show(
+      kept.map(object => shown(object, keptLayers, { kept: true })),
+      how
+    );
+    this.scope.hidden = view.grid.slices < 2;
+    this.tools.show({ canUndo: store.past.length > 0, canRedo: store.future.length > 0, byHand: this.correcting.id !== null });
+    this.#showMarks();
+    this.#showBanner();
+    this.offers.show(work);
+  }
+
+  #showMarks() {
+    const view = this.view();
+    if (!view || this.correcting.id) {
+      fill(this.marks);
+      return;
+    }
+    const { marks } = this.work.store.state;
+    const whole = this.#isAboutVolume();
+    const given = promptsOf(marks, view.grid, whole);
+    const { foreground, background, bbox, foreground_scribble, background_scribble } = given.prompts;
+    const said = [
+      foreground && `${foreground.length} positive`,
+      background && `${background.length} negative`,
+      bbox && 'a box',
+      (foreground_scribble || background_scribble) && 'a scribble',
+    ].filter(Boolean);
+    const parts = [];
+    // No number of the slice: in its three views OHIF may count from the other end than the series does.
+    const where = whole || given.slice === view.slice ? '' : ', on another slice than the one in view';
+    if (said.length) parts.push(`${said.join(', ')}${where}.`);
+    if (given.left) parts.push(`${given.left} on other slices, not used.`);
+    if (given.problem) parts.push(given.problem);
+    fill(this.marks, parts.join(' '));
+  }
+
+  #showBanner() {
+    const object = this.correcting.id && this.work.store.object(this.correcting.id);
+    this.banner.hidden = !object;
+    if (!object) return;
+    const done = { 'data-mimo': 'done', on: { click: () => this.#correct(null) } };
+    fill(
+      this.banner,
+      h('span', {}, 'Correcting ', h('b', {}, object.name), ': every mark acts at once. A click on a mark takes it back.'),
+      h('button', done, 'Done')
+    );
+  }
+
+  #goTo(voxel) {
     const { cornerstoneViewportService } = this.viewer.services;
+    const { grid, displaySet } = this.work.view;
     for (const viewportId of viewportsOf(this.viewer, displaySet)) {
       const viewport = cornerstoneViewportService.getCornerstoneViewport(viewportId);
       if (viewport?.jumpToWorld) viewport.jumpToWorld(grid.toWorld(voxel));
@@ -177,47 +288,36 @@ export class MimoPanel {
   }
 
   #opacity(value) {
-    for (const { masks } of [this.answer, this.accepted]) {
-      masks.opacity = value;
-      masks.paint();
+    for (const layers of this.work.layers) {
+      layers.opacity = value;
+      layers.paint();
     }
   }
 
-  // Marks on the image.
+  // Keys.
 
-  #tool(tool) {
-    const next = this.prompts.active === tool ? null : tool;
-    this.prompts.activate(next);
-    for (const button of this.toolButtons) {
-      button.setAttribute('aria-pressed', String(button.dataset.mimoTool === next));
-    }
+  #key(event) {
+    const { key, ctrlKey, metaKey, shiftKey, altKey, target } = event;
+    const isText = target?.matches?.('textarea, input[type="text"], input:not([type])');
+    const isUndo = (ctrlKey || metaKey) && key.toLowerCase() === 'z' && !shiftKey;
+    const isRedo = (ctrlKey || metaKey) && (key.toLowerCase() === 'y' || (key.toLowerCase() === 'z' && shiftKey));
+    const tool = altKey && !ctrlKey ? this.tools.byNumber(event.code) : null;
+    if (!this.root.isConnected || (isText && !tool)) return;
+    if (isUndo) this.#undo();
+    else if (isRedo) this.#redo();
+    else if (tool) tool();
+    else if (key === 'Escape' && this.correcting.id && !this.request) this.#correct(null);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
   }
 
-  #clear() {
-    this.prompts.clear();
-    this.#showPrompts();
+  #undo() {
+    if (!this.request) this.work?.store.undo();
   }
 
-  #promptsOf(view) {
-    return this.prompts.read(view.grid, view.viewport.getFrameOfReferenceUID());
-  }
-
-  #showPrompts() {
-    const view = this.view();
-    if (!view) return;
-    const { foreground, background, bbox, slice, left, problem } = this.#promptsOf(view);
-    const marks = [
-      foreground.length && `${foreground.length} positive`,
-      background.length && `${background.length} negative`,
-      bbox && 'a box',
-    ].filter(Boolean);
-    const parts = [];
-    // No number of the slice: in its three views OHIF may count from the other end than the series does.
-    const where = slice === view.slice ? '' : ', on another slice than the one in view';
-    if (marks.length) parts.push(`${marks.join(', ')}${where}.`);
-    if (left) parts.push(`${left} on other slices, not used.`);
-    if (problem) parts.push(problem);
-    fill(this.marks, parts.join(' '));
+  #redo() {
+    if (!this.request) this.work?.store.redo();
   }
 
   // Asking.
@@ -245,58 +345,134 @@ export class MimoPanel {
     this.request?.abort();
   }
 
+  #isAboutVolume() {
+    return !this.scope.hidden && this.scope.querySelector('[value="volume"]').checked;
+  }
+
   async ask() {
-    if (this.request) return;
     const view = this.view();
-    if (!view) {
+    if (!view || !this.work) {
       this.#say('Open a series in a view first.', true);
       return;
     }
+    const { work } = this;
     const question = this.question.value.trim();
-    const { foreground, background, bbox, slice, problem } = this.#promptsOf(view);
-    const nothing = !question && !foreground.length && !bbox && 'Type a question, or mark something on the image.';
-    if (problem || nothing) {
-      this.#say(problem || nothing, true);
+    const whole = this.#isAboutVolume();
+    const given = promptsOf(work.store.state.marks, view.grid, whole);
+    const { foreground, foreground_scribble, bbox } = given.prompts;
+    const pointed = foreground || foreground_scribble || bbox;
+    const nothing = !question && !pointed && 'Type a question, or mark something on the image.';
+    if (given.problem || nothing) {
+      this.#say(given.problem || nothing, true);
       return;
     }
-    const params = { question, foreground, background, slice: slice ?? view.slice };
-    if (bbox) params.bbox = bbox;
-    this.request = new AbortController();
-    this.#busy(true);
-    this.#say('');
-    try {
-      const { reply, mask } = await client.ask(view.series, params, this.request.signal);
-      await this.answer.set(view, { ...reply, question }, await this.#voxels(view.grid, mask));
-      this.history.add(view.study, question, reply.answer);
-    } catch (error) {
-      if (error.name === 'AbortError') this.#say('Cancelled.');
-      else this.#say(error.message, true);
-    } finally {
-      this.request = null;
-      this.#busy(false);
+    this.#correct(null);
+    await this.#during(async signal => {
+      this.#say('');
+      const onProgress = (done, of) => this.request && this.#say(`Looking at the series: ${done} of ${of} slices.`);
+      const found = whole
+        ? await askVolume(work.volume, question, given, signal, onProgress)
+        : await askSlice(view, question, given, signal);
+      this.#say('');
+      work.store.change(answerOf(found, question, work.volume));
+      await work.shown;
+      this.history.add(view.study, question, found.reply.answer);
+    });
+  }
+
+  // Objects.
+
+  #act(action, object) {
+    const { work } = this;
+    if (action === 'highlight') {
+      for (const layers of work.layers) layers.highlight(object?.id ?? null);
+      return;
     }
+    const now = work.store.object(object.id);
+    if (!now) return;
+    if (action === 'goTo') {
+      const middle = now.mask.middle(work.view.grid);
+      if (middle) this.#goTo(middle);
+    } else if (action === 'toggle') {
+      const { hidden } = work.keptLayers;
+      if (!hidden.delete(now.id)) hidden.add(now.id);
+      work.keptLayers.paint();
+      this.#changed();
+    } else if (action === 'lock') work.store.changeObject(now.id, { locked: !now.locked });
+    else if (action === 'correct') this.#correct(this.correcting.id === now.id ? null : now.id);
+    else if (action === 'remove') work.store.change({ kept: work.store.state.kept.filter(({ id }) => id !== now.id) });
+    else if (now.state === NEW) this.#decide(action, now);
+    this.#keepFocus(action, object.id);
   }
 
-  async #voxels(grid, mask) {
-    if (!mask) return new Uint8Array(grid.columns * grid.rows * grid.slices);
-    const read = await readNrrd(mask);
-    checkSameGrid(read, grid);
-    return read.voxels;
+  /** Lists are made anew at every change: the keys go on where they were. */
+  #keepFocus(action, id) {
+    const { entities, kept } = this.work.store.state;
+    const number = kept.findIndex(object => object.id === id) + 1;
+    const row = number ? `[data-mimo-kept="${number}"]` : `[data-mimo-entity="${entities.findIndex(e => e.id === id) + 1}"]`;
+    const next = this.root.querySelector(`${row} [data-mimo="${action}"]:not(:disabled)`);
+    (next ?? this.root.querySelector('[data-mimo="accept"]:not(:disabled)'))?.focus();
   }
 
-  // Deciding.
-
-  async #accept(entity) {
-    if (entity.state !== 'new' || !entity.size) return;
-    const { answer } = this.answer;
-    if (!(await this.accepted.take(answer, entity))) return;
-    client.decided(answer.view.series, entity, 'accept', reviewer());
-    await this.answer.close(entity, 'accepted');
+  #decide(action, entity) {
+    const { work } = this;
+    if (action === 'accept') {
+      if (!entity.mask.count) return;
+      work.accept(entity);
+    } else work.store.changeObject(entity.id, { state: REJECTED });
+    client.decided(work.view.series, { phrase: entity.name, score: entity.score }, action, reviewer());
   }
 
-  async #reject(entity) {
-    if (entity.state !== 'new') return;
-    client.decided(this.answer.answer.view.series, entity, 'reject', reviewer());
-    await this.answer.close(entity, 'rejected');
+  // Correcting.
+
+  /** Begin to correct an object; null: be done with it. Marks that were set for another purpose go. */
+  #correct(id) {
+    if (id === this.correcting.id) return;
+    this.correcting.id = id;
+    const { store } = this.work;
+    if (!id) this.tools.leaveByHand();
+    if (store.state.marks.length) store.change({ marks: [] });
+    else this.#changed();
+  }
+
+  #marked(marks) {
+    if (!this.work) return;
+    if (!this.correcting.id) this.work.store.change({ marks });
+    else if (this.request) {
+      this.#restoreMarks();
+      this.#say('One moment, the last mark is still being worked on.', true);
+    } else this.correcting.marked(this.work, marks);
+  }
+
+  #restoreMarks() {
+    this.prompts.known = null;
+    this.prompts.set(this.work.store.state.marks);
+  }
+
+  // Saved masks.
+
+  #load(work, seg) {
+    return this.#during(async () => {
+      this.#say('');
+      work.addSaved(await loadSeg(work.view, seg));
+      await work.shown;
+    });
+  }
+
+  #save() {
+    if (!reviewer()) {
+      this.keptView.askForName();
+      return null;
+    }
+    const { work } = this;
+    this.#correct(null);
+    return this.#during(async () => {
+      this.#say('Saving ...');
+      const { kept, model } = work.store.state;
+      const report = this.keptView.reports && wantsReport();
+      const said = await saveFinal(work.view, kept, model, report);
+      work.isSaved(kept);
+      this.#say(said);
+    });
   }
 }

@@ -1,74 +1,42 @@
-// Points and a box on the image: cornerstone tools of our own, so that OHIF's measurements stay apart.
+// The marks on the image: kept as plain objects that undo can bring back, and read as the prompts that the server takes.
 
-export const POSITIVE = 'MimoPositivePoint';
-export const NEGATIVE = 'MimoNegativePoint';
-export const BOX = 'MimoBox';
-const COLORS = { [POSITIVE]: 'rgb(70, 220, 90)', [NEGATIVE]: 'rgb(255, 90, 80)', [BOX]: 'rgb(255, 210, 60)' };
-const ALL = [POSITIVE, NEGATIVE, BOX];
+import { ALL, BOX, brush, COLORS, defineTools, INSIDE, MARKS, NEGATIVE, OUTSIDE, PAINT, POSITIVE, RUB } from './tools.js';
 
-let defined = false;
+const LISTS = {
+  [POSITIVE]: 'foreground', [NEGATIVE]: 'background', [INSIDE]: 'foreground_scribble', [OUTSIDE]: 'background_scribble',
+}; // prettier-ignore
+const SLANTED = 'Draw this in the view in which the images were taken; here it would cut through many of them.';
 
-/** Make the three tools known to cornerstone, once. */
-function defineTools(tools) {
-  if (defined) return;
-  defined = true;
-
-  class PointTool extends tools.ProbeTool {
-    // A ring with a plus or a minus in it, so that colour is not all that tells them apart.
-    renderAnnotation = (enabledElement, svg) => {
-      const { viewport } = enabledElement;
-      const name = this.getToolName();
-      const found = tools.annotation.state.getAnnotations(name, viewport.element) ?? [];
-      const shown = this.filterInteractableAnnotationsForElement(viewport.element, found) ?? [];
-      for (const { annotationUID, data } of shown) {
-        const [x, y] = viewport.worldToCanvas(data.handles.points[0]);
-        const style = { color: COLORS[name], lineWidth: 2 };
-        tools.drawing.drawCircle(svg, annotationUID, 'ring', [x, y], 7, style);
-        tools.drawing.drawLine(svg, annotationUID, 'across', [x - 4, y], [x + 4, y], style);
-        if (name === POSITIVE) tools.drawing.drawLine(svg, annotationUID, 'down', [x, y - 4], [x, y + 4], style);
-      }
-      return shown.length > 0;
-    };
-  }
-  class PositiveTool extends PointTool {
-    static toolName = POSITIVE;
-  }
-  class NegativeTool extends PointTool {
-    static toolName = NEGATIVE;
-  }
-  class BoxTool extends tools.RectangleROITool {
-    static toolName = BOX;
-    constructor(props = {}, defaults = undefined) {
-      super(props, defaults);
-      this.configuration.getTextLines = () => []; // a prompt, not a measurement
-    }
-  }
-  for (const tool of [PositiveTool, NegativeTool, BoxTool]) tools.addTool(tool);
-}
-
-/** The prompts that a user has set, and the tool that sets them. */
 export class Prompts {
-  /** @param {() => void} onChange called when a prompt was set, moved or removed */
-  constructor({ cornerstone, tools }, onChange) {
-    this.tools = tools;
-    this.cornerstone = cornerstone;
-    this.active = null;
-    defineTools(tools);
+  /**
+   * @param {{changed: (marks: object[]) => void, stroke: (tool: string, points: number[][], metadata: object) => void}} on
+   *   `changed`: a person set, moved or took back marks, all of which are given. `stroke`: one painted by hand
+   */
+  constructor({ cornerstone, tools }, on) {
+    Object.assign(this, { tools, cornerstone, on, active: null, known: [] });
+    defineTools({ cornerstone, tools });
     const { Events } = tools.Enums;
-    this.events = [Events.ANNOTATION_COMPLETED, Events.ANNOTATION_MODIFIED, Events.ANNOTATION_REMOVED];
-    this.listener = event => {
-      const annotation = event.detail?.annotation;
-      if (!ALL.includes(annotation?.metadata?.toolName)) return;
-      if (event.type === Events.ANNOTATION_COMPLETED && annotation.metadata.toolName === BOX) {
-        this.#keepOnly(annotation);
-      }
-      onChange();
-    };
+    this.events = [Events.ANNOTATION_COMPLETED, Events.ANNOTATION_REMOVED];
+    this.listener = event => this.#heard(event);
+    this.settle = () => setTimeout(() => this.#settle());
     for (const event of this.events) cornerstone.eventTarget.addEventListener(event, this.listener);
+    window.addEventListener('pointerup', this.settle, true);
   }
 
   destroy() {
     for (const event of this.events) this.cornerstone.eventTarget.removeEventListener(event, this.listener);
+    window.removeEventListener('pointerup', this.settle, true);
+  }
+
+  #heard({ type, detail }) {
+    const annotation = detail?.annotation;
+    const name = annotation?.metadata?.toolName;
+    if (this.setting || !ALL.includes(name)) return;
+    if (type === this.tools.Enums.Events.ANNOTATION_COMPLETED && (name === PAINT || name === RUB)) {
+      this.tools.annotation.state.removeAnnotation(annotation.annotationUID);
+      this.on.stroke(name, annotation.data.handles.points, annotation.metadata);
+    }
+    this.settle();
   }
 
   /** Give the left mouse button to a tool; null gives it back to window and level. */
@@ -91,11 +59,19 @@ export class Prompts {
     this.active = name;
   }
 
-  /** Remove all prompts. */
-  clear() {
-    for (const annotation of this.#annotations()) {
-      this.tools.annotation.state.removeAnnotation(annotation.annotationUID);
+  /** Make the marks on the image those that are given. */
+  set(marks) {
+    if (marks === this.known) return;
+    const { state } = this.tools.annotation;
+    this.known = marks;
+    this.setting = true;
+    for (const { annotationUID } of this.#annotations()) state.removeAnnotation(annotationUID);
+    for (const { uid, tool, points, metadata } of marks) {
+      const handles = { points: points.map(point => [...point]), activeHandleIndex: null, textBox: TEXT_BOX() };
+      const data = { label: '', handles, cachedStats: {} };
+      state.addAnnotation({ annotationUID: uid, metadata: { ...metadata, toolName: tool }, data }, metadata.FrameOfReferenceUID);
     }
+    this.setting = false;
     this.render();
   }
 
@@ -107,54 +83,103 @@ export class Prompts {
   }
 
   #annotations() {
-    return this.tools.annotation.state.getAllAnnotations().filter(({ metadata }) => ALL.includes(metadata.toolName));
+    return this.tools.annotation.state.getAllAnnotations().filter(({ metadata }) => MARKS.includes(metadata.toolName));
   }
 
-  #keepOnly(box) {
-    for (const { annotationUID, metadata } of this.#annotations()) {
-      if (metadata.toolName === BOX && annotationUID !== box.annotationUID) {
-        this.tools.annotation.state.removeAnnotation(annotationUID);
-      }
+  /** Tell of what a person changed, once the mouse is up. */
+  #settle() {
+    const before = new Map(this.known.map(mark => [mark.uid, mark]));
+    let marks = this.#annotations().map(({ annotationUID: uid, metadata, data }) => {
+      const { toolName: tool, ...rest } = metadata;
+      const points = data.handles.points.map(point => [...point]);
+      const old = before.get(uid);
+      return old && String(old.points) === String(points) ? old : { ...old, uid, tool, points, metadata: rest };
+    });
+    const newest = marks.findLast(({ tool }) => tool === BOX);
+    marks = marks.filter(mark => mark.tool !== BOX || mark === newest || mark.prompt); // a new box replaces the old one
+    if (marks.length === this.known.length && marks.every((mark, n) => mark === this.known[n])) return;
+    this.setting = true;
+    for (const { annotationUID } of this.#annotations()) {
+      if (!marks.some(({ uid }) => uid === annotationUID)) this.tools.annotation.state.removeAnnotation(annotationUID);
     }
+    this.setting = false;
+    this.known = marks;
+    this.on.changed(marks);
   }
+}
 
-  /**
-   * The prompts as the server wants them, all on one slice: that of the prompt set last.
-   * @param {Grid} grid of the series
-   * @returns {{foreground: number[][], background: number[][], bbox: number[] | null, slice: number | null,
-   *   left: number, problem: string | null}} points [i, j, k]; the box [i0, j0, i1, j1], its end exclusive; `left` is
-   *   how many prompts lie on other slices
-   */
-  read(grid, frameOfReference) {
-    const mine = this.#annotations().filter(({ metadata }) => metadata.FrameOfReferenceUID === frameOfReference);
-    const out = { foreground: [], background: [], bbox: null, slice: null, left: 0, problem: null };
-    const found = [];
-    for (const { metadata, data } of mine) {
-      const corners = data.handles.points.map(point => grid.toVoxel(point));
-      if (metadata.toolName === BOX && !grid.isOwnPlane(metadata.viewPlaneNormal)) {
-        out.problem =
-          'Draw the box in the view in which the images were taken; here it would cut through many of them.';
-        continue;
-      }
-      // Where the view is at a slant to the series, a box passes through several slices: its middle counts.
-      const middle = [0, 1, 2].map(
-        axis => data.handles.points.reduce((sum, p) => sum + p[axis], 0) / data.handles.points.length
+const TEXT_BOX = () => ({ hasMoved: false, worldPosition: [0, 0, 0], worldBoundingBox: null });
+
+/**
+ * Marks as the server wants them.
+ * @param {object[]} marks of one series
+ * @param {Grid} grid of the series
+ * @param {boolean} everywhere on all slices; else on one alone: that of the mark set last
+ * @returns {{prompts: object, slice: number | null, left: number, problem: string | null}} `prompts` has what there is of
+ *   `foreground`, `background`, `foreground_scribble` and `background_scribble`, voxels [i, j, k], and of `bbox`
+ *   [i0, j0, k0, i1, j1, k1], its end exclusive; `left` is how many marks lie on other slices
+ */
+export function promptsOf(marks, grid, everywhere = false) {
+  const out = { prompts: {}, slice: null, left: 0, problem: null };
+  const found = [];
+  for (const { tool, points, metadata } of marks) {
+    if (tool === BOX && !grid.isOwnPlane(metadata.viewPlaneNormal)) out.problem = SLANTED;
+    else found.push({ tool, points, slice: grid.sliceAt(middleOf(points)) });
+  }
+  out.slice = found.at(-1)?.slice ?? null;
+  for (const { tool, points, slice } of found) {
+    if (slice !== out.slice && !everywhere) out.left += 1;
+    else if (tool === BOX) {
+      const [i0, j0, i1, j1] = boxOf(
+        points.map(point => grid.toVoxel(point)),
+        grid
       );
-      found.push({ tool: metadata.toolName, corners, slice: grid.sliceAt(middle) });
+      out.prompts.bbox = [i0, j0, slice, i1, j1, slice + 1];
+    } else {
+      const voxels = tool === POSITIVE || tool === NEGATIVE ? [grid.toVoxel(points[0])] : lineOf(points, grid);
+      const at = voxels.map(([i, j, k]) => [Math.round(i), Math.round(j), everywhere ? k : slice]);
+      if (at.every(voxel => grid.holds(voxel))) (out.prompts[LISTS[tool]] ??= []).push(...at);
+      else out.problem = 'A mark lies outside the image.';
     }
-    if (!found.length) return out;
-    out.slice = found.at(-1).slice;
-    for (const { tool, corners, slice } of found) {
-      if (slice !== out.slice) out.left += 1;
-      else if (tool === BOX) out.bbox = boxOf(corners, grid);
-      else {
-        const voxel = [Math.round(corners[0][0]), Math.round(corners[0][1]), slice];
-        if (grid.holds(voxel)) out[tool === POSITIVE ? 'foreground' : 'background'].push(voxel);
-        else out.problem = 'A point lies outside the image.';
+  }
+  return out;
+}
+
+const middleOf = points => [0, 1, 2].map(axis => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
+
+/** The voxels that a line through points of the patient passes, each once. */
+function lineOf(points, grid) {
+  const found = new Map();
+  points.forEach((point, n) => {
+    const [from, to] = [points[Math.max(n - 1, 0)], point].map(p => grid.toVoxel(p));
+    const steps = Math.max(1, Math.ceil(2 * Math.hypot(...to.map((v, axis) => v - from[axis]))));
+    for (let s = 0; s <= steps; s++) {
+      const voxel = to.map((v, axis) => Math.round(from[axis] + ((v - from[axis]) * s) / steps));
+      found.set(String(voxel), voxel);
+    }
+  });
+  return [...found.values()];
+}
+
+/**
+ * The pixels of a slice within half the brush's width of a line that was painted by hand.
+ * @returns {{k: number, pixels: number[]} | null} null where the view is not that of the images
+ */
+export function painted(points, metadata, grid, width = brush.width) {
+  if (!grid.isOwnPlane(metadata.viewPlaneNormal)) return null;
+  const k = grid.sliceAt(middleOf(points));
+  const { iStep, jStep } = grid.planes[k];
+  const pixels = new Set();
+  const [ri, rj] = [width / 2 / iStep, width / 2 / jStep];
+  for (const [i, j] of lineOf(points, grid)) {
+    for (let y = Math.max(0, Math.ceil(j - rj)); y <= Math.min(grid.rows - 1, j + rj); y++) {
+      for (let x = Math.max(0, Math.ceil(i - ri)); x <= Math.min(grid.columns - 1, i + ri); x++) {
+        const away = ((x - i) * iStep) ** 2 + ((y - j) * jStep) ** 2;
+        if (away <= (width / 2) ** 2) pixels.add(x + grid.columns * y);
       }
     }
-    return out;
   }
+  return { k, pixels: [...pixels] };
 }
 
 /** [i0, j0, i1, j1] of voxels whose middles lie in the drawn rectangle, its end exclusive, within the image. */

@@ -22,6 +22,7 @@ FLAGS = [
 ]
 AXIAL = "mpr-axial"  # the names of the views in the stock MONAI Label mode
 POSITIVE, NEGATIVE, BOX = "MimoPositivePoint", "MimoNegativePoint", "MimoBox"
+SCRIBBLE, ERASER, PAINT, RUB = "MimoScribble", "MimoEraser", "MimoPaint", "MimoRub"
 
 
 @contextlib.contextmanager
@@ -32,7 +33,7 @@ def browser(width: int = 1280, height: int = 720) -> Iterator[Any]:
     with sync_playwright() as drivers:
         chromium = drivers.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = chromium.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)
         page.failures = []
         page.on("pageerror", lambda error: page.failures.append(str(error)))
         try:
@@ -45,7 +46,7 @@ class Viewer:
     """A study, open in the MONAI Label mode."""
 
     def __init__(self, page: Any, server_url: str, study: str, pictures: Path, welcome: bool = True) -> None:
-        self.page, self.pictures = page, pictures
+        self.page, self.url, self.pictures = page, server_url, pictures
         page.goto(f"{server_url}/ohif/monai-label?StudyInstanceUIDs={study}")
         self.wait(
             "const v = window.services?.cornerstoneViewportService?.getCornerstoneViewport('mpr-axial');"
@@ -54,6 +55,13 @@ class Viewer:
         if welcome:  # a browser is told only once that OHIF is for investigational use
             page.get_by_text("Confirm and Hide").click()
         page.wait_for_timeout(1000)  # the first frames after the layout has settled
+
+    @classmethod
+    def of(cls, page: Any, server_url: str, pictures: Path) -> Viewer:
+        """A page that shows a study already."""
+        viewer = cls.__new__(cls)
+        viewer.page, viewer.url, viewer.pictures = page, server_url, pictures
+        return viewer
 
     def wait(self, body: str, seconds: float = 90) -> None:
         """Until the JavaScript function body returns something true."""
@@ -87,6 +95,17 @@ class Viewer:
         )
         return x, y
 
+    def screen_of_pixel(self, column: float, row: float) -> tuple[float, float]:
+        """Where a pixel of an image without a place in space is on the page."""
+        world = self.page.evaluate(
+            """([column, row]) => {
+              const viewport = window.services.cornerstoneViewportService.getCornerstoneViewport('default');
+              return window.cornerstone.utilities.imageToWorldCoords(viewport.getCurrentImageId(), [column + 0.5, row + 0.5]);
+            }""",
+            [column, row],
+        )
+        return self.screen(world, "default")
+
     def go_to(self, world: Sequence[float], half_height_mm: float = 100, view: str = AXIAL) -> None:
         """Look at a point, in the slice through it, so near that a pixel of the screen is a small part of a voxel."""
         self.page.evaluate(
@@ -107,7 +126,11 @@ class Viewer:
 
     def drag(self, start: Sequence[float], end: Sequence[float]) -> None:
         """Draw from one point of the patient to another."""
-        (x0, y0), (x1, y1) = self.screen(start), self.screen(end)
+        self.drag_on_screen(self.screen(start), self.screen(end))
+
+    def drag_on_screen(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Draw from one point of the page to another."""
+        (x0, y0), (x1, y1) = start, end
         mouse = self.page.mouse
         mouse.move(x0, y0)
         mouse.down()
@@ -119,6 +142,10 @@ class Viewer:
     def click(self, world: Sequence[float]) -> None:
         """Look at a point of the patient, and click on it."""
         self.go_to(world)
+        self.point_at(world)
+
+    def point_at(self, world: Sequence[float]) -> None:
+        """Click on a point of the patient that is in view."""
         x, y = self.screen(world)
         self.page.mouse.move(x - 40, y - 40)  # a hand comes from somewhere
         self.page.mouse.move(x, y, steps=4)

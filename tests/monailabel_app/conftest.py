@@ -192,6 +192,11 @@ def infer(client: TestClient, task: str, image: str, output: str = "json", **par
     )
     assert response.status_code == 200, response.text
     if output == "all":
-        said, label = MultipartDecoder(response.content, response.headers["content-type"]).parts
-        return json.loads(said.content), label.content
+        return both_parts(response)
     return response.json() if output == "json" else response.content
+
+
+def both_parts(response: Any) -> tuple[Any, bytes]:
+    """The JSON and the file of a multipart reply."""
+    said, label = MultipartDecoder(response.content, response.headers["content-type"]).parts
+    return json.loads(said.content), label.content

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nrrd
 import numpy as np
 import pydicom
 import pytest
 import requests
 from highdicom.sr import Comprehensive3DSR
 
-from .conftest import BrightSpot, infer
+from .conftest import BrightSpot, both_parts, infer
 from .make_dicom import write_series
 from .test_geometry import affine_of, painted
 
@@ -96,6 +97,12 @@ def client(orthanc: Orthanc, start: Callable[..., Any], tmp_path: Path, monkeypa
     return start(f"{orthanc.url}/dicom-web", BrightSpot())
 
 
+def nrrd_of(data: bytes) -> tuple[np.ndarray, Any]:
+    stream = io.BytesIO(data)
+    header = nrrd.read_header(stream)
+    return nrrd.read_data(header, stream), header
+
+
 def click(client: Any) -> Any:
     return client.post(
         "/infer/mimo_click",
@@ -151,6 +158,39 @@ def test_a_label_goes_back_as_dicom_seg(client: Any, orthanc: Orthanc, tmp_path:
 
     assert client.get("/datastore/label", params={"label": SERIES, "tag": "final"}).content == label
     assert infer(client, "mimo_click", SERIES, "dicom_seg", foreground=[SPOT])[128:132] == b"DICM"
+
+
+def test_saved_masks_come_back_with_their_overlaps_and_colours(client: Any, orthanc: Orthanc) -> None:
+    """The route of the OHIF panel: what was saved, voxel by voxel; no other series is taken for a SEG."""
+    said, label = infer(client, "mimo_click", SERIES, "all", foreground=[SPOT], result_extension=".nrrd")
+    data, header = nrrd_of(label)
+    data[:] = 0
+    data[1:4, 1:4, 2], data[3:6, 1:4, 2], data[3, 1:4, 2] = 1, 2, 3
+    file = orthanc.folder / "saved.nrrd"
+    nrrd.write(str(file), data, header)
+    colors = [{"idx": 1, "name": "liver", "color": [230, 159, 0]}, {"idx": 2, "name": "tumor", "color": [0, 114, 178]}]
+    names = {"liver": 1, "tumor": 2, "liver ∩ tumor": 3}
+    saved = client.put(
+        "/datastore/label",
+        params={"image": SERIES, "tag": "final"},
+        files={"label": ("l.nrrd", file.read_bytes())},
+        data={"params": json.dumps({"label_names": names, "label_info": colors, "model": said["model"]})},
+    )
+    assert saved.status_code == 200, saved.text
+    found = requests.get(f"{orthanc.url}/series?expand", timeout=30).json()
+    [seg] = [s["MainDicomTags"]["SeriesInstanceUID"] for s in found if s["MainDicomTags"]["Modality"] == "SEG"]
+
+    reply = client.get("/masks", params={"image": SERIES, "seg": seg})
+    assert reply.status_code == 200, reply.text
+    params, mask = both_parts(reply)
+    back, _ = nrrd_of(mask)
+    for name, expected in (("liver", (data == 1) | (data == 3)), ("tumor", (data == 2) | (data == 3))):
+        values = [value for names, value in params["label_names"].items() if name in names.split(" ∩ ")]
+        assert np.array_equal(np.isin(back, values), expected)
+    for entry in colors:
+        assert params["colors"][entry["name"]] == pytest.approx(entry["color"], abs=2)
+    for other in (SERIES, "1.2.3.9", "../x"):
+        assert client.get("/masks", params={"image": SERIES, "seg": other}).status_code in (400, 404)
 
 
 def test_a_report_goes_with_its_seg(client: Any, orthanc: Orthanc, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 const modules = new URL('../../monailabel_app/ohif/', import.meta.url);
 const { checkSameGrid, Grid } = await import(new URL('geometry.js', modules));
 const { readNrrd, writeNrrd } = await import(new URL('nrrd.js', modules));
-const { middleOf, pieces } = await import(new URL('answer.js', modules));
+const { pieces } = await import(new URL('answer.js', modules));
 const { boxOf } = await import(new URL('prompts.js', modules));
 const { sentenceOf } = await import(new URL('client.js', modules));
 
@@ -117,15 +117,6 @@ test('a drawn box holds the voxels whose middles it holds, and stays in the imag
     ),
     [4, 4, 5, 5]
   );
-});
-
-test('the middle of a mask is on its largest slice', () => {
-  const small = { columns: 4, rows: 3, slices: 2 };
-  const voxels = new Uint8Array(24);
-  voxels[0] = 2;
-  voxels[12 + 5] = voxels[12 + 6] = 2;
-  assert.deepEqual(middleOf(voxels, 2, small), [1.5, 1, 1]);
-  assert.equal(middleOf(voxels, 7, small), null);
 });
 
 test('errors of the server become sentences', async () => {

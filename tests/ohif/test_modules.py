@@ -21,6 +21,18 @@ def rotation(rng: np.random.Generator) -> np.ndarray:
     return q * np.sign(np.linalg.det(q))
 
 
+def run(tests: str, env: dict[str, str]) -> None:
+    """Run a file of tests in Node."""
+    command = [str(NODE), "--test", str(Path(__file__).with_name(tests))]
+    done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(NODE is None, reason="no Node on this machine")
+def test_masks_steps_and_sessions() -> None:
+    run("work.mjs", {})
+
+
 @pytest.mark.skipif(NODE is None, reason="no Node on this machine")
 @pytest.mark.parametrize("seed", [0, 1])
 def test_against_itk(tmp_path: Path, seed: int) -> None:
@@ -67,15 +79,7 @@ def test_against_itk(tmp_path: Path, seed: int) -> None:
         out = itk.image_from_array(np.ascontiguousarray(labels.transpose().astype(kind)))
         out.CopyInformation(image)
         itk.imwrite(out, str(tmp_path / f"{name}.nrrd"), compression=compress)
-    done = subprocess.run(
-        [str(NODE), "--test", str(Path(__file__).with_name("check.mjs"))],
-        env={**os.environ, "CASE": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run("check.mjs", {"CASE": str(tmp_path)})
     written = itk.imread(str(tmp_path / "written.nrrd"))
     assert np.array_equal(itk.array_from_image(written), labels.transpose())
     assert np.allclose(written.GetOrigin(), image.GetOrigin(), atol=1e-6)

@@ -25,11 +25,12 @@ def client() -> TestClient:
 def test_configuration_is_the_shipped_one_with_our_extension(client: TestClient) -> None:
     text = client.get("/ohif/app-config.js").text
     assert text.startswith(SHIPPED_CONFIG.read_text())
-    assert "'/mimo/ext.js'" in text.removeprefix(SHIPPED_CONFIG.read_text())
+    for name in ("ext.js", "mode.js"):
+        assert f"'/mimo/{name}'" in text.removeprefix(SHIPPED_CONFIG.read_text())
 
 
 def test_every_module_that_is_imported_is_served(client: TestClient) -> None:
-    seen, wanted = set(), ["ext.js", "style.css"]
+    seen, wanted = set(), ["ext.js", "mode.js", "style.css"]
     while wanted:
         name = wanted.pop()
         reply = client.get(f"/mimo/{name}")

@@ -25,7 +25,7 @@ HTML = "<img src=x onerror='window.pwned=1'><script>window.pwned=2</script>"
 
 
 class Ask(InferTask):
-    """A box is painted as it is, a point as a 3 x 3 square; the words of the question can ask for trouble."""
+    """A box and a scribble are painted as they are, a point as a 3 x 3 square; the words of the question can ask for trouble."""
 
     def __init__(self) -> None:
         super().__init__("vqa", ["box", "point"], 2, "A stand-in that paints what it is pointed at")
@@ -45,7 +45,7 @@ class Ask(InferTask):
         entities: list[dict[str, Any]] = []
         answer = "This is"
 
-        def paint(phrase: str, where: tuple[slice, slice], score: float) -> None:
+        def paint(phrase: str, where: tuple[Any, Any], score: float) -> None:
             nonlocal answer
             label = len(entities) + 1
             voxels[(*where, k)] = label
@@ -59,10 +59,13 @@ class Ask(InferTask):
             )
 
         if request.get("bbox"):
-            i0, j0, i1, j1 = request["bbox"]
+            i0, j0, _, i1, j1, _ = request["bbox"]
             paint(HTML if "html" in question else "boxed region", (slice(i0, i1), slice(j0, j1)), 0.93)
         for i, j, _ in request.get("foreground") or []:
             paint("pointed spot", (slice(i - 1, i + 2), slice(j - 1, j + 2)), 0.31)
+        if line := request.get("foreground_scribble"):
+            i, j, _ = np.transpose(line)
+            paint("scribbled line", (i, j), 0.7)
         if not entities:
             answer = f"Nothing was pointed at on slice {k}"
         answer += "."
