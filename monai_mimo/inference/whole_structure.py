@@ -17,12 +17,15 @@ from scipy import ndimage
 from ..data.names import REGION
 from ..data.prompt_maps import RegionPrompts
 from .encoded_volume import BATCH, EncodedVolume
-from .slice_decoder import decode
+from .slice_decoder import chances, decode, region_names
 from .volume_answer import Structure
 
 GAIN = 0.7  # of logits, before they become probabilities
 WIDTH = 0.6  # standard deviation of the smoothing, in voxels of the least spacing
 THRESHOLD = 0.45
+LIKELY = (
+    0.25  # what was found by its name is not that where the name is less likely for how it looks, over all its slices
+)
 KEPT = 8  # names of which a volume keeps what was found
 LEAST_PART = 0.1  # of the largest part of a structure: smaller ones that do not touch it are dropped
 
@@ -115,6 +118,17 @@ def rival_of(volume: EncodedVolume, phrase: str) -> tuple[str, np.ndarray] | Non
     names = volume.model.region_names
     other = None if names is None or phrase == REGION else opposite(phrase, names.names)
     return None if other is None else (other, field(volume, by_name(volume, other)))
+
+
+def looks_like(volume: EncodedVolume, found: Structure, frames: np.ndarray) -> bool:
+    """Whether a mask [n, h, w] looks like what it is called, in the mean over its slices by their areas."""
+    areas = frames.sum((1, 2))
+    numbers = [n for n in np.flatnonzero(areas).tolist() if n in found.logits]
+    known, likely = region_names(volume).names.index(found.phrase), []
+    for first in range(0, len(numbers), BATCH):
+        part = numbers[first : first + BATCH]
+        likely += chances(volume, part, torch.stack([found.logits[n] for n in part]))[:, known].tolist()
+    return bool(numbers) and float(np.average(likely, weights=areas[numbers])) > LIKELY
 
 
 def main_parts(frames: np.ndarray, holding: Sequence[tuple[int, int, int]] = ()) -> np.ndarray:
