@@ -18,7 +18,7 @@ from .encoded_volume import BATCH, EncodedVolume
 from .question import Question
 from .slice_decoder import decode, doubled, named
 from .volume_answer import Structure, VolumeAnswer, described
-from .whole_structure import Progress, by_name, field, joined, main_parts, rival_of
+from .whole_structure import Progress, by_name, field, joined, looks_like, main_parts, rival_of
 
 if TYPE_CHECKING:
     from .predictor import MimoPredictor
@@ -92,15 +92,17 @@ def ask_words(
 
 def in_3d(volume: EncodedVolume, answered: Structure) -> np.ndarray:
     """The mask [n, h, w] of what answers about slices found. A name that the weights know is looked for on all slices; what most
-    answers do not confirm is empty."""
+    answers do not confirm, or does not look like its name in 3-D, is empty."""
     names = volume.model.region_names
     if names is None or answered.phrase not in names.names[:-1]:
         return main_parts(joined(volume, answered))
-    rival = rival_of(volume, answered.phrase)
-    frames = main_parts(joined(volume, by_name(volume, answered.phrase), None if rival is None else rival[1]))
+    found, rival = by_name(volume, answered.phrase), rival_of(volume, answered.phrase)
+    frames = main_parts(joined(volume, found, None if rival is None else rival[1]))
     areas = frames.sum((1, 2))
     confirmed = areas[[n for n, score in answered.scores.items() if score > 0]].sum()
-    return frames if 2 * confirmed >= areas.sum() else np.zeros_like(frames)
+    if 2 * confirmed < areas.sum() or not looks_like(volume, found, frames):
+        return np.zeros_like(frames)
+    return frames
 
 
 def ask_prompts(

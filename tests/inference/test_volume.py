@@ -21,7 +21,7 @@ from monai_mimo.inference.encoded_volume import EncodedVolume
 from monai_mimo.inference.question import Question
 from monai_mimo.inference.volume import follow
 from monai_mimo.inference.volume_answer import Structure, described, side_of
-from monai_mimo.inference.whole_structure import joined, main_parts, opposite
+from monai_mimo.inference.whole_structure import joined, looks_like, main_parts, opposite
 from monai_mimo.transforms import MedicalImage
 from monai_mimo.transforms.grid import Grid
 
@@ -132,6 +132,26 @@ def test_slices_that_score_low_are_empty(predictor: MimoPredictor) -> None:
     found = joined(volume, seen(volume, [0.8] * 8), rival)
     assert not found[:, :16].any()
     assert found[:, 16:].any()
+
+
+@pytest.mark.parametrize(("chance", "kept"), [(0.9, True), (0.1, False)])
+def test_what_does_not_look_like_its_name_in_3d_is_not_it(
+    predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch, chance: float, kept: bool
+) -> None:
+    """One slice that looks like it does not make up for three that do not."""
+    volume = opened(predictor, np.zeros((32, 32, 4), np.uint8), np.eye(4))
+    found = seen(volume, [0.8] * 4)
+
+    class Names:
+        names = ("liver", "region")
+
+    def chances(given: EncodedVolume, numbers: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[0.5 if n == 0 else chance, 0.0] for n in numbers])
+
+    monkeypatch.setattr(predictor.model, "region_names", Names(), raising=False)
+    monkeypatch.setattr("monai_mimo.inference.whole_structure.chances", chances)
+    assert looks_like(volume, found, joined(volume, found)) is kept
+    assert not looks_like(volume, found, np.zeros(volume.shape, dtype=bool))
 
 
 def test_opposites() -> None:
