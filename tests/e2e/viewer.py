@@ -100,7 +100,7 @@ class Viewer:
         world = self.page.evaluate(
             """([column, row]) => {
               const viewport = window.services.cornerstoneViewportService.getCornerstoneViewport('default');
-              return window.cornerstone.utilities.imageToWorldCoords(viewport.getCurrentImageId(), [column + 0.5, row + 0.5]);
+              return [...viewport.getImageData().imageData.indexToWorld([column, row, 0])];
             }""",
             [column, row],
         )
