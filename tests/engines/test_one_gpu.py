@@ -107,7 +107,7 @@ def test_its_language_model_keeps_no_activations(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(MimoTrainer, "_iteration", step)
     with pytest.raises((KeyboardInterrupt, RuntimeError)):
-        train(tmp_path / "out", write_set(tmp_path / "set"), checkpoints(tmp_path, "qwen2"), feature_cache=None)
+        train(tmp_path / "out", write_set(tmp_path / "set"), checkpoints(tmp_path, "qwen2"), feature_cache=False)
     assert seen == {"checkpointing": True}
     assert not (tmp_path / "out" / "features").exists()
 

@@ -239,3 +239,17 @@ def test_parts_hold_every_parameter() -> None:
     model = meta_model(small(False, LORA))
     counted = sum(p.numel() for part in parts_of(model).values() for p in part.parameters())
     assert counted == sum(p.numel() for p in model.parameters())
+
+
+def test_what_frozen_encoders_hold_for_a_moment() -> None:
+    """The attention weights of SAM's global blocks, [heads, tokens, tokens], before and after the softmax, are the most."""
+    side, heads = 320, 4
+    tokens = (side // 16) ** 2
+    sizes = {"embed_dim": 64, "depth": 2, "heads": heads, "image_size": side, "patch_size": 16, "window_size": 14}
+    sam = {"name": "sam", "architecture": {**sizes, "global_attention": [1], "channels": 32}}
+    config = load_preset("nano", image_size=side, segmentation_encoder=sam, image_encoder={"name": "convolutions"})
+    found = costs_of(config, SAMPLE, bfloat16=False).momentary
+    assert found == pytest.approx(2 * heads * tokens**2 * 4, rel=0.15)
+    assert costs_of(config, SAMPLE, bfloat16=False, cached=True).momentary == 0
+    fit = plan_training(costs_of(config, SAMPLE, bfloat16=False), 1, GB, 64).fits[1]
+    assert fit.per_sample >= found
