@@ -30,7 +30,7 @@ class ScalarLog:
     A run that is resumed goes on after its step: what a run that was cut off had written beyond it is dropped.
 
     Args:
-        folder: of both.
+        folder: of both; TensorBoard finds stages before the training in its folder tensorboard.
         optimizer: whose learning rates; group 1, where there is one, are the encoders.
         evaluator: whose `grounding` metric.
         stage: of `checkpoints.STAGES`.
@@ -70,7 +70,9 @@ class ScalarLog:
         lines = path.read_text().splitlines(keepends=True) if path.exists() else [",".join(COLUMNS) + "\n"]
         write_text(path, "".join(line for line in lines if line.endswith("\n") and self._stays(line, step)))
         self.file = open(path, "a", newline="")  # noqa: SIM115 - until `end`
-        self.board = SummaryWriter(str(self.folder), purge_step=step + 1)
+        # A folder for each stage, for TensorBoard drops all that a folder has from `purge_step` on, whatever its name.
+        board = self.folder if self.stage == "training" else self.folder / "tensorboard" / self.stage
+        self.board = SummaryWriter(str(board), purge_step=step + 1)
 
     def _stays(self, line: str, step: int) -> bool:
         stage, number = line.split(",")[:2]
@@ -115,12 +117,11 @@ class ScalarLog:
         """Numbers by name, those that are finite."""
         if self.file is None or self.board is None:
             return  # not in a run
-        prefix = "" if self.stage == "training" else f"{self.stage}/"
         table = csv.writer(self.file, lineterminator="\n")
         for name, value in numbers.items():
             if math.isfinite(value := float(value)):
                 table.writerow((self.stage, step, name, f"{value:.6g}"))
-                self.board.add_scalar(f"{prefix}{name}".replace(" ", "_"), value, step)
+                self.board.add_scalar(name.replace(" ", "_"), value, step)
 
     def flush(self, _: Engine | None = None) -> None:
         """Let others read what is written."""
