@@ -1,5 +1,7 @@
 // What a person has done with one series, and every step of it: marks, the answer in view, and what was accepted.
 
+import { COLORS } from './answer.js';
+
 export const NEW = 'new';
 export const ACCEPTED = 'accepted';
 export const REJECTED = 'rejected';
@@ -66,4 +68,10 @@ export function freeName(name, objects) {
   let free = name;
   for (let n = 2; taken.has(free); n++) free = `${name} ${n}`;
   return free;
+}
+
+/** A colour that none of `objects` has, while there is one; `color` if it is free. */
+export function freeColor(color, objects) {
+  const taken = new Set(objects.map(object => String(object.color)));
+  return taken.has(String(color)) ? (COLORS.find(other => !taken.has(String(other))) ?? color) : color;
 }

@@ -3,7 +3,7 @@
 import { dropDraft, getDraft, putDraft } from './draft.js';
 import { Layers } from './layers.js';
 import { Mask } from './mask.js';
-import { ACCEPTED, freeName, NEW, newId, Store } from './store.js';
+import { ACCEPTED, freeColor, freeName, NEW, newId, Store } from './store.js';
 import { Volume } from './volume.js';
 
 const DRAFT_MS = 300; // after the last step
@@ -78,11 +78,12 @@ export class Work {
     this.on.changed();
   }
 
-  /** Add accepted objects; names that are there already get a number. */
+  /** Add accepted objects; names and colours that are there already give way to others. */
   add(objects, more = {}) {
     const kept = [...this.store.state.kept];
     for (const object of objects) {
-      kept.push({ locked: false, ...object, name: freeName(object.name, kept), state: ACCEPTED });
+      const [name, color] = [freeName(object.name, kept), freeColor(object.color, kept)];
+      kept.push({ locked: false, ...object, name, color, state: ACCEPTED });
     }
     this.store.change({ ...more, kept });
   }
