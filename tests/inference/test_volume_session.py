@@ -11,8 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monai_mimo.data.prompt_maps import RegionPrompts
 from monai_mimo.errors import InputError
 from monai_mimo.inference import MimoPredictor
+from monai_mimo.inference.encoded_volume import EncodedVolume
+from monai_mimo.inference.volume import places
+from monai_mimo.inference.volume_answer import Structure
 from monai_mimo.inference.volume_correction import pull
 from monai_mimo.inference.volume_session import VolumeSession
 
@@ -39,7 +43,17 @@ def predictor() -> MimoPredictor:
 
 @pytest.fixture(autouse=True)
 def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(
+        volume: EncodedVolume, prompts: dict[int, RegionPrompts], phrase: str | None
+    ) -> tuple[Structure, np.ndarray]:
+        """Of an empty mask: a square around each click inside."""
+        frames = np.zeros(volume.shape, dtype=bool)
+        for number, row, column in places(prompts, label=1):
+            frames[number, max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3] = True
+        return Structure(phrase or "region", {}, {0: 0.5}), frames
+
     monkeypatch.setattr("monai_mimo.inference.volume_correction.FAR", 1000)
+    monkeypatch.setattr("monai_mimo.inference.volume_session.shown", shown)
 
 
 def two_parts() -> np.ndarray:
@@ -143,6 +157,26 @@ def test_a_negative_click_removes_a_part_in_3d(predictor: MimoPredictor) -> None
     mask = session_of(predictor).add_click((12, 12, 4), False)
     assert not mask[11:14, 11:14, 3:6].any()
     assert mask[2:8, 2:9, 1:7].all()
+
+
+def test_an_object_that_is_not_seen_stays_empty(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = VolumeSession(opened(predictor, np.zeros(SHAPE, np.uint8), np.eye(4)))
+    nothing = Structure("region"), np.zeros(session.volume.shape, dtype=bool)
+    with monkeypatch.context() as patched:
+        patched.setattr("monai_mimo.inference.volume_session.shown", lambda *_, **__: nothing)
+        assert not session.add_click((3, 3, 3)).any()
+    assert session.add_click((8, 8, 4))[8, 8, 4]
+    assert session.score == 0.5
+
+
+def test_nothing_is_left_to_remove(predictor: MimoPredictor) -> None:
+    session = session_of(predictor)
+    session.add_scribble(two_parts(), positive=False)
+    assert not session.mask.any()
+    assert not session.add_click((1, 1, 1), positive=False).any()
+    assert session.undo()
+    assert session.undo()
+    assert np.array_equal(session.mask, two_parts())
 
 
 def test_a_click_in_the_middle_of_an_error_turns_it(predictor: MimoPredictor) -> None:
