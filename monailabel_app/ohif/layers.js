@@ -63,16 +63,20 @@ export class Layers {
   /** Put the segmentations into every viewport that shows the series; layouts come and go. */
   async addToViewports(displaySet) {
     const { segmentationService } = this.viewer.services;
-    const { color } = this.viewer.tools.segmentation.config;
+    const { config, state } = this.viewer.tools.segmentation;
     for (const layer of this.layers) {
       const segmentationId = layer.id;
       if (!segmentationService.getSegmentation(segmentationId)) continue;
+      // A table of colours of its own: segment 1 of the next segmentation may have another.
+      layer.colors ??= config.color.addColorLUT(Array.from({ length: 256 }, () => [0, 0, 0, 0]));
       for (const viewportId of viewportsOf(this.viewer, displaySet)) {
-        if (segmentationService.getSegmentationRepresentations(viewportId, { segmentationId }).length) continue;
-        await segmentationService.addSegmentationRepresentation(viewportId, { segmentationId, type: 'Labelmap' });
-        // A table of colours of its own: segment 1 of the next segmentation may have another.
-        layer.colors ??= color.addColorLUT(Array.from({ length: 256 }, () => [0, 0, 0, 0]));
-        color.setColorLUT(viewportId, segmentationId, layer.colors);
+        if (!segmentationService.getSegmentationRepresentations(viewportId, { segmentationId }).length) {
+          await segmentationService.addSegmentationRepresentation(viewportId, { segmentationId, type: 'Labelmap' });
+        }
+        const [shown] = state.getSegmentationRepresentations(viewportId, { segmentationId });
+        if (shown && shown.colorLUTIndex !== layer.colors) {
+          config.color.setColorLUT(viewportId, segmentationId, layer.colors);
+        }
       }
     }
     this.paint();

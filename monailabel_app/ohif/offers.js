@@ -22,7 +22,7 @@ export class Offers {
       work.draft && this.#draft(work),
       segs.length > 0 && h('h3', {}, 'Saved masks of this series'),
       segs.map(seg => {
-        const name = seg.SeriesDescription || 'Segmentation';
+        const name = [seg.SeriesDescription || 'Segmentation', timeOf(seg)].filter(Boolean).join(', ');
         const load = { 'aria-label': `Load ${name}`, 'data-mimo': 'load', on: { click: () => this.load(work, seg) } };
         return h('div', { class: 'mimo-row' }, h('span', { class: 'mimo-name' }, name), h('button', load, 'Load'));
       })
@@ -44,10 +44,17 @@ export class Offers {
 
   #segsOf(series) {
     const all = this.viewer.services.displaySetService.getActiveDisplaySets();
-    return all.filter(
-      ({ Modality, referencedSeriesInstanceUID }) => Modality === 'SEG' && referencedSeriesInstanceUID === series
-    );
+    return all
+      .filter(({ Modality, referencedSeriesInstanceUID }) => Modality === 'SEG' && referencedSeriesInstanceUID === series)
+      .sort((a, b) => timeOf(b).localeCompare(timeOf(a)));
   }
+}
+
+/** When a SEG was made, as "2026-11-29 14:05"; "" where it does not say. */
+function timeOf({ instance }) {
+  const { ContentDate: date, ContentTime: time } = instance ?? {};
+  if (!date) return '';
+  return `${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6, 8)} ${time?.slice(0, 2) ?? ''}:${time?.slice(2, 4) ?? ''}`;
 }
 
 /** The masks of a SEG as accepted objects. */
