@@ -62,6 +62,8 @@ class Progress:
         """Until the end, as far as it can be told: of a budget what is not spent, else by the pace of this run."""
         if self.budget is not None:
             return max(0.0, self.budget.seconds - self.budget.spent)
+        if self.bar.disable:  # of another process than the first
+            return None
         about = self.bar.format_dict
         done = about["n"] + 1 - about["initial"]  # with the step that is ending
         return (about["total"] - about["n"] - 1) * about["elapsed"] / done if done > 0 else None

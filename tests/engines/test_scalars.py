@@ -14,6 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tqdm import tqdm
 
 from monai_mimo.engines import GradientClip, ScalarLog
 from monai_mimo.engines.scalars import FILE
@@ -141,5 +142,12 @@ def test_a_run_says_when_it_ends(budget: Budget | None, capsys: pytest.CaptureFi
 
 def test_the_pace_tells_the_end() -> None:
     progress = Progress("training")
-    progress.bar = SimpleNamespace(format_dict={"n": 2, "initial": 0, "total": 10, "elapsed": 30.0})
+    progress.bar = SimpleNamespace(format_dict={"n": 2, "initial": 0, "total": 10, "elapsed": 30.0}, disable=False)
     assert progress.seconds_left() == 70.0  # three steps are done, of 10 s each
+
+
+def test_a_bar_that_is_not_shown_tells_nothing() -> None:
+    """As in all processes but the first."""
+    progress = Progress("training")
+    progress.bar = tqdm(total=10, disable=True)
+    assert progress.seconds_left() is None
