@@ -3,7 +3,7 @@
     python benchmarks/volumes.py --data Task04_Hippocampus --dataset SET --patients 6 --out OUT
     python benchmarks/volumes.py --ct 400
 
-The volumes are those of the validation patients of a built set (`mimo build --data DATA --split 80:10:10 --out SET`), evenly
+The volumes are of the test patients (`--split`) of a built set (`mimo build --data DATA --split 80:10:10 --out SET`), evenly
 spread, with their labels from the folder that the set was built from (Medical Segmentation Decathlon layout). A simulated user
 clicks in the middle of the structure, then in the middle of the largest connected error, again and again; slice by slice the user
 clicks in the middle of the structure on every slice, from its middle outwards, and keeps what each click shows. Dice is the mean
@@ -245,7 +245,8 @@ def current_mb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="imagesTr, labelsTr and dataset.json")
-    parser.add_argument("--dataset", type=Path, help="built from it, for its validation patients")
+    parser.add_argument("--dataset", type=Path, help="built from it, which tells whose patients are whose")
+    parser.add_argument("--split", default="test", help="whose patients; constants were chosen on those of validation")
     parser.add_argument("--weights", default=None)
     parser.add_argument("--patients", type=int, default=20)
     parser.add_argument("--clicks", type=int, default=20, help="corrective ones of the curve")
@@ -263,7 +264,7 @@ def main() -> None:
             table.add_row(name, f"{value:.4g}")
         console.print(table)
     if args.data:
-        rows = load_mimoseg(args.dataset, "validation").select_columns(["source", "file"])
+        rows = load_mimoseg(args.dataset, args.split).select_columns(["source", "file"])
         files = sorted({r["file"] for r in rows if r["source"] == args.data.name})
         chosen = [
             files[n] for n in np.unique(np.linspace(0, len(files) - 1, min(args.patients, len(files))).astype(int))
