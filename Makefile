@@ -1,6 +1,7 @@
 # make train            phantom data -> data set -> training -> evaluation; the weights stay in runs/ until `mimo use` chooses them
 # make train DATA=DIR   the same on the labelled sets found in DIR
-# make train-small DATA=DIR   the recipe of the shipped weights, some hours: `lite`, and with SMALL=1 `small` after it
+# make train-small DATA=DIR   the recipe of the shipped weights, some hours: `lite`, and with SMALL=1 `small` after it;
+#                       with LICENCE=permissive from the sets alone whose licence is known to allow any use
 # make app              the MONAI Label app with phantom studies, for 3D Slicer and OHIF: http://127.0.0.1:PORT
 # make test / make lint / make docs
 # make test-matrix      the core with pydicom 3 and numpy 2, the app with 2 and 1, each in an environment of its own
@@ -43,6 +44,10 @@ LITE_MINUTES ?= 75
 # How often images of a set are drawn relative to others, and sets to be measured on; for sets of your own: SHARES={} LEFT_OUT=[]
 SHARES ?= {'endoscopy_polyp': 1.4, 'Task04_Hippocampus': 0.6}
 LEFT_OUT ?= ['octa_faz', 'prostate158_mr', 'carotid_us', 'sarcoma_pet', 'thyroid_gland_us_tg3k']
+# permissive: CC0, CC BY, CC BY-SA, MIT, Apache and public domain; what is named above and is not among these makes no difference
+LICENCE ?=
+SMALL_RUN = $(RUN)-small$(if $(LICENCE),-$(LICENCE))
+ONLY := $(if $(LICENCE),--licence $(LICENCE))
 LITE_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/on_regions.yaml']"
 SMALL_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/small.yaml']"
 
@@ -67,20 +72,20 @@ endif
 # The image side first, on regions by name and by prompt; then the language side, on an image side that stays as it is.
 train-small: $(READY)
 	@test -n "$(DATA)" || { echo "make train-small needs DATA=DIR, a folder of labelled sets" >&2; exit 2; }
-	@mkdir -p $(RUN)-small
-	@test -d $(RUN)-small/dataset || $(BIN)/mimo build --data $(DATA) --split $(SPLIT) --out $(RUN)-small/dataset
-	$(BIN)/python -m monai.bundle run pretraining_alone --bundle_root bundles/mimo --dataset_dir $(RUN)-small/dataset \
-		--config_file bundles/mimo/configs/train.yaml --preset lite --output_dir $(RUN)-small/regions --language_steps 0 \
-		--region_minutes $(REGION_MINUTES) --encoder_learning_rate 4e-4 --image_shares "$(SHARES)" --left_out "$(LEFT_OUT)" --workers 1
-	$(BIN)/python -m monai.bundle run training --bundle_root bundles/mimo --dataset_dir $(RUN)-small/dataset $(LITE_CONFIGS) \
-		--preset lite --output_dir $(RUN)-small/lite --regions $(RUN)-small/regions/weights --minutes $(LITE_MINUTES) \
-		--language_steps 900 --left_out "$(LEFT_OUT)" --workers 1
+	@mkdir -p $(SMALL_RUN)
+	@test -d $(SMALL_RUN)/dataset || $(BIN)/mimo build --data $(DATA) --split $(SPLIT) $(ONLY) --out $(SMALL_RUN)/dataset
+	$(BIN)/python -m monai.bundle run pretraining_alone --bundle_root bundles/mimo --dataset_dir $(SMALL_RUN)/dataset \
+		--config_file bundles/mimo/configs/train.yaml --preset lite --output_dir $(SMALL_RUN)/regions --language_steps 0 \
+		--region_minutes $(REGION_MINUTES) --encoder_learning_rate 4e-4 --image_shares "$(SHARES)" --left_out "$(LEFT_OUT)" $(ONLY) --workers 1
+	$(BIN)/python -m monai.bundle run training --bundle_root bundles/mimo --dataset_dir $(SMALL_RUN)/dataset $(LITE_CONFIGS) \
+		--preset lite --output_dir $(SMALL_RUN)/lite --regions $(SMALL_RUN)/regions/weights --minutes $(LITE_MINUTES) \
+		--language_steps 900 --left_out "$(LEFT_OUT)" $(ONLY) --workers 1
 ifdef SMALL
-	$(BIN)/python -m monai.bundle run training --bundle_root bundles/mimo --dataset_dir $(RUN)-small/dataset $(SMALL_CONFIGS) \
-		--lite $(RUN)-small/lite/weights --output_dir $(RUN)-small/small
+	$(BIN)/python -m monai.bundle run training --bundle_root bundles/mimo --dataset_dir $(SMALL_RUN)/dataset $(SMALL_CONFIGS) $(ONLY) \
+		--lite $(SMALL_RUN)/lite/weights --output_dir $(SMALL_RUN)/small
 endif
-	$(BIN)/python benchmarks/obey.py --dataset $(RUN)-small/dataset --weights $(RUN)-small/$(if $(SMALL),small,lite)/weights \
-		--out $(RUN)-small/obey --left-out "$(LEFT_OUT)"
+	$(BIN)/python benchmarks/obey.py --dataset $(SMALL_RUN)/dataset --weights $(SMALL_RUN)/$(if $(SMALL),small,lite)/weights \
+		--out $(SMALL_RUN)/obey --left-out "$(LEFT_OUT)"
 
 app: $(READY)
 	@$(BIN)/python -c "import monailabel, highdicom" 2>/dev/null || $(BIN)/pip install -q $(PINS) -e ".[label]"

@@ -31,7 +31,7 @@ from real_quality import answers_of, mean_with_interval
 from monai_mimo.engines import load_partial, loss_of, some_images, tokenizer_for, train_steps
 from monai_mimo.engines.pretraining import TEXT_PARTS, pretrain_text
 from monai_mimo.evaluation import Progress
-from monai_mimo.evaluation.records import Record
+from monai_mimo.evaluation.answer_records import AnswerRecord
 from monai_mimo.files import write_json
 from monai_mimo.metrics.matching import overlaps
 from monai_mimo.mimoseg import load_mimoseg
@@ -168,7 +168,7 @@ def spread_images(rows: Rows, count: int) -> Rows:
     return concatenate_datasets([some_images(part, count) for part in of_each])
 
 
-def answers(model: Mimo, rows: Rows, recipe: Recipe, name: str) -> list[Record]:
+def answers(model: Mimo, rows: Rows, recipe: Recipe, name: str) -> list[AnswerRecord]:
     """The records of a model's answers to `rows`."""
     return answers_of(model, rows, name, recipe.max_tokens)
 
@@ -221,7 +221,7 @@ def questions_about_one(rows: Rows) -> Rows:
     return rows.select(keep).flatten_indices().remove_columns(["boxes"]).add_column("boxes", boxes, feature=feature)
 
 
-def dice_of_first(record: Record) -> float:
+def dice_of_first(record: AnswerRecord) -> float:
     """Dice of the first mask of an answer, whatever its phrase; 0 without any."""
     said = record["predicted_entities"]
     if not said:
@@ -229,18 +229,18 @@ def dice_of_first(record: Record) -> float:
     return overlaps(decode_rle(said[0]["mask"]), decode_rle(record["entities"][0]["mask"]))[1]
 
 
-def dice_of_ellipse(record: Record) -> float:
+def dice_of_ellipse(record: AnswerRecord) -> float:
     """Dice of the ellipse in the box of a question."""
     mask = decode_rle(record["entities"][0]["mask"])
     return overlaps(ellipse_in(record["boxes"][0], *mask.shape), mask)[1]
 
 
-def mean_of(records: Sequence[Record], values: Sequence[float]) -> dict[str, Any]:
+def mean_of(records: Sequence[AnswerRecord], values: Sequence[float]) -> dict[str, Any]:
     """The mean of a value of each record, with its 95 % interval over patients."""
     return {**mean_with_interval([r["patient"] for r in records], values), "questions": len(records)}
 
 
-def summarise(records: Sequence[Record]) -> dict[str, Any]:
+def summarise(records: Sequence[AnswerRecord]) -> dict[str, Any]:
     """Of the box and the point questions: Dice of the first mask, and how many answers had none; Dice of the ellipse."""
     boxes, points = [r for r in records if r["boxes"]], [r for r in records if r["points"]]
     result: dict[str, Any] = {"ellipse": mean_of(boxes, [dice_of_ellipse(r) for r in boxes])}

@@ -33,9 +33,9 @@ from monai_mimo.data.tokenizer import train_tokenizer
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo, MimoConfig
-from monai_mimo.planning.trace import Sample, encode, measure, meta_model, trace_step
+from monai_mimo.planning.trace import SampleSize, encode, measure, meta_model, trace_step
 
-SAMPLE = Sample(question=16, answer=32, points=1, masks=1)
+SAMPLE = SampleSize(question=16, answer=32, points=1, masks=1)
 COUNT = 8  # images of a training step, each with a question
 ADAPTER = {"rank": 8, "alpha": 8}
 
@@ -115,14 +115,14 @@ def make_config(sizes: str, layers: int | None) -> MimoConfig:
 class Training:
     """A training step as `train.yaml` does it, and the data of a batch."""
 
-    def __init__(self, config: MimoConfig, sample: Sample = SAMPLE, count: int = COUNT) -> None:
+    def __init__(self, config: MimoConfig, sample: SampleSize = SAMPLE, count: int = COUNT) -> None:
         torch.manual_seed(0)
         self.model = Mimo(config, train_tokenizer([], 300)).train()
         self.loss = MimoLoss(phrase_tokens=self.model.phrase_ids)
         self.optimizer = Adam((p for p in self.model.parameters() if p.requires_grad), 1e-5)
         self.take(sample, count)
 
-    def take(self, sample: Sample, count: int) -> None:
+    def take(self, sample: SampleSize, count: int) -> None:
         """Batches of `count` such samples from here on."""
         side = self.model.config.image_size
         self.questions = self.batch([encode(self.model, sample)] * count)
@@ -242,7 +242,7 @@ def cache(config: MimoConfig, repeats: int) -> None:
 def masks(config: MimoConfig, repeats: int) -> None:
     training, ways = Training(config), {}
     for count in (1, 8):
-        sample = Sample(SAMPLE.question, 48, SAMPLE.points, count)
+        sample = SampleSize(SAMPLE.question, 48, SAMPLE.points, count)
         ways[f"{count}"] = lambda sample=sample: (training.take(sample, COUNT), training.step())
     times = compare(ways, repeats)
     show("8 masks an answer against 1, same tokens, training step", times["8"] / times["1"], "<= 1.6", times)
@@ -312,7 +312,7 @@ def peer(config: MimoConfig, repeats: int) -> None:
 
 def scaling(config: MimoConfig, repeats: int) -> None:
     training = Training(config)
-    longer = Sample(2 * SAMPLE.question, 2 * SAMPLE.answer, SAMPLE.points, SAMPLE.masks)
+    longer = SampleSize(2 * SAMPLE.question, 2 * SAMPLE.answer, SAMPLE.points, SAMPLE.masks)
     kinds = {"batch of 4": (SAMPLE, 4), "batch of 8": (SAMPLE, 8), "texts of twice the length": (longer, 4)}
     ways, memory = {}, {}
     for name, kind in kinds.items():

@@ -5,9 +5,10 @@
 
 Images of the validation and test patients are asked; with --left-out SET,SET,... also the images of these sets, which the
 weights have not seen. Everything goes through `MimoPredictor.ask`, as a person would. Dice is the mean over structures of a set,
-then over sets; what is not outlined counts 0. Corrective clicks go to the middle of the largest error, five in a row. Of each set
-at most --per-set images are asked, evenly spread. "held or nothing" says little of the weights: the predictor withholds a mask
-that does not hold its click; "no name" beside it does.
+then over sets; what is not outlined counts 0. Corrective clicks go to the middle of the largest error, five in a row. Of each
+set at most --per-set images are asked, evenly spread. Pictures show the median and the worst answer of each kind of prompt, of
+sets whose licence allows it. "held or nothing" says little of the weights: the predictor withholds a mask that does not hold its
+click; "no name" beside it does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import resource
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,13 +44,16 @@ from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.catalogue.plausible import view
 from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.transforms.prompts import tight_box
+from monai_mimo.visualize import PanelRow, panel
 
 OLD = ("chest_xray_lung", "ct_liver", "endoscopy_polyp", "ultrasound_nerve", "Task04_Hippocampus")
+FREE = ("chest_xray_lung", "ct_liver", "Task04_Hippocampus")  # CC0 and CC BY-SA
 THIN = ("fundus_vessel_avrdb", "fundus_vessel_drive_av", "fundus_exudate_idrid", "pulmonary_vessels_ct")
 SMALLEST = 20  # pixels of a structure that is asked for
 PAIRS = 3  # of structures of an image that prompts are swapped between
 RESAMPLES = 1000  # of the bootstrap
 WALKER_SIDE = 160  # pixels of the longer side of an image for the random walker
+WALKER_BETA = 1e4  # the best of 130 (scikit-image's default), 1e3, 1e4 and 1e5 on ten images of five sets
 
 
 class Case(NamedTuple):
@@ -120,7 +125,7 @@ def walked(case: Case, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     for label, line in ((2, outside), (1, inside)):
         at = (np.argwhere(line) * scale).astype(int)
         seeds[at[:, 0].clip(max=size[0] - 1), at[:, 1].clip(max=size[1] - 1)] = label
-    found = random_walker(np.asarray(grey) / 255.0, seeds, beta=130, mode="cg_j") == 1
+    found = random_walker(np.asarray(grey) / 255.0, seeds, beta=WALKER_BETA, mode="bf") == 1
     whole = PILImage.fromarray(found.astype(np.uint8)).resize(inside.shape[::-1], PILImage.Resampling.NEAREST)
     return np.asarray(whole).astype(bool)
 
@@ -152,9 +157,19 @@ class Measured:
         self.rows: list[Row] = []
         self.scores: list[tuple[float, bool]] = []
         self.patient = ""  # of the case that is asked about
+        self.shown: dict[str, list[tuple[float, PanelRow]]] = defaultdict(
+            list
+        )  # answers for pictures, by kind of prompt
 
     def add(self, kind: str, source: str, value: float) -> None:
         self.rows.append(Row(kind, source, self.patient, float(value)))
+
+    def show(self, kind: str, case: Case, wanted: np.ndarray, answer: Answer, question: str, **given: Any) -> None:
+        """Keep what may be shown: of sets whose licence allows it."""
+        if case.source in FREE:
+            masks, spans = [e.mask for e in answer.entities], [e.span for e in answer.entities]
+            row = PanelRow(case.pixels, question, answer.text, spans, masks, [wanted], title=kind, **given)
+            self.shown[kind].append((dice(mask_of(answer), wanted), row))
 
     def judge(self, answer: Answer, masks: dict[str, np.ndarray]) -> None:
         """Scores of what is named: right if there is such a structure, and its IoU above 0.5."""
@@ -196,12 +211,16 @@ def prompts(
 ) -> None:
     """Prompts without words on each structure."""
     predictor.set_image(case.pixels)
+    once = replace(predictor.encode(case.pixels), pixels=None)  # without pixels there is no second look
     for name, mask in case.masks.items():
         box = tight_box(mask)
         answer = predictor.ask(boxes=[box])
         measured.judge(answer, {name: mask})
         found = mask_of(answer)
         measured.add("box", case.source, dice(found, mask))
+        measured.show("box", case, mask, answer, "(a box)", boxes=[box])
+        first = predictor.ask_about(once, boxes=[box])
+        measured.add("box, without the second look", case.source, dice(mask_of(first), mask))
         measured.add("box named right", case.source, any(same(e.phrase, name) for e in answer.entities))
         measured.add("the set's most frequent name", case.source, name == frequent.get(case.source))
         measured.add("ellipse", case.source, dice(ellipse_in(box, *mask.shape), mask))
@@ -216,12 +235,19 @@ def prompts(
             found = mask_of(answer)
             logits = answer.entities[0].logits if answer.entities else logits
         measured.add("box + 5 clicks", case.source, dice(found, mask))
+        measured.show(
+            "box + 5 clicks", case, mask, answer, f"(a box and {len(clicks)} clicks)", boxes=[box], points=clicks
+        )
         x, y = click_inside(mask, rng)
         answer = predictor.ask(points=[(int(x), int(y))])
         measured.judge(answer, {name: mask})
         measured.add("click", case.source, dice(mask_of(answer), mask))
+        measured.show("click", case, mask, answer, "(a click)", points=[(int(x), int(y))])
         inside, outside = centerline(mask, rng), scribble(~mask, rng) if not mask.all() else None
-        measured.add("scribble", case.source, dice(mask_of(predictor.ask(scribbles=(inside, None))), mask))
+        answer = predictor.ask(scribbles=(inside, None))
+        measured.add("scribble", case.source, dice(mask_of(answer), mask))
+        line = [(float(x), float(y)) for y, x in np.argwhere(inside)[::3]]
+        measured.show("scribble", case, mask, answer, "(a scribble)", points=line)
         if outside is not None:
             both = predictor.ask(scribbles=(inside, outside))
             measured.add("scribbles in and out", case.source, dice(mask_of(both), mask))
@@ -268,11 +294,14 @@ def by_name(predictor: MimoPredictor, case: Case, measured: Measured, rng: np.ra
     names = list(case.masks)
     questions = [(f"Where is the {name}?",) for name in names]
     answers = predictor.ask_many(image, questions)
+    first_looks = predictor.ask_many(replace(image, pixels=None), questions)
     own = []
-    for name, answer in zip(names, answers):
+    for name, answer, first in zip(names, answers, first_looks):
         measured.judge(answer, case.masks)
         own.append(dice(mask_of(answer, name), case.masks[name]))
         measured.add("by name", case.source, own[-1])
+        measured.show("by name", case, case.masks[name], answer, f"Where is the {name}?")
+        measured.add("by name, without the second look", case.source, dice(mask_of(first, name), case.masks[name]))
         measured.add("known name refused", case.source, not answer.entities)
         long = [word for word in name.split() if len(word) >= 5]
         if long:
@@ -352,23 +381,15 @@ def costs(predictor: MimoPredictor, case: Case, weights: Path) -> dict[str, floa
     return {"second question, s": float(np.median(times[1:])), "peak memory, GB": peak, "weights, MB": size}
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """The tables of a result, for the model card: 0.84 (0.81-0.87) is a mean and its interval."""
-    groups = [group for group in next(iter(result["table"].values())) if group not in OLD]
-    lines = ["| | " + " | ".join(groups) + " |", "|---|" + "---|" * len(groups)]
-    for kind, by_group in result["table"].items():
-        cells = [Mean(*by_group[group]) for group in groups]
-        shown = [f"{c.value:.2f} ({c.low:.2f}-{c.high:.2f})" if c.count else "" for c in cells]
-        lines.append(f"| {kind} | " + " | ".join(shown) + " |")
-    lines += ["", "| asked of masks | accuracy | always the most frequent | questions |", "|---|---|---|---|"]
-    for kind, v in result["from_masks"].items():
-        lines.append(f"| {kind.replace('_', ' ')} | {v['accuracy']:.2f} | {v['majority']:.2f} | {v['samples']} |")
-    columns = ("by name", "box", "ellipse", "click", "box + 5 clicks", "scribble", "box named right")
-    lines += ["", "| set | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for source, values in result["sets"].items():
-        cells = [values.get(column, float("nan")) for column in columns]
-        lines.append(f"| {source} | " + " | ".join("" if np.isnan(v) else f"{v:.2f}" for v in cells) + " |")
-    return "\n".join(lines) + "\n"
+def pictures(measured: Measured, folder: Path) -> None:
+    """Of each kind of prompt the answer whose Dice is the median, and the worst, as two panels."""
+    ordered = [sorted(rows, key=lambda row: row[0]) for rows in measured.shown.values()]
+    for name, pick in (("median", lambda rows: rows[len(rows) // 2]), ("worst", lambda rows: rows[0])):
+        picked = [pick(rows) for rows in ordered]
+        for value, row in picked:
+            row.title = f"{row.title}: {value:.2f}"
+        if picked:
+            panel([row for _, row in picked], folder / f"prompts-{name}.png")
 
 
 def main() -> None:
@@ -427,7 +448,7 @@ def main() -> None:
     }
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "obey.json").write_text(json.dumps(result, indent=1))
-    (args.out / "obey.md").write_text(markdown(result))
+    pictures(measured, args.out)
     shown = Table("", *groups)
     for kind in kinds:
         shown.add_row(kind, *(f"{m.value:.3f} ({m.count})" if m.count else "" for m in table[kind].values()))

@@ -1,12 +1,10 @@
-"""Fits the out-of-domain score of weights, and measures it on images like those of training and on images of other kinds.
+"""How often weights warn of images like those of training, and of images of other kinds.
 
-    python benchmarks/out_of_domain.py --dataset runs/real/set --weights monai_mimo/models/trained/lite --phantom PHANTOM \
-        [--pictures FOLDER ...]
+    python benchmarks/out_of_domain.py --dataset runs/real/set --weights WEIGHTS --phantom PHANTOM [--pictures FOLDER ...]
 
-The score is fitted on training images, as they are and moved, with other contrast and brightness, as training shows them; its
-limit is set on validation images, as they are and changed likewise. The table is made on test images, on those of a built set of
-phantoms (`make train` makes runs/phantom/dataset), on skimage's sample pictures, and on any folder of pictures or of one DICOM
-series. None of them takes part in the fit. domain.safetensors is written beside the weights.
+What they compare with, `mimo calibrate` has fitted. The table is made on test images, on those of a built set of phantoms
+(`make train` makes runs/phantom/dataset), on skimage's sample pictures, and on any folder of pictures or of one DICOM series.
+None of them takes part in the fit.
 """
 
 from __future__ import annotations
@@ -22,7 +20,9 @@ from rich.table import Table
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_mimo.calibration.fit import fit_domain, images_by_kind, summaries
+from monai_mimo.calibration.domain import ImageDomain
+from monai_mimo.calibration.fit import images_by_kind, summaries
+from monai_mimo.errors import WeightsError
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.models import Mimo
 from monai_mimo.transforms import MedicalImage, SquareResize
@@ -55,16 +55,17 @@ def main() -> None:
     parser.add_argument(
         "--pictures", type=Path, nargs="+", default=[], help="folders of other pictures, or of a series"
     )
-    parser.add_argument("--images", type=int, default=300, help="of each kind and split, at most")
+    parser.add_argument("--images", type=int, default=300, help="of each kind, at most")
     options = parser.parse_args()
 
     model = Mimo.from_pretrained(options.weights)
-    rows = {split: load_mimoseg(options.dataset, split) for split in ("train", "validation", "test")}
-    domain = fit_domain(model, rows["train"], rows["validation"], options.images)
-    domain.save(options.weights)
+    domain = ImageDomain.load(options.weights)
+    if domain is None:
+        raise WeightsError(options.weights, "no image domain", "weights that `mimo calibrate` has seen")
 
     measured: dict[str, Tensor] = {}
-    for test in (rows["test"], load_mimoseg(options.phantom, "test")):
+    for folder in (options.dataset, options.phantom):
+        test = load_mimoseg(folder, "test")
         for kind, images in tqdm(images_by_kind(model, test, options.images).items()):
             measured[", ".join(kind)] = summaries(model, [image for image, _ in images])
     samples = Path(skimage.__path__[0]) / "data"

@@ -24,6 +24,7 @@ import torch
 from datasets import Dataset as Rows
 from datasets import concatenate_datasets
 from ignite.engine import Engine
+from monai.losses import DiceLoss
 from monai.networks.blocks import BaseEncoder
 from monai.networks.nets import FLEXUNET_BACKBONE, BasicUNet, FlexibleUNet
 from monai.utils import set_determinism
@@ -31,14 +32,15 @@ from real_quality import mean_with_interval
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from monai_mimo.data.dataset import Augment, Item, Moves, all_moves, moves_of, rows_by_image
 from monai_mimo.engines import TimeBudget, adam, timed
-from monai_mimo.engines.stages import run_stage
+from monai_mimo.engines.trainer import run_stage
 from monai_mimo.errors import InputError
 from monai_mimo.evaluation.progress import Progress
 from monai_mimo.files import write_json
-from monai_mimo.losses import mask_loss
+from monai_mimo.losses import BCE, DICE
 from monai_mimo.metrics import overlaps
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.categories import MEASURED
@@ -50,6 +52,11 @@ from monai_mimo.transforms import SquareResize
 
 ENCODERS = ("efficientnet-lite0", "none")
 RATE, ENCODER_RATE, BATCH = 1e-3, 5e-4, 16
+
+
+def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """What `MimoLoss` makes of masks alone: logits [M, 1, S, S] against masks 0 or 1 [M, 1, S, S] -> scalar."""
+    return BCE * F.binary_cross_entropy_with_logits(logits, masks) + DICE * DiceLoss(sigmoid=True)(logits, masks)
 
 
 class CoreBudget(TimeBudget):
@@ -162,7 +169,7 @@ def train_unet(
     def step(engine: Engine, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         pixels, wanted, told = batch
         optimizer.zero_grad()
-        loss = mask_loss(net(pixels)[told][:, None], wanted[told][:, None])
+        loss = mask_loss(net(pixels)[told][:, None], wanted[told][:, None].float())
         loss.backward()
         optimizer.step()
         schedule.step()

@@ -31,10 +31,10 @@ from rich.console import Console
 from rich.table import Table
 
 from monai_mimo.calibration.temperature import save_temperature
+from monai_mimo.evaluation.answer_records import AnswerRecord, records_of_batch
 from monai_mimo.evaluation.evaluator import GroundingEvaluator, evaluation_loader
 from monai_mimo.evaluation.progress import Progress
-from monai_mimo.evaluation.records import Record, records_of_batch
-from monai_mimo.evaluation.summary import measured, prompted
+from monai_mimo.evaluation.summary import measured_figures, prompted
 from monai_mimo.metrics import (
     apply_temperature,
     bootstrap_ratios,
@@ -51,7 +51,7 @@ from monai_mimo.models import Mimo
 from monai_mimo.models.default_weights import default_weights_dir
 from monai_mimo.models.weights import fingerprint
 
-KINDS: dict[str, Callable[[Record], bool]] = {
+KINDS: dict[str, Callable[[AnswerRecord], bool]] = {
     "by name (I)": lambda r: r["perspective"] == 1,
     "box (II)": lambda r: r["perspective"] == 2 and bool(r["boxes"]),
     "point (II)": lambda r: r["perspective"] == 2 and bool(r["points"]),
@@ -78,9 +78,9 @@ OVER_ALL = {
 }
 
 
-def answers_of(model: Mimo, rows: Rows, name: str, max_tokens: int) -> list[Record]:
+def answers_of(model: Mimo, rows: Rows, name: str, max_tokens: int) -> list[AnswerRecord]:
     """A record of each question, in the order of the rows."""
-    records: list[Record] = []
+    records: list[AnswerRecord] = []
     evaluator = GroundingEvaluator(
         "cpu",
         evaluation_loader(model, rows, 8),
@@ -112,7 +112,7 @@ def mean_with_interval(patients: Sequence[str], values: Sequence[float]) -> dict
     return with_interval(patients, np.stack([values, np.ones(len(values))], axis=1))
 
 
-def ratio(records: Sequence[Record], part: dict[str, float], whole: dict[str, float]) -> dict[str, Any]:
+def ratio(records: Sequence[AnswerRecord], part: dict[str, float], whole: dict[str, float]) -> dict[str, Any]:
     """A ratio of two sums of counts, with its interval over patients."""
     if not records:
         return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "questions": 0, "patients": 0}
@@ -129,9 +129,9 @@ PHRASES = {"phrases_right": 1.0}, {"samples": 1.0}
 REFUSED = {"refused": 1.0}, {"refusals": 1.0}
 
 
-def summarise(records: Sequence[Record]) -> dict[str, Any]:
+def summarise(records: Sequence[AnswerRecord]) -> dict[str, Any]:
     """Dice of each set and kind of question, and what is measured over all sets; of perspective V, accuracy by kind."""
-    from_masks = measured(records)
+    from_masks = measured_figures(records)
     records = [r for r in records if r["perspective"] != MEASURED]
     sources = sorted({r["source"] for r in records})
     groups = {
@@ -152,13 +152,13 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def scored(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+def scored(records: Sequence[AnswerRecord]) -> tuple[np.ndarray, np.ndarray]:
     """[n] scores of the answered phrases, and whether each is right."""
     said = [e for r in records for e in r["predicted_entities"]]
     return np.array([e["score"] for e in said]), is_correct([e["iou"] for e in said])
 
 
-def calibrate(fit: Sequence[Record], test: Sequence[Record]) -> dict[str, float]:
+def calibrate(fit: Sequence[AnswerRecord], test: Sequence[AnswerRecord]) -> dict[str, float]:
     """Temperature from one split, expected calibration error on the other, before and after."""
     temperature = fit_temperature(*scored(fit))
     scores, right = scored(test)
@@ -170,7 +170,7 @@ def calibrate(fit: Sequence[Record], test: Sequence[Record]) -> dict[str, float]
     }
 
 
-def calibrate_halves(records: Sequence[Record], repeats: int = 100) -> dict[str, float]:
+def calibrate_halves(records: Sequence[AnswerRecord], repeats: int = 100) -> dict[str, float]:
     """The temperature of all records; and the calibration error of one half of the patients of each set with the temperature of
     the other half, as mean and 95 % range over `repeats` random halves."""
     rng, errors = np.random.default_rng(0), []

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from monai_mimo.evaluation.examples import panel_row
+from monai_mimo.evaluation.examples import prediction_row
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.visualize import overlay, panel, phrase_colors, save_figure
@@ -49,7 +49,7 @@ def main(run: Path) -> None:
     for number, modality in enumerate(modalities):
         wanted = 1 + number % 2
         chosen.append(next(r for r in records if (r["modality"], r["perspective"]) == (modality, wanted)))
-    panel([panel_row(r, test) for r in chosen], PICTURES / "answers.png")
+    panel([prediction_row(r, test) for r in chosen], PICTURES / "answers.png")
     for modality in modalities:
         shutil.copy(run / "evaluation" / "panels" / f"{modality}.png", PICTURES / f"panel-{modality}.png")
     shutil.copy(run / "curves.png", PICTURES / "curves.png")

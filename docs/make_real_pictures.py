@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from monai_mimo.evaluation.examples import panel_row
+from monai_mimo.evaluation.examples import prediction_row
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.visualize import panel
 
@@ -35,8 +35,8 @@ def main(dataset: Path, records: Path) -> None:
                 typical.append(group[len(group) // 2])
             if not boxes:
                 failures.append(group[0])
-    panel([panel_row(r, split_of[r["id"]]) for r in typical], PICTURES / "real-answers.png")
-    panel([panel_row(r, split_of[r["id"]]) for r in failures], PICTURES / "real-failures.png")
+    panel([prediction_row(r, split_of[r["id"]]) for r in typical], PICTURES / "real-answers.png")
+    panel([prediction_row(r, split_of[r["id"]]) for r in failures], PICTURES / "real-failures.png")
 
 
 if __name__ == "__main__":

@@ -26,12 +26,6 @@ class Targets:
 BCE, DICE = 2.0, 0.5  # weights as published for LISA (Lai et al. 2024) and GLaMM (Rasheed et al. 2024)
 
 
-def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """What `MimoLoss` makes of masks alone: logits [M, 1, S, S] against masks bool [M, 1, S, S] -> scalar."""
-    wanted = masks.float()
-    return BCE * F.binary_cross_entropy_with_logits(logits, wanted) + DICE * DiceLoss(sigmoid=True)(logits, wanted)
-
-
 class MimoLoss(nn.Module):
     """Weighted sum of the parts; `parts` holds their last values as tensors, unweighted, for the log.
 
@@ -78,10 +72,10 @@ class MimoLoss(nn.Module):
         """The loss of a batch; its mask parts are zero for a batch without masks.
 
         Args:
-            totals: `count` of the global batch that this one is a part of: the loss is then the part's share, and the
+            totals: `loss_counts` of the global batch that this one is a part of: the loss is then the part's share, and the
                 shares of all parts add up to the loss of the global batch. (The contrastive part compares within a part.)
         """
-        own = count(targets).to(targets.labels.device)
+        own = loss_counts(targets).to(targets.labels.device)
         totals = own if totals is None else totals.to(own.device)
         of_answers, of_masks = (own[:2] / totals[:2].clamp(min=1)).float()
         parts = {"text": self._text(prediction.text_logits.float(), targets.labels) * of_answers}
@@ -115,7 +109,7 @@ class MimoLoss(nn.Module):
         return (weights[answered] * loss).sum() / len(labels)
 
 
-def count(targets: Targets) -> Tensor:
+def loss_counts(targets: Targets) -> Tensor:
     """What the parts of the loss are means over, float64 [5]: answers, masks, and words of each kind of `PRESENCE`."""
     words = [0 if targets.presence is None else int((targets.presence == kind).sum()) for kind in PRESENCE]
     return torch.tensor([len(targets.labels), len(targets.masks), *words], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What imports what: no circle, and nobody who answers a question pays for the builder."""
+"""What imports what: no circle, and nobody who answers a question pays for the builder; and how long files are."""
 
 import ast
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+MOST_LINES = 400
 PACKAGES = {"monai_mimo": ROOT / "monai_mimo", "monai_mimo.transforms": ROOT / "transforms"}
 
 
@@ -62,6 +63,12 @@ def test_the_import_graph_has_no_circle() -> None:
     assert "monai_mimo.errors" in imports("monai_mimo.files", known["monai_mimo.files"], known)
     found = circle(known)
     assert found is None, " imports ".join(found)
+
+
+@pytest.mark.parametrize("folder", [*PACKAGES.values(), ROOT / "monailabel_app"], ids=lambda folder: folder.name)
+def test_files_are_read_in_one_sitting(folder: Path) -> None:
+    lines = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in folder.rglob("*.py")}
+    assert {file: count for file, count in lines.items() if count > MOST_LINES} == {}
 
 
 def test_a_circle_is_found(tmp_path: Path) -> None:

@@ -6,14 +6,13 @@ from monai_mimo.lazy import lazy
 
 if TYPE_CHECKING:
     from .augment import RandMove, rand_intensity
+    from .dictionary import ReadSliced, WindowByModalityd
     from .medical_image import MedicalImage
     from .prompts import PromptTarget, sample_box, sample_point
     from .reading import read_grid
     from .resize import SquareResize
-    from .slice_dictionary import ReadSliced
     from .slices import select_slices
     from .window import window
-    from .window_dictionary import WindowByModalityd
 
 __all__ = [
     "MedicalImage",
@@ -40,10 +39,10 @@ lazy(
         "sample_box": "prompts",
         "sample_point": "prompts",
         "read_grid": "reading",
-        "ReadSliced": "slice_dictionary",
+        "ReadSliced": "dictionary",
         "SquareResize": "resize",
         "select_slices": "slices",
         "window": "window",
-        "WindowByModalityd": "window_dictionary",
+        "WindowByModalityd": "dictionary",
     },
 )

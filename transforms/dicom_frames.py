@@ -71,7 +71,7 @@ PLACES = (
     "InStackPositionNumber",
     "PlanePositionSequence",
 )  # dimensions that tell no stacks apart
-PALETTE = "PALETTE COLOR"
+PALETTE_COLOUR = "PALETTE COLOR"
 SLICE_VECTOR = 0x00540080
 
 
@@ -118,7 +118,9 @@ class Frame:
     @property
     def colour(self) -> bool:
         """Whether it has colours, as samples or by a palette."""
-        return self.file.whole("SamplesPerPixel", 1) > 1 or self.file.text("PhotometricInterpretation") == PALETTE
+        return (
+            self.file.whole("SamplesPerPixel", 1) > 1 or self.file.text("PhotometricInterpretation") == PALETTE_COLOUR
+        )
 
     def group(self, name: str) -> pydicom.Dataset | None:
         """A functional group of the frame, or none."""

@@ -24,7 +24,7 @@ from pydicom.uid import RLELossless
 
 from ..errors import InputError
 from .dicom_files import HIGH_THROUGHPUT, NEWER, OTHER_CODEC, DicomFile, attribute, numbers
-from .dicom_frames import PALETTE, Frame
+from .dicom_frames import PALETTE_COLOUR, Frame
 from .dicom_tables import by_table, read_table
 from .jpeg_colours import jpeg_colours
 
@@ -48,12 +48,12 @@ GDCM = (
 BY_DCT = GDCM[:2]
 VIDEO = "1.2.840.10008.1.2.4.10"  # and a digit: MPEG, H.264, H.265
 TABLES = ("ModalityLUTSequence", "VOILUTSequence")  # in the order in which they are applied
-COLOURS = (PALETTE, "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+COLOURS = (PALETTE_COLOUR, "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 QUANTITIES = ("CT", "PT")  # values with a unit, which no table for display may change
 TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64)
 
 
-def check_pixels(file: DicomFile) -> None:
+def check_pixel_data(file: DicomFile) -> None:
     """Before anything is decoded or reserved.
 
     Raises:
@@ -178,7 +178,7 @@ def _scale(frame: Frame) -> Scale:
     interpretation, modality = file.text("PhotometricInterpretation"), file.text("Modality")
     if interpretation not in ("MONOCHROME1", "MONOCHROME2", ""):
         found = f"one sample for each pixel with PhotometricInterpretation {interpretation!r}"
-        raise InputError(file.path, found, f"MONOCHROME1, MONOCHROME2 or {PALETTE}")
+        raise InputError(file.path, found, f"MONOCHROME1, MONOCHROME2 or {PALETTE_COLOUR}")
     turned = interpretation == "MONOCHROME1" and modality != "PT"
     group = frame.group("PixelValueTransformationSequence")
     source = file.dataset if group is None else group
@@ -308,9 +308,9 @@ def stored_frames(file: DicomFile) -> np.ndarray:
     """The stored values of a file alone, as of a SEG: [frames, rows, columns].
 
     Raises:
-        InputError: see `check_pixels` and `decoded`.
+        InputError: see `check_pixel_data` and `decoded`.
     """
-    check_pixels(file)
+    check_pixel_data(file)
     with tempfile.TemporaryDirectory(prefix="mimo-dicom-") as folder:
         decode([file], Path(folder))
         return _stored(file)
@@ -375,13 +375,13 @@ def _rgb(file: DicomFile) -> np.ndarray:
     if (
         INTEGERS not in file.dataset
         or interpretation not in COLOURS
-        or samples != (1 if interpretation == PALETTE else 3)
+        or samples != (1 if interpretation == PALETTE_COLOUR else 3)
     ):
         found = f"{samples} samples for each pixel with PhotometricInterpretation {interpretation!r}"
-        raise InputError(file.path, found, f"three with {', '.join(COLOURS[1:])}, or one with {PALETTE}")
+        raise InputError(file.path, found, f"three with {', '.join(COLOURS[1:])}, or one with {PALETTE_COLOUR}")
     coded = jpeg_colours(bytes(file.dataset.PixelData[:MANY_OFFSETS])) if file.syntax in BY_DCT else None
     bits, pixels = _stored_bits(file)[0], _stored(file)
-    if interpretation == PALETTE:
+    if interpretation == PALETTE_COLOUR:
         pixels = apply_color_lut(pixels, file.dataset)[..., :3]
         return pixels.astype(np.uint8) if pixels.max() < 256 else (pixels >> 8).astype(np.uint8)
     if bits > 8:

@@ -15,8 +15,8 @@ import numpy as np
 from ..errors import one_error
 from .dicom_files import DicomFile, images_in, numbers, open_dicom
 from .dicom_frames import Frame, frames_of
-from .dicom_pixels import check_pixels, values_of
-from .dicom_stacks import Stack, affine_of, choose, stacks_of
+from .dicom_pixels import check_pixel_data, values_of
+from .dicom_stacks import Stack, choose, stack_affine, stacks_of
 from .grid import Grid
 
 DICOM_MODALITIES = {
@@ -66,7 +66,7 @@ def read_dicom(path: Path, series: str | int | None = None) -> Grid:
     if tilt > TILT:
         note = f"slices are shifted along the stack (gantry tilt, {tilt:.1f} degrees), and so is the affine"
         notes = (*notes, note)
-    return Grid(values.transpose(2, 1, 0, *range(3, values.ndim)), affine_of(stack), None, modality, notes=notes)
+    return Grid(values.transpose(2, 1, 0, *range(3, values.ndim)), stack_affine(stack), None, modality, notes=notes)
 
 
 def find_stack(path: Path, series: str | int | None = None) -> tuple[Stack, tuple[str, ...]]:
@@ -80,7 +80,7 @@ def _frames(files: Sequence[DicomFile]) -> list[Frame]:
     frames = []
     for file in files:
         with one_error(file.path, "a header as DICOM has it"):
-            check_pixels(file)  # before a frame is made for each that the header claims
+            check_pixel_data(file)  # before a frame is made for each that the header claims
             frames += frames_of(file)
     return frames
 

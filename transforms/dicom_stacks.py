@@ -103,7 +103,7 @@ def choose(where: Path, stacks: Sequence[Stack], series: str | int | None) -> tu
     return stack, notes
 
 
-def affine_of(stack: Stack) -> np.ndarray:
+def stack_affine(stack: Stack) -> np.ndarray:
     """Of a stack with a step: voxel (column, row, slice) to RAS millimetres [4, 4]."""
     lps = np.eye(4)
     place = stack.frames[0].place

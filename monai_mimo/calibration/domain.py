@@ -33,7 +33,7 @@ class ImageDomain:
         means: [K, F], of the summaries of the images of each of K kinds.
         whitening: [K, F, F], makes the covariance within a kind the identity.
         limit: the distance that 1 % of images like those of training exceed.
-        maps: which maps of an image the summaries are of, see `summary`.
+        maps: which maps of an image the summaries are of, see `feature_summary`.
         modalities: of the images of each kind, where they are known.
     """
 
@@ -70,7 +70,7 @@ class ImageDomain:
         """The modality of the kind that an image is likeliest of, where kinds are normal and as frequent; none if not known."""
         if not self.modalities:
             return None
-        distances = self._distances(summary(maps, features, self.maps))[0]
+        distances = self._distances(feature_summary(maps, features, self.maps))[0]
         return self.modalities[int((distances**2 + self._spread).argmin())]
 
     @cached_property
@@ -80,7 +80,7 @@ class ImageDomain:
 
     def ood_score(self, maps: EncoderMaps, features: ImageFeatures) -> Tensor:
         """The `distance` of B images, [B]."""
-        return self.distance(summary(maps, features, self.maps))
+        return self.distance(feature_summary(maps, features, self.maps))
 
     def save(self, folder: Path) -> None:
         """Put it beside the weights in `folder`."""
@@ -118,7 +118,7 @@ def _whitening(centred: Tensor) -> Tensor:
     return (vectors / values.clamp(min=1e-8).sqrt()).float().contiguous()
 
 
-def summary(maps: EncoderMaps, features: ImageFeatures, of: str = FINE) -> Tensor:
+def feature_summary(maps: EncoderMaps, features: ImageFeatures, of: str = FINE) -> Tensor:
     """Mean and deviation over the image of each channel, [B, F]: of the two finest maps of the image encoder, or of the `context`
     that the aligner reads.
 

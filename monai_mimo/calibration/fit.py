@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +13,30 @@ import torch
 from datasets import Dataset as Rows
 from ignite.engine import Engine, Events
 from monai.transforms import Compose, RandAdjustContrast, RandScaleIntensity
+from safetensors.torch import load_file, save_file
+from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from ..data.dataset import rows_by_image
+from ..data.names import REGION, plain_words
 from ..errors import DataError
+from ..evaluation.answer_records import AnswerRecord, records_of_batch
 from ..evaluation.evaluator import GroundingEvaluator, evaluation_loader
 from ..evaluation.progress import Progress
-from ..evaluation.records import Record, records_of_batch
 from ..evaluation.summary import scored_phrases
+from ..files import atomic_folder
+from ..inference import MimoPredictor
+from ..metrics import is_correct
 from ..metrics.calibration import fit_temperature
 from ..metrics.grounding import gather
+from ..mimoseg.encoding import decode_rle
 from ..models import Mimo
+from ..models.weights import ADAPTER_WEIGHTS, CONFIG, WEIGHTS
 from ..transforms.augment import MIRRORS, RandMove
+from ..transforms.prompts import sample_point, tight_box
 from ..transforms.resize import SquareResize
-from .domain import ImageDomain, summary
-from .prompted import prompted_scores
-from .temperature import save_temperature
+from .domain import ImageDomain, feature_summary
+from .temperature import CALIBRATION, load_temperature, save_temperature
 
 IMAGES = 300  # of each kind and split, at most
 FEWEST = 30  # answered phrases, right and wrong ones among them, to fit a temperature on
@@ -62,7 +72,7 @@ def calibrate(model: Mimo, train: Rows, held_out: Rows, images: int = IMAGES) ->
 
 
 def scored_names(
-    model: Mimo, records: Sequence[Record], held_out: Rows, images: int = IMAGES
+    model: Mimo, records: Sequence[AnswerRecord], held_out: Rows, images: int = IMAGES
 ) -> tuple[list[float], list[bool]]:
     """Raw scores, and which are right, of the phrases of answers to questions, and of names told to prompts without words
     (`prompted.prompted_scores`), where weights know names."""
@@ -96,9 +106,9 @@ def temperature_of(scores: Sequence[float], correct: Sequence[bool]) -> float | 
     return fit_temperature(scores, correct)
 
 
-def answered(model: Mimo, rows: Rows) -> list[Record]:
+def answered(model: Mimo, rows: Rows) -> list[AnswerRecord]:
     """The records of all questions of `rows`, with raw scores; in a run of several processes each must call it."""
-    records: list[Record] = []
+    records: list[AnswerRecord] = []
     evaluator = GroundingEvaluator(
         next(model.parameters()).device,
         evaluation_loader(model, rows, 16),
@@ -113,7 +123,7 @@ def answered(model: Mimo, rows: Rows) -> list[Record]:
 class KeepRecords:
     """Appends the records of a `GroundingEvaluator` run to a list."""
 
-    def __init__(self, records: list[Record]) -> None:
+    def __init__(self, records: list[AnswerRecord]) -> None:
         self.records = records
 
     def attach(self, engine: Engine) -> None:
@@ -140,11 +150,11 @@ class Changes:
 
 @torch.no_grad()
 def summaries(model: Mimo, images: Iterable[Tensor]) -> Tensor:
-    """`domain.summary` [n, F] of images [3, S, S]."""
+    """`domain.feature_summary` [n, F] of images [3, S, S]."""
     device, found = next(model.parameters()).device, []
     for image in images:
         maps = model.encoder_maps(image[None].to(device))
-        found.append(summary(maps, model.features(maps))[0])
+        found.append(feature_summary(maps, model.features(maps))[0])
     return torch.stack(found)
 
 
@@ -158,3 +168,62 @@ def images_by_kind(model: Mimo, rows: Rows, most: int) -> dict[tuple[str, str], 
             pixels = np.asarray(rows[numbers[0]]["image"].convert("RGB"))
             found[kind].append((SquareResize(*pixels.shape[:2], model.config.image_size).image(pixels), kind[1]))
     return found
+
+
+def prompted_scores(model: Mimo, rows: Rows, images: int, seed: int = 0) -> list[tuple[float, bool]]:
+    """The raw score of each name that is told to a prompt, and whether the name is right and its IoU above 0.5.
+
+    Args:
+        images: of `rows`, at most, evenly spread: a box and a click on each structure, and as many clicks beside them all.
+    """
+    if model.region_names is None:
+        return []
+    predictor, random = MimoPredictor(model, device=next(model.parameters()).device), np.random.RandomState(seed)
+    groups = rows_by_image(rows)
+    found: list[tuple[float, bool]] = []
+    for place in np.unique(np.linspace(0, len(groups) - 1, min(images, len(groups))).astype(int)):
+        encoded = {e["phrase"]: e["mask"] for number in groups[place] for e in rows[number]["entities"]}
+        masks = {name: decode_rle(mask) for name, mask in encoded.items()}
+        if not masks:
+            continue
+        predictor.set_image(np.asarray(rows[groups[place][0]]["image"].convert("RGB")))
+        beside = binary_erosion(~np.any(list(masks.values()), axis=0), iterations=3)
+        for name, mask in masks.items():
+            answers = [predictor.ask(boxes=[tight_box(mask)]), predictor.ask(points=[sample_point(mask, random)])]
+            if beside.any():
+                answers.append(predictor.ask(points=[sample_point(beside, random)]))
+            for number, entity in ((n, e) for n, answer in enumerate(answers) for e in answer.entities):
+                if entity.phrase != REGION:
+                    right = number < 2 and plain_words(entity.phrase) == plain_words(name)
+                    iou = (entity.mask & mask).sum() / (entity.mask | mask).sum()
+                    found.append((entity.score, right and bool(is_correct([iou])[0])))
+    return found
+
+
+def carry_calibration(folder: Path, out: Path) -> None:
+    """Give weights in `out`, which compute what those in `folder` do, the calibration of those, if they have one."""
+    temperature = load_temperature(folder)
+    if temperature is not None:
+        save_temperature(out, temperature, json.loads((folder / CALIBRATION).read_text()).get("fitted_on", ""))
+    domain = ImageDomain.load(folder)
+    if domain is not None:
+        domain.save(out)
+
+
+def ship(folder: Path, out: Path) -> Path:
+    """Copy a weights folder with its tensors in float16, half as large; what reads them computes in float32 all the same.
+
+    Raises:
+        WeightsError: it is no weights folder, or damaged.
+    """
+    Mimo.from_pretrained(folder)
+    with atomic_folder(out, replace=True) as new:
+        shutil.copytree(folder, new, dirs_exist_ok=True)
+        for name in (WEIGHTS, ADAPTER_WEIGHTS):
+            if (new / name).exists():
+                tensors = load_file(new / name)
+                half = {k: t.half() if t.dtype in (torch.float32, torch.bfloat16) else t for k, t in tensors.items()}
+                save_file(half, new / name, metadata={"format": "pt"})
+                (new / name).chmod((new / CONFIG).stat().st_mode)  # for everyone who installs the package
+        carry_calibration(folder, new)
+    return out

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError
-from .common import add_thresholds, add_weights, check_output, numbers
+from .common import add_thresholds, add_weights, check_output, parse_numbers
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -84,8 +84,8 @@ def ask(options: argparse.Namespace) -> None:
         ask_volume(options, image)
         return
     image.check_slice(options.slice)
-    points = [numbers("--point", text, (2, 3)) for text in options.point]
-    boxes = [numbers("--box", text, (4,)) for text in options.box]
+    points = [parse_numbers("--point", text, (2, 3)) for text in options.point]
+    boxes = [parse_numbers("--box", text, (4,)) for text in options.box]
     predictor = MimoPredictor.from_pretrained(options.weights)
     if options.weights is None:
         print("weights: {weights} (preset {preset})".format(**predictor.model_info), file=sys.stderr)

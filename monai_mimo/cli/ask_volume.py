@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .common import check_output, numbers
+from .common import check_output, parse_numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +31,8 @@ def ask_volume(options: argparse.Namespace, image: MedicalImage) -> None:
 
     if options.mask_input is not None or options.logits is not None:
         raise InputError("--mask-input and --logits", "a volume without a slice", "--slice with them")
-    points = [numbers("--point", text, (3, 4)) for text in options.point]
-    boxes = [numbers("--box", text, (6,)) for text in options.box]
+    points = [parse_numbers("--point", text, (3, 4)) for text in options.point]
+    boxes = [parse_numbers("--box", text, (6,)) for text in options.box]
     thresholds = Thresholds(options.uncertain, options.withhold)
     scribbles = None if options.scribble is None else np.asarray(read_grid(options.scribble).values)
     predictor = MimoPredictor.from_pretrained(options.weights)

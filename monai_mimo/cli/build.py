@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..licences import USES
 
 
 def add_phantom(commands: argparse._SubParsersAction) -> None:
@@ -52,6 +53,12 @@ def add_build(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--slices-per-volume", type=int, metavar="N", help="default 6")
     parser.add_argument("--questions-per-image", type=int, metavar="N", help="default 8")
     parser.add_argument("--perspectives", metavar="1,2,3,4,5", help="which are made (default: all)")
+    parser.add_argument(
+        "--licence",
+        choices=USES[:-1],
+        metavar="USE",
+        help="only sources whose licence is known to allow it: permissive, non-commercial, research (docs/licences.md)",
+    )
     parser.add_argument("--drafts", type=Path, metavar="FILE", help="prepared questions of perspectives III and IV")
     parser.add_argument(
         "--knowledge", type=Path, action="append", metavar="FILE", help="your own knowledge entries; repeatable"
@@ -62,13 +69,12 @@ def add_build(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--ray", metavar="ADDRESS", help="work on this Ray cluster: HOST:PORT, ray://HOST:PORT, auto")
     parser.add_argument("--strict", action="store_true", help="stop at the first case that fails")
-    parser.set_defaults(run=build)
+    parser.set_defaults(run=run_build)
 
 
-def build(options: argparse.Namespace) -> None:
+def run_build(options: argparse.Namespace) -> None:
     """Build a data set and print what was made."""
-    from ..mimoseg import build as build_set
-    from ..mimoseg import discover, parse_source
+    from ..mimoseg import build, by_licence, discover, parse_source
     from ..mimoseg.builder.config_file import BuildConfig, load_config, spec_and_use
 
     begin = time.monotonic()
@@ -82,6 +88,10 @@ def build(options: argparse.Namespace) -> None:
             print(f"left out: {name} ({reason})", file=sys.stderr)
     if not specs:
         raise InputError("--source", "none", "--source NAME=PATH, --data DIR or --config FILE")
+    if options.licence is not None:
+        specs, refused = by_licence(specs, options.licence)
+        for name, licence in refused:
+            print(f"left out: {name} (licence: {licence})", file=sys.stderr)
     given: dict[str, Any] = {
         "ratio": options.split or config.split,
         "allow_empty_splits": options.allow_empty_splits or config.allow_empty_splits,
@@ -92,7 +102,7 @@ def build(options: argparse.Namespace) -> None:
         "drafts": options.drafts or config.drafts,
         "knowledge": options.knowledge or config.knowledge,
     }
-    report = build_set(
+    report = build(
         specs,
         options.out,
         uses={spec.name: use for spec, use in listed},
@@ -132,11 +142,11 @@ def add_stats(commands: argparse._SubParsersAction) -> None:
 
 def stats(options: argparse.Namespace) -> None:
     """Print the tables and write them with the charts."""
-    from ..mimoseg.describe.tables import tables, write_statistics
+    from ..mimoseg.describe.tables import licence_table, tables, write_statistics
 
     out = options.out or options.dataset / "statistics"
     statistics = write_statistics(options.dataset, out, force=options.force)
-    for table in tables(statistics):
+    for table in [*tables(statistics), licence_table(options.dataset, statistics)]:
         print(f"{table.title}\n\n{table.markdown()}\n")
     print(f"written: {out}")
 
@@ -147,14 +157,14 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("dataset", metavar="DIR", type=Path, help="a set that `mimo build` wrote")
     parser.add_argument("--format", required=True, choices=["datalist", "llava", "coco"], help="MONAI, LLaVA or COCO")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="a new folder")
-    parser.set_defaults(run=export)
+    parser.set_defaults(run=run_export)
 
 
-def export(options: argparse.Namespace) -> None:
+def run_export(options: argparse.Namespace) -> None:
     """Write the set in another format."""
-    from ..mimoseg.export import export as export_set
+    from ..mimoseg.export import export
 
-    export_set(options.dataset, options.format, options.out)
+    export(options.dataset, options.format, options.out)
     print(f"written: {options.out}")
 
 

@@ -10,10 +10,10 @@ from ..errors import InputError, OutputError
 
 WEIGHTS = "a weights folder, lite or small, which come along, or OWNER/NAME on the Hugging Face Hub"
 
-__all__ = ["NOTICE", "add_thresholds", "check_output", "numbers"]
+__all__ = ["NOTICE", "add_thresholds", "check_output", "parse_numbers"]
 
 
-def numbers(option: str, text: str, counts: tuple[int, ...]) -> tuple[float, ...]:
+def parse_numbers(option: str, text: str, counts: tuple[int, ...]) -> tuple[float, ...]:
     """ "1,2,3" -> (1.0, 2.0, 3.0).
 
     Raises:

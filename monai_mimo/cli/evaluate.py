@@ -40,10 +40,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="on the CPU; or start it by torchrun")
     parser.add_argument("--force", action="store_true", help="replace a report that exists")
-    parser.set_defaults(run=evaluate)
+    parser.set_defaults(run=run_evaluate)
 
 
-def evaluate(options: argparse.Namespace) -> None:
+def run_evaluate(options: argparse.Namespace) -> None:
     """Check what can be checked at once, then work in one or several processes."""
     if options.dataset is None and not options.zero_shot:
         raise InputError("DIR", "no set", "a built set, or --zero-shot NAME=PATH")
@@ -137,8 +137,7 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
 
     from ..calibration.temperature import load_temperature
     from ..engines import some_images
-    from ..evaluation import about_run, join_processes, leave_processes
-    from ..evaluation import evaluate as evaluate_rows
+    from ..evaluation import about_run, evaluate, join_processes, leave_processes
     from ..mimoseg import load_mimoseg
     from ..mimoseg.builder.zero_shot import build_zero_shot, load_zero_shot, published_as
     from ..models import Mimo
@@ -165,7 +164,7 @@ def work(local_rank: int, options: argparse.Namespace) -> None:
             return finished_summary(out, about)
         if options.images is not None:
             rows = some_images(rows, options.images)
-        return evaluate_rows(
+        return evaluate(
             network,
             weights,
             rows,

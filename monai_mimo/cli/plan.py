@@ -42,17 +42,17 @@ def run(options: argparse.Namespace) -> None:
         )
 
     from ..models import load_preset
-    from ..planning.memory import GB, costs_of, describe, make_plan
-    from ..planning.trace import Sample
+    from ..planning.memory import GB, costs_of, describe, plan_training
+    from ..planning.trace import SampleSize
 
     costs = costs_of(
         load_preset(options.preset),
-        Sample(options.question_tokens, options.answer_tokens, masks=options.masks),
+        SampleSize(options.question_tokens, options.answer_tokens, masks=options.masks),
         bfloat16=options.precision == "bf16",
         cached=options.feature_cache,
         four_bit=options.four_bit,
     )
-    plan = make_plan(
+    plan = plan_training(
         costs,
         options.gpus,
         int(options.gpu_memory * GB),

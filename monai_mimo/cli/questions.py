@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .common import numbers
+from .common import parse_numbers
 
 if TYPE_CHECKING:
     from ..mimoseg.questions.groups import Group
@@ -113,7 +113,7 @@ def by_model(options: argparse.Namespace, writer: LlmWriter, groups: list[Group]
     from ..mimoseg.questions.llm.run import estimate_lines, finish, load_prices
 
     tasks = [task for group in groups for task in writer.tasks(group, options.count, options.seed)]
-    price = numbers("--price", options.price, (2,)) if options.price else None
+    price = parse_numbers("--price", options.price, (2,)) if options.price else None
     if options.batch != "collect":
         rate = (price[0], price[1]) if price else None
         for line in estimate_lines(writer, tasks, load_prices(options.prices), rate, options.batch == "submit"):
@@ -148,14 +148,14 @@ def make_writer(options: argparse.Namespace, knowledge: dict[str, Any]) -> LlmWr
         InputError: no model, or a parameter that is no KEY=VALUE.
     """
     from ..mimoseg.questions.llm import AnswerCache, Endpoint, LlmWriter, RequestPlan
-    from ..mimoseg.questions.validate import check
+    from ..mimoseg.questions.validate import broken_rules
 
     if not options.model:
         raise InputError("--model", "none", "the name of a model of the endpoint")
     plan = RequestPlan(
         options.model,
         knowledge,
-        check=lambda draft: check(draft, knowledge),
+        check=lambda draft: broken_rules(draft, knowledge),
         attempts=options.attempts,
         parameters=dict(map(parameter, options.parameter)),
     )

@@ -32,7 +32,7 @@ def demo(options: argparse.Namespace) -> None:
 
     thresholds = Thresholds(options.uncertain, options.withhold)
     try:
-        from ..demo.page import serve
+        from ..demo.page import serve_demo
     except ImportError as error:
         raise InputError("mimo demo", f"no {error.name}", "an installation with [demo]") from error
     from ..demo.page import folder_examples, phantom_examples
@@ -47,7 +47,7 @@ def demo(options: argparse.Namespace) -> None:
             )
         print(f"{weights}; http://{options.host}:{options.port}, Ctrl+C ends. {NOTICE}", flush=True)
         try:
-            serve(predictor, thresholds, examples, options.host, options.port)
+            serve_demo(predictor, thresholds, examples, options.host, options.port)
         except OSError as error:
             raise InputError("--port", str(options.port), "a free port") from error
 
@@ -130,7 +130,7 @@ def review(options: argparse.Namespace) -> None:
 
     queue = ReviewQueue(options.dataset, splits, [int(p) for p in perspectives], options.reviewer or getpass.getuser())
     try:
-        from ..mimoseg.review.gradio_page import serve
+        from ..mimoseg.review.gradio_page import serve_review
     except ImportError as error:
         raise InputError("mimo review", f"no {error.name}", "an installation with [demo]") from error
     done = len(queue.refs) - queue.progress()["open"]
@@ -139,6 +139,6 @@ def review(options: argparse.Namespace) -> None:
         flush=True,
     )
     try:
-        serve(queue, options.host, options.port)
+        serve_review(queue, options.host, options.port)
     except OSError as error:
         raise InputError("--port", str(options.port), "a free port") from error

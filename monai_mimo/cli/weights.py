@@ -20,7 +20,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--images", type=int, default=300, metavar="N", help="of each kind and split, at most (default 300)"
     )
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1, ...")
-    parser.set_defaults(run=calibrate)
+    parser.set_defaults(run=run_calibrate)
 
     parser = commands.add_parser(
         "merge", help="write weights with LoRA as weights without, that need no language model beside"
@@ -37,12 +37,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=use)
 
 
-def calibrate(options: argparse.Namespace) -> None:
+def run_calibrate(options: argparse.Namespace) -> None:
     """Fit on the training images and the validation questions."""
     if options.images < 2:
         raise InputError("--images", str(options.images), "2 or more")
 
-    from ..calibration.fit import calibrate as fit
+    from ..calibration.fit import calibrate
     from ..engines.setup import rows_that_fit, some_images
     from ..mimoseg import load_mimoseg
     from ..models import Mimo
@@ -51,7 +51,7 @@ def calibrate(options: argparse.Namespace) -> None:
     model = Mimo.from_pretrained(options.weights).to(usable_device(options.device))
     train = load_mimoseg(options.dataset, "train")
     held_out = rows_that_fit(load_mimoseg(options.dataset, "validation"), model, with_answers=False)
-    fitted = fit(model, train, some_images(held_out, options.images), options.images)
+    fitted = calibrate(model, train, some_images(held_out, options.images), options.images)
     fitted.save(options.weights, f"validation questions of {options.dataset.resolve().name}")
     print(f"image domain: {len(fitted.domain.means)} kinds of images, limit {fitted.domain.limit:.2f}")
     if fitted.temperature is None:
@@ -64,7 +64,7 @@ def merge(options: argparse.Namespace) -> None:
     """Put the adapter into the language model and write all of it."""
     check_output(options.out, options.force)
 
-    from ..calibration.carry import carry_calibration
+    from ..calibration.fit import carry_calibration
     from ..models import Mimo
     from ..models.default_weights import find_weights
     from ..models.weights import merge_adapter, save_weights

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import InputError
 from ..transforms.resize import SquareResize
+from .names import REGION
 from .prompt_maps import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, CHANNELS, PADDING, question_maps
 from .tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 
@@ -36,6 +37,7 @@ class EncodedQuestion:
         prompt_ids: what the LLM reads; answer_ids: what it shall write, empty when unknown.
         instruction_ids: the words of the question alone, for the aligner; is_instruction: where they stand in `prompt_ids`.
         presence: of each of those words, see `PRESENCE`; all `UNNAMED` when unknown.
+        asked: of each of those words, the number of the known name that it is part of, -1 for others.
         coordinates: [P, 2] continuous (x, y) in the model's input, and labels: [P] (see `data.prompt_maps`),
             in the order of the placeholders in `prompt_ids`.
         objects: [P], which object each prompt shows: each marker of the question one of its own, but all prompts show one where
@@ -52,6 +54,7 @@ class EncodedQuestion:
     labels: np.ndarray
     is_instruction: list[bool]
     presence: list[int]
+    asked: list[int]
     answer_ids: list[int] = field(default_factory=list)
     objects: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     seg_names: list[int] = field(default_factory=list)
@@ -69,6 +72,7 @@ class Conversation:
         image_tokens: N, how many tokens the aligner makes of an image.
         context: the longest sequence that the LLM takes, in tokens.
         names: the known names of regions, in order. side: see `EncodedQuestion`.
+        regions_tell: whether what looks like a name tells that it is there: presence is then known of these names alone.
     """
 
     def __init__(
@@ -78,9 +82,13 @@ class Conversation:
         context: int,
         names: Sequence[str] = (),
         side: int = 0,
+        *,
+        regions_tell: bool = False,
     ) -> None:
         self.tokenizer, self.image_tokens, self.context = tokenizer, image_tokens, context
         self.names, self.side = {name: number for number, name in enumerate(names)}, side
+        called = sorted((re.escape(name) for name in names if name != REGION), key=len, reverse=True)
+        self._known = re.compile(rf"\b(?:{'|'.join(called)})\b") if called and regions_tell else None
         self._tags = set(tokenizer.convert_tokens_to_ids([PHRASE_START, PHRASE_END, SEG]))
 
     def _ids(self, text: str) -> list[int]:
@@ -121,6 +129,7 @@ class Conversation:
         question_ids: list[int] = []
         is_word: list[bool] = []
         presence: list[int] = []
+        asked: list[int] = []
         coordinates: list[np.ndarray] = [np.zeros((0, 2), dtype=np.float32)]
         labels: list[int] = []
         objects: list[int] = []
@@ -133,10 +142,11 @@ class Conversation:
                 question_ids += self._ids(part) * len(kinds)
                 is_word += [False] * len(kinds)
             elif part.strip():
-                words, present = self._words(part.strip(), named or {})
+                words, present, known = self._words(part.strip(), named or {})
                 question_ids += words
                 is_word += [True] * len(words)
                 presence += present
+                asked += known
         begin = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]  # Qwen has none
         before = [*begin, *self._ids("USER:"), *self._ids(IMAGE) * self.image_tokens]
         after = self._ids("ASSISTANT:")
@@ -150,6 +160,11 @@ class Conversation:
         named_segs = [
             self.names.get(name, -1) for name in re.findall(f"{PHRASE_START} (.*?) {PHRASE_END} {SEG}", answer or "")
         ]
+        shown = named_segs if len(named_segs) == max(objects, default=-1) + 1 else []
+        if self._known is not None:
+            presence = [UNNAMED if name < 0 else kind for kind, name in zip(presence, asked)]
+            if shown:  # what a prompt shows is there; another name is not what is meant, even if it is in the image
+                presence = [UNNAMED if n < 0 else PRESENT if n in shown else ABSENT for n in asked]
         return EncodedQuestion(
             prompt_ids,
             [token for token, word in zip(question_ids, is_word) if word],
@@ -157,10 +172,11 @@ class Conversation:
             np.array(labels, dtype=np.int64),
             [False] * len(before) + is_word + [False] * len(after),
             presence,
+            asked,
             answer_ids,
             np.array(objects, dtype=np.int64),
             named_segs,
-            named_segs if len(named_segs) == max(objects, default=-1) + 1 else [],
+            shown,
             self.side,
             (lines[0], lines[1]),
             logits,
@@ -172,16 +188,23 @@ class Conversation:
         kept, lost = answer_ids[: max(0, length)], answer_ids[max(0, length) : -1]
         return answer_ids if self._tags & set(lost) else kept
 
-    def _words(self, text: str, named: Mapping[str, bool]) -> tuple[list[int], list[int]]:
-        """Tokens of a text without markers, and the presence of each; a longer name goes before one inside it."""
-        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=bool(named))
-        presence = [UNNAMED] * len(encoded["input_ids"])
+    def _words(self, text: str, named: Mapping[str, bool]) -> tuple[list[int], list[int], list[int]]:
+        """Tokens of a text without markers, the presence of each, and the number of the known name that it is part of; a longer
+        name goes before one inside it."""
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        presence, asked = [UNNAMED] * len(encoded["input_ids"]), [-1] * len(encoded["input_ids"])
+
+        def mark(kinds: list[int], mention: re.Match, kind: int) -> None:
+            for token, (start, end) in enumerate(encoded["offset_mapping"]):
+                if start < mention.end() and end > mention.start():
+                    kinds[token] = kind
+
         for name in sorted(named, key=len):
             for mention in re.finditer(rf"\b{re.escape(name)}\b", text, re.IGNORECASE):
-                for token, (start, end) in enumerate(encoded["offset_mapping"]):
-                    if start < mention.end() and end > mention.start():
-                        presence[token] = PRESENT if named[name] else ABSENT
-        return encoded["input_ids"], presence
+                mark(presence, mention, PRESENT if named[name] else ABSENT)
+        for mention in self._known.finditer(text) if self._known else ():
+            mark(asked, mention, self.names[mention[0]])
+        return encoded["input_ids"], presence, asked
 
 
 def _stand_ins(lines: tuple[np.ndarray | None, ...], logits: np.ndarray | None, resize: SquareResize) -> list[Point]:
@@ -221,7 +244,8 @@ class QuestionBatch:
     Attributes:
         input_ids, attention_mask: [Q, T], and labels: [Q, T], `IGNORE` where nothing is to be predicted.
         instruction_ids, instruction_padding: [Q, I], the words of the questions; is_instruction: [Q, T], where in
-            `input_ids` they stand; presence: [Q, I], see `conversation.PRESENCE`, `IGNORE` at padding.
+            `input_ids` they stand; presence: [Q, I], see `conversation.PRESENCE`, `IGNORE` at padding; asked: [Q, I], the numbers
+            of the known names that they are part of, -1 for other words.
         coordinates: [Q, P, 2] and prompt_labels: [Q, P], `PADDING` where there is no prompt.
         image_index: [Q], which image each question is about.
         prompt_maps: [K, 5, S / 2, S / 2], of the objects that are shown by prompts (`data.prompt_maps`); none where the model
@@ -238,6 +262,7 @@ class QuestionBatch:
     instruction_padding: Tensor
     is_instruction: Tensor
     presence: Tensor
+    asked: Tensor
     coordinates: Tensor
     prompt_labels: Tensor
     image_index: Tensor
@@ -292,6 +317,7 @@ def collate_questions(
             [torch.tensor(q.is_instruction + [False] * len(a)) for q, a in zip(questions, answers)], 0, side
         ),
         presence=pad([torch.tensor(q.presence, dtype=torch.long) for q in questions], IGNORE),
+        asked=pad([torch.tensor(q.asked, dtype=torch.long) for q in questions], -1),
         coordinates=pad([torch.from_numpy(np.ascontiguousarray(q.coordinates)) for q in questions], 0),
         prompt_labels=pad([torch.from_numpy(q.labels) for q in questions], PADDING),
         image_index=torch.tensor(image_index),

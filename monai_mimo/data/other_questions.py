@@ -21,7 +21,7 @@ from ..mimoseg.catalogue.plausible import view
 from ..transforms.resize import SquareResize
 from .conversation import Conversation, EncodedQuestion
 from .names import REGION, KnownNames, is_english, off_topic, other_terms, plain_nouns, terms_by_region
-from .regions import pick, superpixels
+from .regions import random_superpixel, superpixels
 from .simulated_prompts import click_inside, jittered_box
 from .tokenizer import PHRASE_END, PHRASE_START, SEG
 
@@ -213,7 +213,7 @@ def free_region(image: torch.Tensor, masks: torch.Tensor, inner: tuple[int, int]
     taken = masks.any(0).numpy() if len(masks) else np.zeros(alike.shape, dtype=bool)
     taken[inner[0] :], taken[:, inner[1] :] = True, True
     for _ in range(TRIES):
-        region = alike == pick(alike, rng)
+        region = alike == random_superpixel(alike, rng)
         free = region & ~taken
         if free.sum() >= max(0.8 * region.sum(), SMALLEST) and free.sum() <= LARGEST * free.size:
             return free

@@ -37,7 +37,7 @@ class RegionPrompts:
     logits: np.ndarray | None = None
 
 
-def draw(prompts: RegionPrompts, side: int) -> np.ndarray:
+def draw_prompts(prompts: RegionPrompts, side: int) -> np.ndarray:
     """Prompts -> maps float32 [`CHANNELS`, S, S]."""
     maps = np.zeros((CHANNELS, side, side), dtype=np.float32)
     for box in prompts.boxes:
@@ -103,11 +103,11 @@ def question_maps(
                 prompts.boxes.append((x, y, *coordinates[place + 1].tolist()))
             else:
                 prompts.points.append((x, y, int(labels[place])))
-        maps.append(half(draw(prompts, side)))
+        maps.append(halved(draw_prompts(prompts, side)))
     return np.stack(maps) if maps else np.zeros((0, CHANNELS, side // 2, side // 2), dtype=np.float32)
 
 
-def half(maps: np.ndarray) -> np.ndarray:
+def halved(maps: np.ndarray) -> np.ndarray:
     """Maps [..., S, S] at half of the resolution, [..., S / 2, S / 2], float32."""
     rows = maps[..., ::2, :] + maps[..., 1::2, :]
     return (rows[..., ::2] + rows[..., 1::2]) / 4

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from ..transforms.prompts import tight_box
 from .names import REGION
-from .prompt_maps import PADDING, RegionPrompts, draw, half, prompt_tokens
+from .prompt_maps import PADDING, RegionPrompts, draw_prompts, halved, prompt_tokens
 from .region_images import STORED, RegionImage
 from .simulated_prompts import simulate
 
@@ -31,7 +31,7 @@ CHAMBERS = ("ventric", "atri", "myocard")  # left and right of them are not side
 
 # How often a target is: a named structure without a prompt; with one; a labelled structure that is only pointed at; a region
 # without a name; a name that is not there.
-KINDS = {"named": 0.32, "named with prompt": 0.14, "pointed": 0.17, "region": 0.26, "absent": 0.11}
+REGION_KINDS = {"named": 0.32, "named with prompt": 0.14, "pointed": 0.17, "region": 0.26, "absent": 0.11}
 
 
 @dataclass
@@ -70,7 +70,7 @@ class RegionDataset(Dataset):
         side: S of the model.
         images_per_batch, targets_per_image: sizes of a batch.
         zoom: the share of views that are zoomed in on a target.
-        kinds: how often each kind of target is drawn, see `KINDS`.
+        kinds: how often each kind of target is drawn, see `REGION_KINDS`.
         set_power: a set of n images is drawn as often as n to this power says.
         shares: how often images of a source are drawn relative to others, 1 where it is not named.
     """
@@ -85,7 +85,7 @@ class RegionDataset(Dataset):
         targets_per_image: int = 4,
         seed: int = 0,
         zoom: float = 0.35,
-        kinds: Mapping[str, float] = KINDS,
+        kinds: Mapping[str, float] = REGION_KINDS,
         set_power: float = 0.5,
         shares: Mapping[str, float] | None = None,
         length: int = 10**9,
@@ -93,7 +93,7 @@ class RegionDataset(Dataset):
         self.images, self.side, self.seed, self.zoom, self.length = images, side, seed, zoom, length
         self.images_per_batch, self.targets_per_image = images_per_batch, targets_per_image
         self.ids = {name: number for number, name in enumerate((*names, REGION))}
-        self.kinds = {kind: kinds.get(kind, 0.0) for kind in KINDS}
+        self.kinds = {kind: kinds.get(kind, 0.0) for kind in REGION_KINDS}
         sources: dict[str, list[int]] = {}
         for number, image in enumerate(images):
             sources.setdefault(image.source, []).append(number)
@@ -125,7 +125,11 @@ class RegionDataset(Dataset):
         alike = self._superpixel_map(number, int(rng.integers(2)))
         focus = None
         if rng.random() < self.zoom:
-            focus = planes[rng.integers(len(planes))] if planes and rng.random() < 0.75 else alike == pick(alike, rng)
+            focus = (
+                planes[rng.integers(len(planes))]
+                if planes and rng.random() < 0.75
+                else alike == random_superpixel(alike, rng)
+            )
         grid, mirrored = view_grid(image.inner, self.side, rng, focus)
         pixels = torch.from_numpy(image.pixels).float().div_(255)
         pixels = pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels[None]
@@ -208,9 +212,9 @@ class RegionDataset(Dataset):
     ) -> tuple[np.ndarray, str] | None:
         """A region without a name, and what it is called after all where it meets a structure."""
         for _ in range(4):
-            mask = regions == pick(regions, rng)
+            mask = regions == random_superpixel(regions, rng)
             if rng.random() < 0.3:
-                mask |= regions == pick(regions, rng)
+                mask |= regions == random_superpixel(regions, rng)
             if len(masks) > 1 and rng.random() < 0.15:  # several structures together
                 some = rng.random(len(masks)) < 0.6
                 mask = masks[some].any(0) if some.any() else mask
@@ -233,7 +237,7 @@ class RegionDataset(Dataset):
             masks=torch.from_numpy(np.stack([t.mask for t in targets])),
             asked=torch.tensor([self.ids[t.asked] for t in targets]),
             called=torch.tensor([self.ids[t.called] for t in targets]),
-            maps=torch.from_numpy(np.stack([half(draw(t.prompts, self.side)) for t in targets])),
+            maps=torch.from_numpy(np.stack([halved(draw_prompts(t.prompts, self.side)) for t in targets])),
             coordinates=pad_sequence([torch.from_numpy(c) for c, _ in tokens], batch_first=True),
             labels=pad_sequence([torch.from_numpy(k) for _, k in tokens], batch_first=True, padding_value=PADDING),
         )
@@ -251,7 +255,7 @@ def superpixels(grey: np.ndarray, rng: Generator) -> np.ndarray:
     return found.astype(np.int16)
 
 
-def pick(regions: np.ndarray, rng: Generator) -> int:
+def random_superpixel(regions: np.ndarray, rng: Generator) -> int:
     """A superpixel, the larger the likelier: that of a random pixel."""
     place = rng.integers(regions.size)
     return int(regions.flat[place])

@@ -123,7 +123,7 @@ BRUSH = """() => {
 }"""
 
 
-def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequence[Example]) -> gr.Blocks:
+def make_demo_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequence[Example]) -> gr.Blocks:
     """The page; each visitor has a `Session` of their own, and all share the model."""
     by_name = {example.name: example for example in examples}
 
@@ -281,7 +281,7 @@ def make_page(predictor: MimoPredictor, thresholds: Thresholds, examples: Sequen
     return page
 
 
-def serve(
+def serve_demo(
     predictor: MimoPredictor,
     thresholds: Thresholds,
     examples: Sequence[Example],
@@ -294,7 +294,7 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="mimo-demo-") as uploads:
         if block:
             os.environ["GRADIO_TEMP_DIR"] = uploads
-        page = make_page(predictor, thresholds, examples)
+        page = make_demo_page(predictor, thresholds, examples)
         return launch(page, host, port, block=block, max_file_size=LARGEST_FILE, css=CSS)
 
 

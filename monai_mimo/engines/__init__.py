@@ -1,10 +1,11 @@
 """Training by MONAI's Ignite engines; the bundle's configs name what is exported here."""
 
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, RandomState, TrainedParts
 from .distribute import WholeWeights, distribute
 from .features import encode_once
-from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, measure, train_steps
+from .fine_tune import FineTuned, Quality, build_labelled, fine_tune, quality_of, train_steps
 from .handlers import BestWeights, GradientClip, History, NanGuard, TensorBoardOverlays, TimeBudget, timed
+from .scalars import ScalarLog
 from .setup import (
     SamplingConfig,
     adam,
@@ -19,11 +20,11 @@ from .setup import (
     rows_that_fit,
     some_images,
     tokenizer_for,
+    training_data,
     training_loader,
     warmup_cosine,
 )
-from .stages import MimoTrainer, calibrate_at_end, run_training
-from .state import RandomState, TrainedParts
+from .trainer import MimoTrainer, calibrate_at_end, run_training
 
 __all__ = [
     "BestWeights",
@@ -36,6 +37,7 @@ __all__ = [
     "Quality",
     "RandomState",
     "SamplingConfig",
+    "ScalarLog",
     "TensorBoardOverlays",
     "TimeBudget",
     "TrainedParts",
@@ -49,11 +51,11 @@ __all__ = [
     "load_partial",
     "load_sets",
     "loss_of",
-    "measure",
     "of_perspectives",
     "perspective_weights",
     "prepare_batch",
     "prepare_model",
+    "quality_of",
     "rows_hash",
     "rows_that_fit",
     "run_training",
@@ -61,6 +63,7 @@ __all__ = [
     "timed",
     "tokenizer_for",
     "train_steps",
+    "training_data",
     "training_loader",
     "warmup_cosine",
 ]

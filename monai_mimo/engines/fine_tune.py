@@ -20,8 +20,8 @@ from ..calibration.domain import ImageDomain
 from ..calibration.fit import KeepRecords, fit_domain, scored_names, temperature_of
 from ..calibration.temperature import load_temperature, save_temperature
 from ..errors import DataError, InputError
+from ..evaluation.answer_records import AnswerRecord
 from ..evaluation.evaluator import GroundingEvaluator, evaluation_loader, grounding_metrics
-from ..evaluation.records import Record
 from ..mimoseg import build, load_mimoseg
 from ..mimoseg.sources.cases import SourceSpec
 from ..mimoseg.sources.labelled import LabelledImage, write_labelled
@@ -29,16 +29,27 @@ from ..models import Mimo
 from ..models.config import LoraConfig
 from ..models.default_weights import find_weights
 from ..models.language_model import add_lora
+from ..models.training_data import TrainingData
 from ..models.weights import save_weights
 from .handlers import GradientClip, NanGuard
-from .setup import SamplingConfig, adam, loss_of, prepare_batch, rows_that_fit, training_loader, warmup_cosine
-from .stages import MimoTrainer
+from .setup import (
+    SamplingConfig,
+    adam,
+    loss_of,
+    prepare_batch,
+    rows_that_fit,
+    training_data,
+    training_loader,
+    warmup_cosine,
+)
+from .trainer import MimoTrainer
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 HEADS = ("mask_decoder", "input_aligner", "prompt_encoder", "presence", "phrase_of_seg", "neck", "segmentation_neck")
 ENCODERS = ("image_encoder", "segmentation_encoder")
 PARTS = (*HEADS, *ENCODERS)
-CHOICES = {"all": PARTS, "all but encoders": HEADS, "decoder": ("mask_decoder",)}  # by the names that viewers show
+# By the names that viewers show.
+CHOICES = {"all": PARTS, "all but encoders": HEADS, "decoder": ("mask_decoder",)}
 ENCODER_RATE = 1 / 3  # of the learning rate, as where the shipped weights were trained
 FEWEST = 3  # labelled patients, of whom one at least is held out
 
@@ -164,7 +175,7 @@ def fine_tune(
     held_out = rows_that_fit(load_mimoseg(labelled, "validation"), model, with_answers=False)
     if not len(train) or not len(held_out):
         raise DataError(labelled, f"{len(train)} questions to train on, {len(held_out)} held out", "some of both")
-    before = measure(model, held_out)
+    before = quality_of(model, held_out)
     encoders = frozen_features(model)
     with adapted(model, rank, parts) as trained:
         train_steps(
@@ -178,8 +189,8 @@ def fine_tune(
             seed=seed,
             handlers=[] if on_step is None else [_TellStep(on_step, steps)],
         )
-    records: list[Record] = []
-    after = measure(model, held_out, records)
+    records: list[AnswerRecord] = []
+    after = quality_of(model, held_out, records)
     result = FineTuned(Path(out), before, after, len(train), len(held_out))
     notes: Mapping[str, Any] = {"steps": steps, "before": vars(before), "after": vars(after), "held_out": len(held_out)}
     domain = ImageDomain.load(find_weights(weights))
@@ -189,6 +200,8 @@ def fine_tune(
     fitted_on = "the held-out questions of a fine-tuning"
     if temperature is None:
         temperature, fitted_on = load_temperature(find_weights(weights)), "before a fine-tuning"
+    learned = training_data({"labelled": str(labelled)}, train)
+    model.training_data = TrainingData.united(model.training_data, learned)
     save_weights(model.cpu(), out, fine_tuned=notes)
     domain.save(Path(out))
     if temperature is not None:
@@ -204,7 +217,7 @@ def frozen_features(model: Mimo) -> Tensor:
     return torch.cat([m.flatten() for m in model.encoder_maps(image).image[:2]]).cpu()
 
 
-def measure(model: Mimo, rows: Rows, records: list[Record] | None = None) -> Quality:
+def quality_of(model: Mimo, rows: Rows, records: list[AnswerRecord] | None = None) -> Quality:
     """What the answers of a model to the questions of `rows` are worth; their records are appended to a list that is given."""
     evaluator = GroundingEvaluator(
         next(model.parameters()).device,

@@ -14,6 +14,7 @@ from datasets import Dataset as Rows
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.tensorboard import SummaryWriter
@@ -23,11 +24,11 @@ from ..files import write_text
 from ..models import Mimo
 from ..models.weights import save_weights
 from ..visualize import curves, overlay, phrase_colors
-from .state import gathered
+from .checkpoints import gathered
 
 
 class GradientClip:
-    """Clip the norm of all gradients after each backward pass."""
+    """Clip the norm of all gradients after each backward pass; what it was before is `engine.state.gradient_norm`."""
 
     def __init__(self, network: nn.Module, max_norm: float = 1.0) -> None:
         self.network, self.max_norm = network, max_norm
@@ -36,7 +37,8 @@ class GradientClip:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.max_norm)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.max_norm)
+        engine.state.gradient_norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 class NanGuard:

@@ -27,10 +27,13 @@ from ..data.other_questions import OtherQuestions
 from ..data.tokenizer import train_tokenizer
 from ..errors import InputError, WeightsError
 from ..files import digest
+from ..licences import allows
 from ..losses import MimoLoss, Targets
 from ..mimoseg import load_mimoseg
+from ..mimoseg.describe.licences import source_licences
 from ..models import Mimo, MimoConfig
 from ..models.pretrained import pretrained_tokenizer
+from ..models.training_data import TrainingData
 from ..transforms.resize import SquareResize
 
 logger = logging.getLogger(__name__)
@@ -46,20 +49,31 @@ def tokenizer_for(config: MimoConfig, rows: Rows) -> PreTrainedTokenizerBase:
 
 
 def load_sets(
-    folders: Mapping[str, str], split: str, perspective: int | None = None, left_out: Sequence[str] = ()
+    folders: Mapping[str, str],
+    split: str,
+    perspective: int | None = None,
+    left_out: Sequence[str] = (),
+    licence: str | None = None,
 ) -> Rows:
     """The rows of several built sets, with a column `set` that says which one each is of.
 
     Args:
         folders: by name; see `load_mimoseg`, also for the errors.
         left_out: sources whose rows are not wanted.
+        licence: "permissive": only sources whose licence is known to allow any use (`licences.use_of`).
 
     Raises:
-        InputError: no set has a source that is to be left out.
+        InputError: no set has a source that is to be left out, or none has such a licence.
     """
     parts = {name: load_mimoseg(folder, split, perspective) for name, folder in folders.items()}
     sources = {source for rows in parts.values() for source in rows.unique("source")}
-    if split == "train" and not sources >= set(left_out):
+    if licence is not None:
+        licences = {k: v for name, folder in folders.items() for k, v in _licences(folder, parts[name]).items()}
+        unwanted = {name for name, text in licences.items() if not allows(text, licence)}
+        left_out = [*sources.intersection(left_out), *unwanted]
+        if sources and sources <= set(left_out):
+            raise InputError("licence", f"no source that is {licence} and not left out", "some, or no `licence`")
+    elif split == "train" and not sources >= set(left_out):
         missing = ", ".join(sorted(set(left_out) - sources))
         raise InputError("left_out", missing, f"sources of the set: {', '.join(sorted(sources))}")
     if left_out:
@@ -68,6 +82,18 @@ def load_sets(
     if len(parts) == 1:
         return next(iter(parts.values()))
     return concatenate_datasets([rows.add_column(SET, [name] * len(rows)) for name, rows in parts.items()])
+
+
+def _licences(folder: str, rows: Rows) -> dict[str, str]:
+    return source_licences(folder, set(rows["source"]))
+
+
+def training_data(folders: Mapping[str, str], rows: Rows) -> TrainingData:
+    """The sources of `rows`, which `load_sets` read from `folders`, with their licences."""
+    used = set(rows["source"])  # `unique` would copy all rows that were selected
+    licences = [_licences(folder, load_mimoseg(folder, "train")) for folder in folders.values()]
+    found = [TrainingData({name: text for name, text in some.items() if name in used}) for some in licences]
+    return TrainingData.united(TrainingData(), *found) or TrainingData()
 
 
 @dataclass(frozen=True)
@@ -212,7 +238,8 @@ def load_partial(model: Mimo, folder: str | Path, parts: Sequence[str]) -> None:
     Raises:
         WeightsError: the folder cannot be read, or a part has nothing that fits.
     """
-    state, own = Mimo.from_pretrained(folder).state_dict(), model.state_dict()
+    other = Mimo.from_pretrained(folder)
+    state, own = other.state_dict(), model.state_dict()
     fitting = {
         name: tensor
         for name, tensor in state.items()
@@ -222,6 +249,7 @@ def load_partial(model: Mimo, folder: str | Path, parts: Sequence[str]) -> None:
     if empty:
         raise WeightsError(folder, f"no tensor of {', '.join(sorted(empty))} that fits", "weights of a similar preset")
     model.load_state_dict(fitting, strict=False)
+    model.training_data = TrainingData.united(model.training_data, other.training_data)
     logger.info("loaded from %s: %d tensors of %s", folder, len(fitting), ", ".join(parts))
 
 
@@ -232,6 +260,7 @@ def prepare_model(
     frozen: Iterable[str] = (),
     activation_checkpointing: bool = False,
     four_bit: bool = False,
+    learns_from: TrainingData | None = None,
 ) -> Mimo:
     """The model as it is trained, on its device.
 
@@ -240,11 +269,13 @@ def prepare_model(
         frozen: parts that get no gradient besides those that are frozen already, e.g. "mask_decoder" or "mask_decoder.fine".
         activation_checkpointing: the language model forgets the activations of its layers and computes them again in the
             backward pass.
-        four_bit: see `four_bit.in_four_bits`, also for the errors.
+        four_bit: see `in_four_bits`, also for the errors.
+        learns_from: is noted with its weights, beside what it and those in `start_from` learned from before.
 
     Raises:
         InputError: it has no such part.
     """
+    model.training_data = TrainingData.united(model.training_data, learns_from)
     for folder, parts in (start_from or {}).items():
         load_partial(model, folder, parts)
     for part in frozen:

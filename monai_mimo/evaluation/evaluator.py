@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ignite.distributed as idist
+import numpy as np
 import torch
 from datasets import Dataset as Rows
 from ignite.metrics import Metric, MetricsLambda
@@ -18,6 +19,9 @@ from torch.utils.data import Dataset
 from ..data.dataset import Batch, Item, LoadItem, collate, rows_by_image
 from ..errors import MimoError
 from ..inference.answer import Entity, ground
+from ..inference.encoded_image import EncodedImage
+from ..inference.predictor import MimoPredictor
+from ..inference.question import Question
 from ..metrics import Grounded, GroundingMetric, Reference
 from ..mimoseg.encoding import decode_rle
 from ..models import Mimo
@@ -51,7 +55,7 @@ class QuestionReader(Dataset):
             return [self.load(numbers)], {}
         except Exception as error:
             if len(numbers) == 1:
-                return [], {numbers[0]: describe(error)}
+                return [], {numbers[0]: error_line(error)}
         parts = [self.read([number]) for number in numbers]
         return [i for items, _ in parts for i in items], {n: why for _, failed in parts for n, why in failed.items()}
 
@@ -84,7 +88,7 @@ def evaluation_loader(
     return DataLoader(reader, batch_sampler=share, num_workers=workers, collate_fn=reader.collate)
 
 
-def describe(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """An error on one line."""
     text = str(error) if isinstance(error, MimoError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:500]
@@ -162,7 +166,7 @@ class GroundingEvaluator(Evaluator):
             return list(batch.rows), self.ask(batch), {}
         except Exception as error:
             if len(batch.rows) == 1:
-                return [], [], {batch.rows[0]: describe(error)}
+                return [], [], {batch.rows[0]: error_line(error)}
             logger.warning("a batch of %d questions failed, so they are asked one by one: %s", len(batch.rows), error)
         reader = QuestionReader(self.network, self.rows, [[number] for number in batch.rows])
         parts = [self.answer(reader.collate([reader[place]]).batch) for place in range(len(reader))]
@@ -173,8 +177,10 @@ class GroundingEvaluator(Evaluator):
         )
 
     def ask(self, batch: Batch) -> list[tuple[str, list[Entity]]]:
-        """Text and entities of each question."""
+        """Text and entities of each question; where regions have names, by the way of `MimoPredictor`, with all its checks."""
         network, device = self.network, self.state.device
+        if network.region_names is not None:
+            return self._ask_as_a_user(batch)
         resizes = [
             SquareResize(*self.without_images[number]["size"], network.config.image_size) for number in batch.rows
         ]
@@ -182,6 +188,25 @@ class GroundingEvaluator(Evaluator):
             features = network.encode(batch.images.to(device))
             answers = network.answer(features, batch.questions.to(device), self.max_tokens)
         return ground(network, answers, resizes)
+
+    def _ask_as_a_user(self, batch: Batch) -> list[tuple[str, list[Entity]]]:
+        """With what a second look and the checks need; but the file's modality is not told, which would answer the questions
+        about it."""
+        predictor = MimoPredictor(self.network, device=self.state.device)
+        with torch.no_grad():
+            features = self.network.encode(batch.images.to(self.state.device))
+        images: dict[int, EncodedImage] = {}
+        questions = []
+        for number, image in zip(batch.rows, batch.questions.image_index.tolist()):
+            row = self.rows[number]
+            if image not in images:
+                pixels = np.asarray(row["image"].convert("RGB"))
+                resize = SquareResize(*pixels.shape[:2], self.network.config.image_size)
+                own = features.select(torch.tensor([image], device=self.state.device))
+                images[image] = EncodedImage(own, resize, spacing_mm=row["spacing_mm"] or None, pixels=pixels)
+            questions.append((images[image], Question(row["question"], row["points"], row["boxes"])))
+        answers = predictor.ask_each(*zip(*questions), max_tokens=self.max_tokens)
+        return [(answer.text, answer.entities) for answer in answers]
 
 
 def reference_of(row: dict[str, Any]) -> Reference:

@@ -29,8 +29,8 @@ from ..metrics.table import TextTable, escaped, grounding_text_table, measured_t
 from ..metrics.text import EXTRA
 from ..mimoseg.categories import MEASURED
 from ..visualize import PALETTE, panel
+from .answer_records import AnswerRecord, Results, records_of_batch
 from .examples import best_median_worst, panel_rows, picture_example
-from .records import Record, Results, records_of_batch
 from .summary import scored_phrases, summarise
 
 SHADES = [tuple(value / 255 for value in color) for color in (PALETTE[6], PALETTE[0])]
@@ -175,7 +175,7 @@ class EvaluationReport:
                 "evaluation", f"{len(records)} questions, of which none was answered ({failures[:1]})", "answers"
             )
 
-    def _write_files(self, records: list[Record], rows: Rows) -> None:
+    def _write_files(self, records: list[AnswerRecord], rows: Rows) -> None:
         out = self.output_dir
         panels = out / "panels"
         panels.mkdir(parents=True, exist_ok=True)
@@ -254,7 +254,11 @@ def markdown(about: Mapping[str, str], tables: list[TextTable], failed: list[dic
 
 
 def html(
-    about: Mapping[str, str], summary: Mapping[str, Any], tables: list[TextTable], records: list[Record], rows: Rows
+    about: Mapping[str, str],
+    summary: Mapping[str, Any],
+    tables: list[TextTable],
+    records: list[AnswerRecord],
+    rows: Rows,
 ) -> str:
     """One page that needs no other file. Jinja escapes all that comes from the data."""
     charts = []
@@ -311,7 +315,7 @@ def _tile(name: str, cell: Mapping[str, Any], field: str) -> tuple[str, str, str
     return name, value, interval
 
 
-def phrases_csv(records: list[Record]) -> str:
+def phrases_csv(records: list[AnswerRecord]) -> str:
     """`scored_phrases` as CSV."""
     file = io.StringIO()
     names = ["id", "source", "modality", "patient", "perspective", "phrase", "score", "iou", "correct"]

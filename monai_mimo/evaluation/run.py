@@ -14,9 +14,9 @@ from datasets import Dataset as Rows
 
 from ..models import Mimo
 from ..models.weights import fingerprint
+from .answer_records import Results, rows_identity
 from .evaluator import GroundingEvaluator, evaluation_loader
 from .progress import Progress
-from .records import Results, rows_identity
 from .report import EvaluationReport
 
 

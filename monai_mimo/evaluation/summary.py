@@ -22,9 +22,9 @@ from ..metrics import (
     sums_by_patient,
     text_metrics,
 )
-from ..metrics.grounding import Counts, cells_of, grounding_table, perspective_name
+from ..metrics.grounding import SampleCounts, cells_of, grounding_table, perspective_name
 from ..mimoseg.encoding import plain_answer
-from .records import Record
+from .answer_records import AnswerRecord
 
 # Each figure with an interval is a ratio of two sums: weights of the counted fields in numerator and denominator.
 FIGURES: dict[str, tuple[dict[str, float], dict[str, float]]] = {
@@ -45,7 +45,7 @@ MEASURED_FIGURES: dict[str, tuple[dict[str, float], dict[str, float]]] = {"accur
 
 
 def summarise(
-    records: Sequence[Record], *, resamples: int = 1000, seed: int = 0, temperature: float | None = None
+    records: Sequence[AnswerRecord], *, resamples: int = 1000, seed: int = 0, temperature: float | None = None
 ) -> dict[str, Any]:
     """All figures of an evaluation, for metrics.json.
 
@@ -63,7 +63,7 @@ def summarise(
     return {
         **_grounding(grounded, resamples, seed),
         "vqa": _vqa([record for record in records if record["vqa"] is not None], resamples, seed),
-        "measured": measured(records, resamples, seed),
+        "measured": measured_figures(records, resamples, seed),
         "text": _texts(records),
         "moved_prompt": prompt_swap_accuracy(prompted(grounded))._asdict(),
         "absent_entities": absent_entities(_naming(grounded)),
@@ -73,9 +73,9 @@ def summarise(
     }
 
 
-def _grounding(records: Sequence[Record], resamples: int, seed: int) -> dict[str, Any]:
+def _grounding(records: Sequence[AnswerRecord], resamples: int, seed: int) -> dict[str, Any]:
     places = [(r["perspective"], r["modality"], r["source"]) for r in records]
-    table = grounding_table([Counts(*place, r["counts"]) for place, r in zip(places, records)])
+    table = grounding_table([SampleCounts(*place, r["counts"]) for place, r in zip(places, records)])
     groups = _grouped(records, [cells_of(*place) for place in places])
     for name, cell in table.items():
         cell.update(
@@ -84,7 +84,7 @@ def _grounding(records: Sequence[Record], resamples: int, seed: int) -> dict[str
     return table
 
 
-def _vqa(records: Sequence[Record], resamples: int, seed: int) -> dict[str, Any]:
+def _vqa(records: Sequence[AnswerRecord], resamples: int, seed: int) -> dict[str, Any]:
     """Closed accuracy and open recall of each source, and "overall"; empty without such questions."""
     groups = _grouped(records, [["overall", f"source {r['source']}"] for r in records])
     out: dict[str, Any] = {}
@@ -105,7 +105,7 @@ def _vqa(records: Sequence[Record], resamples: int, seed: int) -> dict[str, Any]
     return out
 
 
-def measured(records: Iterable[Record], resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+def measured_figures(records: Iterable[AnswerRecord], resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
     """`measured_accuracy` of the questions of perspective V, with `patients` and `interval`; empty without such questions."""
     asked = [record for record in records if record.get("measured")]
     answers = [MeasuredAnswer(*(r["measured"][field] for field in MeasuredAnswer._fields)) for r in asked]
@@ -117,8 +117,8 @@ def measured(records: Iterable[Record], resamples: int = 1000, seed: int = 0) ->
     return out
 
 
-def _grouped(records: Sequence[Record], names: Sequence[Sequence[str]]) -> dict[str, list[Record]]:
-    groups: dict[str, list[Record]] = {}
+def _grouped(records: Sequence[AnswerRecord], names: Sequence[Sequence[str]]) -> dict[str, list[AnswerRecord]]:
+    groups: dict[str, list[AnswerRecord]] = {}
     for record, of in zip(records, names):
         for name in of:
             groups.setdefault(name, []).append(record)
@@ -131,7 +131,7 @@ def _figure(sums: Mapping[str, float], part: Mapping[str, float], whole: Mapping
 
 
 def _interval(
-    records: Sequence[Record],
+    records: Sequence[AnswerRecord],
     values: Sequence[Mapping[str, float]],
     figures: Mapping[str, tuple[dict[str, float], dict[str, float]]],
     resamples: int,
@@ -151,7 +151,7 @@ def _interval(
     return {"patients": len(set(patients)), "interval": dict(zip(figures, bounds.tolist()))}
 
 
-def _texts(records: Sequence[Record]) -> dict[str, Any]:
+def _texts(records: Sequence[AnswerRecord]) -> dict[str, Any]:
     """Text metrics of free answers (III, IV, and open questions of VQA sets), by perspective; none without the libraries."""
     out: dict[str, Any] = {}
     for perspective in (3, 4, 0):
@@ -162,7 +162,7 @@ def _texts(records: Sequence[Record]) -> dict[str, Any]:
     return out
 
 
-def prompted(records: Iterable[Record]) -> list[PromptedAnswer]:
+def prompted(records: Iterable[AnswerRecord]) -> list[PromptedAnswer]:
     """Questions of perspective II with one prompt and one answer."""
     return [
         PromptedAnswer(
@@ -176,7 +176,7 @@ def prompted(records: Iterable[Record]) -> list[PromptedAnswer]:
     ]
 
 
-def _naming(records: Iterable[Record]) -> list[NamingQuestion]:
+def _naming(records: Iterable[AnswerRecord]) -> list[NamingQuestion]:
     return [
         NamingQuestion(
             r["absent"],
@@ -188,7 +188,7 @@ def _naming(records: Iterable[Record]) -> list[NamingQuestion]:
     ]
 
 
-def scored_phrases(records: Iterable[Record]) -> list[dict[str, Any]]:
+def scored_phrases(records: Iterable[AnswerRecord]) -> list[dict[str, Any]]:
     """The table behind the calibration: each answered phrase with its question's id, source, modality, patient and
     perspective, its score in 0..1, the IoU of its mask with the expected one (0 where the phrase was not expected), and
     whether that makes it correct."""
@@ -206,7 +206,7 @@ def scored_phrases(records: Iterable[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def calibration(records: Iterable[Record], temperature: float | None = None) -> dict[str, Any]:
+def calibration(records: Iterable[AnswerRecord], temperature: float | None = None) -> dict[str, Any]:
     """How well the score of a phrase tells whether its mask is right.
 
     Returns:

@@ -48,7 +48,7 @@ class Answer:
     Attributes:
         text: without special tokens; each entity's span points into it.
         image: size [h, w], slice and modality of the image, and `spacing_mm` (row, column) when known.
-        model: preset and weights.
+        model: preset and weights, and `use`, what all licences of the data that they learned from allow (`licences.USES`).
         notes: what was odd about the image's file and what was made of it, a line for each.
     """
 

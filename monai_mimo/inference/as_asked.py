@@ -8,18 +8,17 @@ import torch
 from ..mimoseg.questions.templates import asked_kind, image_of
 from ..models import Mimo
 from ..models.image_encoder import ImageFeatures
+from ..models.region_names import SEEN
 from .answer import Entity
 from .encoded_image import EncodedImage
 from .measured_values import with_measured_values
 from .name_guard import NameGuard
 from .question import Question
 
-SEEN = 0.03  # what was outlined by its name is not that where the name is less likely for how it looks
-
 
 def as_asked(
     model: Mimo,
-    names: NameGuard | None,
+    guard: NameGuard | None,
     image: EncodedImage,
     question: Question,
     text: str,
@@ -29,15 +28,15 @@ def as_asked(
     without names that were not asked for.
 
     Args:
-        names: that the weights know; without them an answer stays as it is.
+        guard: of the names that the weights know; without it an answer stays as it is.
     """
-    if names is None:
+    if guard is None:
         return text, entities
     if image.looks_like and asked_kind(question.text) == "modality":
         return f"This is {image_of(image.looks_like)}.", []
     if not question.has_prompts:
-        _, mentions = names.read(question.text)
-        fitting = [e for e in entities if not mentions or names.fits(e.phrase, mentions)]
+        _, mentions = guard.read(question.text)
+        fitting = [e for e in entities if not mentions or guard.fits(e.phrase, mentions)]
         if entities and not fitting:
             found = " or ".join(dict.fromkeys(mention.canonical for mention in mentions))
             return f"I cannot find any {found} here.", []
@@ -53,7 +52,8 @@ def _seen(model: Mimo, features: ImageFeatures, text: str, entities: list[Entity
     masks = torch.from_numpy(np.stack([np.asarray(e.logits) for e in entities])).sigmoid()
     kept: list[Entity] = []
     lost: list[Entity] = []
-    for entity, chances in zip(entities, names.chances(features, masks.to(features.context.device))):
+    image = torch.zeros(len(masks), dtype=torch.long, device=features.context.device)
+    for entity, chances in zip(entities, names.chances(features, image, masks.to(image.device))):
         known = names.names.index(entity.phrase) if entity.phrase in names.names[:-1] else None
         likely = known is None or float(chances[known]) > SEEN
         (kept if entity.mask.any() and likely else lost).append(entity)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Thread
 
 import numpy as np
 import torch
+from PIL.Image import Image as PictureImage
 from transformers import CompileConfig
 
 from ..calibration.domain import ImageDomain
 from ..calibration.temperature import load_temperature
 from ..data.conversation import Scribbles, collate_questions
-from ..data.names import REGION
 from ..data.tokenizer import BOX, POINT
-from ..errors import InputError
-from ..metrics.calibration import apply_temperature
+from ..errors import InputError, WeightsError
 from ..models import Mimo
 from ..models.default_weights import find_weights
-from ..models.region_names import NAMED
 from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.grid import Grid
@@ -30,9 +26,10 @@ from .as_asked import as_asked
 from .encoded_image import EncodedImage
 from .encoded_volume import MEMORY, EncodedVolume, join
 from .name_guard import NameGuard
-from .question import Question, check_box, check_pixels, check_point, obeys, shown_by
+from .prompts_alone import outlined
+from .question import Question, check_pixels, checked, obeys, shown_by
 from .safeguards import uncertain_line
-from .second_look import Sought, look_closer
+from .streaming import stream_answer
 from .volume_answer import VolumeAnswer
 
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
@@ -60,10 +57,13 @@ class MimoPredictor:
         if compiled:
             model.language_model.compile_config = CompileConfig()
         self.model_info = {"preset": model.config.preset, "weights": weights}
+        if model.training_data is not None:
+            self.model_info["use"] = model.training_data.strictest
         self.conversation = model.conversation()
         self.names = NameGuard(model.config.names) if model.config.names else None
         self.domain: ImageDomain | None = None  # what the images of training were like
         self.temperature: float | None = None  # calibrates the scores
+        self._folder: Path | None = None  # of the weights
         self._image: EncodedImage | None = None
         self._volume: EncodedVolume | None = None
 
@@ -82,14 +82,32 @@ class MimoPredictor:
         model = Mimo.from_pretrained(folder)
         if model.config.lora is not None and torch.device(device).type == "cpu" and _is_small(model):
             merge_adapter(model)
-        predictor = cls(model, f"{folder.name}@{fingerprint(folder)}", device)
+        name = folder.name if weights is None or Path(weights).exists() else str(weights)
+        predictor = cls(model, f"{name}@{fingerprint(folder)}", device)
         predictor.domain = ImageDomain.load(folder)
         predictor.temperature = load_temperature(folder)
+        predictor._folder = folder
         return predictor
+
+    def push_to_hub(self, repository: str, *, private: bool = True, token: str | None = None) -> str:
+        """Upload the weights folder that was loaded, with its calibration, to OWNER/NAME on the Hugging Face Hub.
+
+        Returns:
+            the address of the commit.
+
+        Raises:
+            WeightsError: they were not loaded by `from_pretrained`.
+            OutputError: there is no network, or the Hub refuses.
+        """
+        from ..models.hub import upload  # the client of the Hub is slow to import
+
+        if self._folder is None:
+            raise WeightsError("the predictor", "a model without a folder", "one that `from_pretrained` loaded")
+        return upload(self._folder, repository, private=private, token=token)
 
     def set_image(
         self,
-        image: str | Path | np.ndarray | MedicalImage,
+        image: str | Path | np.ndarray | PictureImage | MedicalImage,
         slice: int | None = None,
         modality: str | None = None,
         *,
@@ -97,7 +115,8 @@ class MimoPredictor:
         channel: int | None = None,
         series: str | int | None = None,
     ) -> None:
-        """Read and encode an image: a file or DICOM folder, an opened `MedicalImage`, or uint8 pixels [h, w] or [h, w, 3].
+        """Read and encode an image: a file or DICOM folder, an opened `MedicalImage`, an 8-bit image of Pillow, or uint8 pixels
+        [h, w] or [h, w, 3].
 
         Args:
             slice: which slice of a volume, counted from 0.
@@ -111,7 +130,7 @@ class MimoPredictor:
 
     def encode(
         self,
-        image: str | Path | np.ndarray | MedicalImage,
+        image: str | Path | np.ndarray | PictureImage | MedicalImage,
         slice: int | None = None,
         modality: str | None = None,
         *,
@@ -216,7 +235,10 @@ class MimoPredictor:
         on_text: Callable[[str], None] | None = None,
     ) -> list[Answer]:
         """Ask each image a question of its own in one batch; else as `ask_many`."""
-        asked = [self._checked(Question(*question), image) for question, image in zip(questions, images)]
+        asked = [
+            checked(Question(*question), image.resize, self.model, self.names)
+            for question, image in zip(questions, images)
+        ]
         answers = [self._without_words(image, question, on_text) for question, image in zip(asked, images)]
         written = [(q, image) for q, image, answer in zip(asked, images, answers) if answer is None]
         if not written:
@@ -231,8 +253,8 @@ class MimoPredictor:
         place = {id(image): number for number, image in enumerate(distinct)}
         numbers = [place[id(image)] for _, image in written]
         batch = collate_questions(encoded, numbers, self.model.tokenizer.pad_token_id, generate=True)
-        checked = self.names is not None  # may change the text, which is then handed on when it is known
-        stream = None if on_text is None or checked else TextStream(self.model.tokenizer, on_text)
+        changes = self.names is not None  # the text, which is then handed on when it is known
+        stream = None if on_text is None or changes else TextStream(self.model.tokenizer, on_text)
         features = join([image.features for image in distinct])
         generated = self.model.answer(features, batch.to(self.device), max_tokens, on_tokens=stream)
         if stream is not None:
@@ -245,7 +267,7 @@ class MimoPredictor:
             else self._outlined(image, question, None)
             for (question, image), answer in zip(written, grounded)
         ]
-        if on_text is not None and checked:
+        if on_text is not None and changes:
             on_text(in_words[0].text)
         rest = iter(in_words)
         return [next(rest) if answer is None else answer for answer in answers]
@@ -264,63 +286,9 @@ class MimoPredictor:
             on_text(refusal)
         return self._answer(image, refusal, [])
 
-    def _checked(self, question: Question, image: EncodedImage) -> Question:
-        """The question with its prompts in the form that the model reads."""
-        text, points, boxes, scribbles, logits = question
-        h, w = image.resize.height, image.resize.width
-        if not text.strip() and not question.has_prompts:
-            raise InputError("question", "an empty text and no prompt", "a question in words, or a prompt")
-        for box in boxes:
-            check_box(box, h, w)
-        for line in scribbles:
-            if line is not None and (line.shape != (h, w) or line.dtype != bool):
-                raise InputError("scribble", f"{line.dtype} {list(line.shape)}", f"bool {[h, w]} as the image")
-        side = self.model.config.image_size // 2
-        if logits is not None and logits.shape != (side, side):
-            raise InputError(
-                "mask_input", f"shape {list(logits.shape)}", f"`Entity.logits` of an answer, {[side, side]}"
-            )
-        if self.model.mask_decoder.fine is None and (logits is not None or any(s is not None for s in scribbles)):
-            raise InputError(
-                "prompts", "a scribble or a mask", "points and boxes, which are all that these weights read"
-            )
-        if self.names is not None:
-            text, _ = self.names.read(text)
-        return Question(text.strip(), [check_point(p, h, w) for p in points], boxes, scribbles, logits)
-
     def _outlined(self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None) -> Answer:
-        """The answer to prompts without words: what they show, by its name where it has one."""
-        _, points, boxes, scribbles, logits = question
-        encoded = self.conversation.encode("", image.resize, points, boxes, scribbles=scribbles, logits=logits)
-        batch = collate_questions([encoded], [0], self.model.tokenizer.pad_token_id, generate=True)
-        seen = self.model.point_out(image.features, batch.to(self.device))
-        inside = [(int(x), int(y)) for x, y, label in points if label]
-        phrase, entities = REGION, []
-        for name, (logits, iou, condition), sure in (
-            (seen.name, seen.named, seen.probability),
-            (REGION, seen.unnamed, 1.0),
-        ):
-            if name != REGION and sure < NAMED:
-                continue
-            grid = logits.float().cpu()
-            mask = (image.resize.logits_to_image(grid[None])[0] > 0).numpy()
-            given = grid.numpy()
-            if image.pixels is not None:
-                [closer] = look_closer(
-                    self.model, image.pixels, [mask], [Sought(condition, shown_by(question), logits)]
-                )
-                mask, given, iou = closer or (mask, given, iou)
-            if mask.any() and all(mask[y, x] for x, y in inside):
-                score = min(max(iou, 0.0), 1.0) * (1.0 if name == REGION else sure)
-                if self.temperature is not None:
-                    score = apply_temperature([score], self.temperature).item()
-                phrase = name
-                entities = [Entity(name, (0, 0), mask, score, given)]
-                break
-        start, end = ("This is a ", " that I have no name for.") if phrase == REGION else ("This is the ", ".")
-        text = start + phrase + end if entities else "I see nothing at this place that I could outline."
-        for entity in entities:
-            entity.span = len(start), len(start) + len(phrase)
+        """The answer to prompts without words."""
+        text, entities = outlined(self.model, self.conversation, image, question, self.temperature)
         if on_text is not None:
             on_text(text)
         return self._answer(image, text, entities)
@@ -329,7 +297,7 @@ class MimoPredictor:
         """An answer with what is known of its image, and its warnings."""
         warnings = [uncertain_line(e.phrase, e.score) for e in entities if e.score < UNSURE]
         if image.ood_score is not None and image.ood_score > 1:
-            warnings.append(f"this image is unlike those of training ({image.ood_score:.1f} times the limit)")
+            warnings.append(f"this image is unlike those of training ({image.ood_score:.2f} times the limit)")
         size = image.resize.height, image.resize.width
         about = image.slice, image.modality, image.spacing_mm
         return Answer(text, entities, size, *about, warnings, dict(self.model_info), list(image.notes))
@@ -398,20 +366,9 @@ class MimoPredictor:
         progress: Callable[[int, int], None] | None = None,
     ) -> VolumeAnswer:
         """`ask_volume` about a volume that `encode_volume` gave; same arguments and errors."""
-        from .volume import ask_prompts, ask_words, gathered  # need scipy, which most answers do not
+        from .volume import ask_volume  # needs scipy, which most answers do not
 
-        lines: list[list[list[int]]] = [[], []]
-        if scribbles is not None:
-            if scribbles.shape != volume.image.shape:
-                expected = f"{list(volume.image.shape)} as the volume"
-                raise InputError("scribble", f"shape {list(scribbles.shape)}", expected)
-            lines = [np.argwhere(scribbles == kind).tolist() for kind in (1, 2)]
-        prompts = gathered(volume, points, boxes, *lines)
-        if bool(question.strip()) == bool(prompts):
-            raise InputError("question", "both words and prompts" if prompts else "nothing", "words or prompts")
-        if not prompts:
-            return ask_words(self, volume, question.strip(), progress)
-        return ask_prompts(self, volume, prompts, progress)
+        return ask_volume(self, volume, question.strip(), points, boxes, scribbles, progress)
 
     def stream(
         self,
@@ -427,40 +384,10 @@ class MimoPredictor:
 
         Closing the iterator before its end ends the writing.
         """
-        pieces: SimpleQueue[str | Answer | BaseException] = SimpleQueue()
-        closed = Event()
-
-        def on_text(piece: str) -> None:
-            if closed.is_set():
-                raise _Closed
-            pieces.put(piece)
-
-        def work() -> None:
-            try:
-                prompts = points, boxes, scribbles, mask_input
-                pieces.put(self.ask(question, *prompts, max_tokens=max_tokens, on_text=on_text))
-            except BaseException as error:  # is raised where the iterator is read
-                pieces.put(error)
-
-        writer = Thread(target=work, name="mimo-writer", daemon=True)
-        writer.start()
-        try:
-            while True:
-                piece = pieces.get()
-                if isinstance(piece, BaseException):
-                    raise piece
-                yield piece
-                if isinstance(piece, Answer):
-                    return
-        finally:
-            closed.set()
-            writer.join()
+        prompts = points, boxes, scribbles, mask_input
+        return stream_answer(lambda on_text: self.ask(question, *prompts, max_tokens=max_tokens, on_text=on_text))
 
 
 def _is_small(model: Mimo) -> bool:
     """Whether the language model fits into memory in float32 too."""
     return parameter_counts(model.language_model)[0] < MERGED_BELOW
-
-
-class _Closed(Exception):
-    """Nobody reads what is being written."""

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL.Image import Image as PictureImage
+from PIL.ImageOps import exif_transpose
 
 from ..data.conversation import Point, Scribbles
 from ..data.prompt_maps import RegionPrompts
 from ..errors import InputError
 from ..files import atomic_file, output_errors
+from ..models import Mimo
 from ..transforms.reading import read_grid
+from ..transforms.resize import SquareResize
 from .answer import Entity
+from .name_guard import NameGuard
 
 
 class Question(NamedTuple):
@@ -29,6 +34,36 @@ class Question(NamedTuple):
     def has_prompts(self) -> bool:
         drawn = any(line is not None and line.any() for line in self.scribbles)
         return bool(self.points or self.boxes or drawn or self.mask_input is not None)
+
+
+def checked(question: Question, resize: SquareResize, model: Mimo, names: NameGuard | None) -> Question:
+    """The question with its prompts in the form that the model reads, and known names without typing errors.
+
+    Args:
+        resize: of the image that is asked about.
+        names: that the weights know.
+
+    Raises:
+        InputError: there is neither text nor prompt, a prompt lies outside of the image, or the model reads none of its kind.
+    """
+    text, points, boxes, scribbles, logits = question
+    h, w = resize.height, resize.width
+    if not text.strip() and not question.has_prompts:
+        raise InputError("question", "an empty text and no prompt", "a question in words, or a prompt")
+    for box in boxes:
+        check_box(box, h, w)
+    for line in scribbles:
+        if line is not None and (line.shape != (h, w) or line.dtype != bool):
+            raise InputError("scribble", f"{line.dtype} {list(line.shape)}", f"bool {[h, w]} as the image")
+    side = model.config.image_size // 2
+    if logits is not None and logits.shape != (side, side):
+        expected = f"`Entity.logits` of an answer, {[side, side]}"
+        raise InputError("mask_input", f"shape {list(logits.shape)}", expected)
+    if model.mask_decoder.fine is None and (logits is not None or any(line is not None for line in scribbles)):
+        raise InputError("prompts", "a scribble or a mask", "points and boxes, which are all that these weights read")
+    if names is not None:
+        text, _ = names.read(text)
+    return Question(text.strip(), [check_point(p, h, w) for p in points], boxes, scribbles, logits)
 
 
 def check_point(point: Sequence[float], height: int, width: int) -> Point:
@@ -76,12 +111,18 @@ def obeys(question: Question, entities: Sequence[Entity]) -> bool:
     return all((e.mask & within).sum() * 2 >= e.mask.sum() for e in entities)
 
 
-def check_pixels(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [h, w] or [h, w, 3] -> [h, w, 3].
+def check_pixels(image: np.ndarray | PictureImage) -> np.ndarray:
+    """uint8 [h, w] or [h, w, 3], or an 8-bit picture of Pillow (as a column of `datasets` holds), turned upright -> [h, w, 3].
 
     Raises:
-        InputError: they are something else.
+        InputError: it is something else.
     """
+    if isinstance(image, PictureImage):
+        deep = image.mode[0] in "IF"  # of more than 8 bits, which Pillow would cut
+        image = np.asarray(image if deep else exif_transpose(image).convert("RGB"))
+    if not isinstance(image, np.ndarray):
+        raise InputError("image", type(image).__name__, "a path, a `MedicalImage`, a Pillow image, or uint8 pixels")
+    pixels = image
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.prompt_maps import LOGIT_LIMIT, RegionPrompts, draw, half, prompt_tokens
+from ..data.prompt_maps import LOGIT_LIMIT, RegionPrompts, draw_prompts, halved, prompt_tokens
 from ..models import Mimo
 from ..transforms.prompts import tight_box
 from ..transforms.resize import SquareResize
 
-AROUND = 2.0  # the side of a window is this many times the longer side of what is in it
-SMALLEST = 0.12  # part of the image's longer side that a window has at least, as in training (`data.regions.view_grid`)
-GAIN = 1.5  # a window must show things so many times larger to be worth it
+AROUND = 2.0  # the side of a crop is this many times the longer side of what is in it
+SMALLEST = 0.12  # part of the image's longer side that a crop has at least, as in training (`data.regions.view_grid`)
+GAIN = 1.5  # a crop must show things so many times larger to be worth it
 
 
-class Window(NamedTuple):
+class Crop(NamedTuple):
     """A square part of an image, in its pixels; it may reach beyond the right and the lower edge of a narrow image."""
 
     left: int
@@ -31,7 +31,7 @@ class Window(NamedTuple):
 
 @dataclass
 class Sought:
-    """What is looked for in a window.
+    """What is looked for in a crop.
 
     Attributes:
         condition: [D], of the mask decoder.
@@ -65,24 +65,24 @@ def look_closer(
     Returns:
         what was found of each; none for what was seen large enough, or not at all.
     """
-    windows = [_window_of(s.prompts, first) for s, first in zip(sought, firsts)]
-    small = [n for n, window in enumerate(windows) if window is not None]
+    crops = [_crop_of(s.prompts, first) for s, first in zip(sought, firsts)]
+    small = [n for n, crop in enumerate(crops) if crop is not None]
     seen: list[Seen | None] = [None] * len(sought)
     if small:
-        own = [window for window in windows if window is not None]
+        own = [crop for crop in crops if crop is not None]
         found = look_again(model, pixels, own, [sought[n] for n in small])
-        for n, window, logits, iou in zip(small, own, *found):
+        for n, crop, logits, iou in zip(small, own, *found):
             whole = np.full(pixels.shape[:2], -LOGIT_LIMIT, dtype=np.float32)
-            whole[window.top :, window.left :][: logits.shape[0], : logits.shape[1]] = logits
+            whole[crop.top :, crop.left :][: logits.shape[0], : logits.shape[1]] = logits
             seen[n] = Seen(whole > 0, _on_grid(whole, len(sought[n].logits)), iou)
     return seen
 
 
-def _window_of(prompts: RegionPrompts, first: np.ndarray) -> Window | None:
+def _crop_of(prompts: RegionPrompts, first: np.ndarray) -> Crop | None:
     """Around a box, or else around what the first look found."""
     if len(prompts.boxes) == 1:
-        return window_around(prompts.boxes[0], *first.shape)
-    return window_around(tight_box(first), *first.shape) if first.any() else None
+        return crop_around(prompts.boxes[0], *first.shape)
+    return crop_around(tight_box(first), *first.shape) if first.any() else None
 
 
 def _on_grid(whole: np.ndarray, grid: int) -> np.ndarray:
@@ -93,8 +93,8 @@ def _on_grid(whole: np.ndarray, grid: int) -> np.ndarray:
     return cells
 
 
-def window_around(box: tuple[float, float, float, float], height: int, width: int) -> Window | None:
-    """The window to look at what lies in a box (x0, y0, x1, y1), moved into the image as far as it fits; none where that would
+def crop_around(box: tuple[float, float, float, float], height: int, width: int) -> Crop | None:
+    """The crop to look at what lies in a box (x0, y0, x1, y1), moved into the image as far as it fits; none where that would
     show it hardly larger."""
     x0, y0, x1, y1 = box
     longest = max(height, width)
@@ -102,57 +102,57 @@ def window_around(box: tuple[float, float, float, float], height: int, width: in
     if side < 8 or side * GAIN > longest:
         return None
     left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
-    return Window(max(min(left, width - side), 0), max(min(top, height - side), 0), side)
+    return Crop(max(min(left, width - side), 0), max(min(top, height - side), 0), side)
 
 
 @torch.no_grad()
 def look_again(
-    model: Mimo, pixels: np.ndarray, windows: Sequence[Window], sought: Sequence[Sought]
+    model: Mimo, pixels: np.ndarray, crops: Sequence[Crop], sought: Sequence[Sought]
 ) -> tuple[list[np.ndarray], list[float]]:
-    """Decode M things again, each in a window of its own.
+    """Decode M things again, each in a crop of its own.
 
     Args:
         pixels: uint8 [h, w, 3], of the whole image.
 
     Returns:
-        logits of each on the pixels of its window that lie in the image, float32 [h_m, w_m]; and the predicted IoU of each.
+        logits of each on the pixels of its crop that lie in the image, float32 [h_m, w_m]; and the predicted IoU of each.
     """
     size, side = (pixels.shape[0], pixels.shape[1]), model.config.image_size
     device = sought[0].condition.device
-    resize = [SquareResize(w.side, w.side, side) for w in windows]
-    features = model.encode(torch.stack([r.image(_cut(pixels, w)) for r, w in zip(resize, windows)]).to(device))
-    moved = [_moved(s, w, size, side) for s, w in zip(sought, windows)]
+    resize = [SquareResize(w.side, w.side, side) for w in crops]
+    features = model.encode(torch.stack([r.image(_cut(pixels, w)) for r, w in zip(resize, crops)]).to(device))
+    moved = [_moved(s, w, size, side) for s, w in zip(sought, crops)]
     tokens = [prompt_tokens(p) for p in moved]
     longest = max(len(kinds) for _, kinds in tokens)
     coordinates = np.zeros((len(tokens), longest, 2), dtype=np.float32)
     labels = np.full((len(tokens), longest), -1)
     for row, (places, kinds) in enumerate(tokens):
         coordinates[row, : len(kinds)], labels[row, : len(kinds)] = places, kinds
-    maps = np.stack([half(draw(p, side)) for p in moved])
+    maps = np.stack([halved(draw_prompts(p, side)) for p in moved])
     logits, scores = model.decode(
         features,
-        torch.arange(len(windows), device=device),
+        torch.arange(len(crops), device=device),
         torch.stack([s.condition for s in sought]),
         torch.from_numpy(coordinates).to(device),
         torch.from_numpy(labels).to(device),
         torch.from_numpy(maps).to(device),
     )
     found = []
-    for r, w, grid in zip(resize, windows, logits.float().cpu()):
+    for r, w, grid in zip(resize, crops, logits.float().cpu()):
         shown = r.logits_to_image(grid[None])[0].numpy()
         found.append(shown[: size[0] - w.top, : size[1] - w.left])
     return found, scores.float().cpu().tolist()
 
 
-def _cut(pixels: np.ndarray, window: Window) -> np.ndarray:
-    part = pixels[window.top : window.top + window.side, window.left : window.left + window.side]
-    below, right = window.side - part.shape[0], window.side - part.shape[1]
+def _cut(pixels: np.ndarray, crop: Crop) -> np.ndarray:
+    part = pixels[crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
+    below, right = crop.side - part.shape[0], crop.side - part.shape[1]
     return np.pad(part, ((0, below), (0, right), (0, 0))) if below or right else part
 
 
-def _moved(sought: Sought, window: Window, size: tuple[int, int], side: int) -> RegionPrompts:
-    """Prompts of an image as prompts of a window, in the model's square; the first look's mask becomes the mask before."""
-    left, top, width = window
+def _moved(sought: Sought, crop: Crop, size: tuple[int, int], side: int) -> RegionPrompts:
+    """Prompts of an image as prompts of a crop, in the model's square; the first look's mask becomes the mask before."""
+    left, top, width = crop
     scale = side / width
     given = sought.prompts
     points = [((x - left) * scale, (y - top) * scale, label) for x, y, label in given.points]
@@ -161,11 +161,11 @@ def _moved(sought: Sought, window: Window, size: tuple[int, int], side: int) -> 
     boxes = [box for box in boxes if box[0] < box[2] and box[1] < box[3]]
     resize = SquareResize(width, width, side)
     lines = tuple(
-        None if line is None else resize.line(_cut(line[..., None], window)[..., 0]) for line in given.scribbles
+        None if line is None else resize.line(_cut(line[..., None], crop)[..., 0]) for line in given.scribbles
     )
     if points or boxes or any(line is not None for line in lines):
         return RegionPrompts(points, boxes, (lines[0], lines[1]))
-    # The logits of the first look, sampled at the pixels of the window's square.
+    # The logits of the first look, sampled at the pixels of the crop's square.
     longest = max(size)
     at = (torch.arange(side) + 0.5) / side * width
     x, y = 2 * (at + left) / longest - 1, 2 * (at + top) / longest - 1

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..data.names import REGION
-from ..data.prompt_maps import PADDING, RegionPrompts, draw, half, prompt_tokens
+from ..data.prompt_maps import PADDING, RegionPrompts, draw_prompts, halved, prompt_tokens
 from ..errors import InputError
-from ..models.region_names import NAMED, RegionNames
+from ..models.region_names import SURE_NAME, RegionNames
 from ..transforms.resize import SquareResize
 from .encoded_volume import EncodedVolume
 
@@ -53,7 +53,7 @@ def decode(
         names.condition(torch.full((len(numbers),), names.names.index(phrase), device=device)),
         coordinates.to(device),
         labels.to(device),
-        torch.from_numpy(np.stack([half(draw(p, side)) for p in scaled])).to(device),
+        torch.from_numpy(np.stack([halved(draw_prompts(p, side)) for p in scaled])).to(device),
     )
     return logits.float().cpu(), scores.float().clamp(0, 1).cpu().tolist()
 
@@ -73,7 +73,7 @@ def named(volume: EncodedVolume, number: int, prompts: Mapping[int, RegionPrompt
     logits, _ = decode(volume, around, [prompts[number]] * len(around), REGION)
     likely = chances(volume, around, logits).mean(0)
     best = int(likely.argmax())
-    return region_names(volume).names[best] if float(likely[best]) >= NAMED else REGION
+    return region_names(volume).names[best] if float(likely[best]) >= SURE_NAME else REGION
 
 
 def doubled(logits: Tensor) -> np.ndarray:

@@ -18,12 +18,37 @@ from .encoded_volume import BATCH, EncodedVolume
 from .question import Question
 from .slice_decoder import decode, doubled, named
 from .volume_answer import Structure, VolumeAnswer, described
-from .whole_structure import Progress, by_name, field, joined, main_parts, rival_of
+from .whole_structure import Progress, by_name, field, joined, looks_like, main_parts, rival_of
 
 if TYPE_CHECKING:
     from .predictor import MimoPredictor
 
 LEAST_SCORE, LEAST_OVERLAP, GROWTH, LEAST_AREA = 0.3, 0.2, 4.0, 4  # where following a mask from slice to slice ends
+
+
+def ask_volume(
+    predictor: MimoPredictor,
+    volume: EncodedVolume,
+    question: str,
+    points: Sequence[Sequence[float]],
+    boxes: Sequence[Sequence[float]],
+    scribbles: np.ndarray | None,
+    progress: Progress | None = None,
+) -> VolumeAnswer:
+    """What `MimoPredictor.ask_volume` gives; same arguments and errors."""
+    lines: list[list[list[int]]] = [[], []]
+    if scribbles is not None:
+        if scribbles.shape != volume.image.shape:
+            raise InputError("scribble", f"shape {list(scribbles.shape)}", f"{list(volume.image.shape)} as the volume")
+        lines = [np.argwhere(scribbles == kind).tolist() for kind in (1, 2)]
+    prompts = gathered(volume, points, boxes, *lines)
+    if bool(question) == bool(prompts):
+        raise InputError("question", "both words and prompts" if prompts else "nothing", "words or prompts")
+    return (
+        ask_prompts(predictor, volume, prompts, progress)
+        if prompts
+        else ask_words(predictor, volume, question, progress)
+    )
 
 
 def ask_words(
@@ -67,15 +92,17 @@ def ask_words(
 
 def in_3d(volume: EncodedVolume, answered: Structure) -> np.ndarray:
     """The mask [n, h, w] of what answers about slices found. A name that the weights know is looked for on all slices; what most
-    answers do not confirm is empty."""
+    answers do not confirm, or does not look like its name in 3-D, is empty."""
     names = volume.model.region_names
     if names is None or answered.phrase not in names.names[:-1]:
         return main_parts(joined(volume, answered))
-    rival = rival_of(volume, answered.phrase)
-    frames = main_parts(joined(volume, by_name(volume, answered.phrase), None if rival is None else rival[1]))
+    found, rival = by_name(volume, answered.phrase), rival_of(volume, answered.phrase)
+    frames = main_parts(joined(volume, found, None if rival is None else rival[1]))
     areas = frames.sum((1, 2))
     confirmed = areas[[n for n, score in answered.scores.items() if score > 0]].sum()
-    return frames if 2 * confirmed >= areas.sum() else np.zeros_like(frames)
+    if 2 * confirmed < areas.sum() or not looks_like(volume, found, frames):
+        return np.zeros_like(frames)
+    return frames
 
 
 def ask_prompts(

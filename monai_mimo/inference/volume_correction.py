@@ -2,7 +2,7 @@
 
 A mask is seen as the distance to its surface, positive inside. What is shown pulls that distance to its side, most at the
 prompt and less around it, over a reach that is how deep the prompt lies in the error: as far as it is from the surface. So a
-click in the middle of what is wrong turns all of it, also on neighbouring slices, and what is far keeps every voxel.
+click in the middle of what is wrong turns most of it, also on neighbouring slices, and what is far keeps every voxel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .whole_structure import main_parts
 
 FAR = 6  # voxels from the surface: what is shown there is something new, and is looked for
 DEEPEST = 24  # voxels that a prompt reaches at most
-PULL = 2.0  # voxels inside of, or outside of, the surface, to which a prompt pulls its own place
+PULL = 2.0  # reaches inside of, or outside of, the surface, to which a prompt pulls its own place
 CUT = 2.5  # reaches around a prompt outside of which nothing changes
 
 Place = tuple[int, int, int]
@@ -74,7 +74,7 @@ def pull(frames: np.ndarray, seeds: Sequence[Place], positive: bool, spacing: np
     inside, outside = (ndimage.distance_transform_edt(p, sampling=spacing) if p.any() else 0 for p in (part, ~part))
     depth = np.where(part, np.minimum(inside, DEEPEST) - 0.5, 0.5 - np.minimum(outside, DEEPEST))
     # As much as the deepest of the prompts needs.
-    need = (PULL - depth[at].min()) if positive else (-PULL - depth[at].max())
+    need = (PULL * reach - depth[at].min()) if positive else (-PULL * reach - depth[at].max())
     moved = depth + (max(need, 0.0) if positive else min(need, 0.0)) * near > 0
     moved[at] = positive
     frames[box] = part | moved if positive else part & moved

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..files import atomic_file, output_errors
 from .encoded_volume import EncodedVolume
 from .slice_decoder import region_names
-from .volume import gathered, places, shown
+from .volume import gathered, places, shown, shows_inside
 from .volume_correction import correct
 
 KIND = "monai-mimo volume session 1"
@@ -224,14 +224,17 @@ class VolumeSession:
         if not here:
             raise InputError("prompt", "nothing", "a click, box or scribble")
         prompts = (*state.prompts, given)
-        if not state.frames.any():
-            found, frames = shown(self.volume, here, phrase=state.phrase)
-            score = float(np.mean(list(found.scores.values())))
-            state = State(frames, (), found.phrase, score)
-        else:
+        if state.frames.any():
             frames = correct(self.volume, state.frames, here, self._told(prompts), state.phrase or REGION)
-        for number, row, column in places(here):  # a click is obeyed
-            frames[number, row, column] = (number, row, column) in places(here, label=1)
+        elif state.prompts and not any(shows_inside(p) for p in here.values()):
+            frames = state.frames.copy()  # there is nothing left that could be removed
+        else:
+            found, frames = shown(self.volume, here, phrase=state.phrase)
+            score = float(np.mean(list(found.scores.values()))) if found.scores else None
+            state = State(frames, (), found.phrase, score)
+        if frames.any():
+            for number, row, column in places(here):  # a click is obeyed
+                frames[number, row, column] = (number, row, column) in places(here, label=1)
         return State(frames, prompts, state.phrase, state.score)
 
     def _told(self, prompts: Sequence[GivenPrompt]) -> dict[int, RegionPrompts]:

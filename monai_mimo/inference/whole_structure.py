@@ -1,9 +1,9 @@
 """From what is seen of a structure on each slice to one mask in 3-D.
 
 A network that sees one slice outlines what it was asked for on slices without it too, and says so by a lower predicted IoU. So
-each slice's probabilities are weighted by its predicted IoU relative to the best slice's, squared, and smoothed a little in all
-three directions before the threshold. docs/volumes.md has what that gains, and what did not pay: voting by the other two planes,
-and looking again with the joined mask, its box, or the neighbours' masks as prompts.
+each slice's probabilities are weighted by its predicted IoU (the mean with its neighbours') relative to the best slice's,
+squared, and smoothed a little in all three directions before the threshold. docs/volumes.md has what that gains, and what did not
+pay: voting by the other two planes, and looking again with the joined mask or its box as prompts.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from scipy import ndimage
 from ..data.names import REGION
 from ..data.prompt_maps import RegionPrompts
 from .encoded_volume import BATCH, EncodedVolume
-from .slice_decoder import decode
+from .slice_decoder import chances, decode, region_names
 from .volume_answer import Structure
 
 GAIN = 0.7  # of logits, before they become probabilities
 WIDTH = 0.6  # standard deviation of the smoothing, in voxels of the least spacing
 THRESHOLD = 0.45
+LIKELY = 0.25  # what was found by its name must look like it so much, in the mean over its slices
 KEPT = 8  # names of which a volume keeps what was found
-LEAST_PART = 0.1  # of the largest part of a structure: smaller ones that do not touch it are dropped
+LEAST_PART = 0.4  # of the largest part of a structure: smaller ones that do not touch it are dropped
 
 Progress = Callable[[int, int], None]  # is told how many of how many slices are done
 
@@ -90,9 +91,11 @@ def _decode_into(
 def field(volume: EncodedVolume, found: Structure) -> np.ndarray:
     """How much speaks for the structure in each voxel, float32 [n, h, w] in 0..1."""
     values = np.zeros(volume.shape, dtype=np.float32)
-    best = max(found.scores.values(), default=0.0)
+    scores = np.zeros(volume.shape[0])
+    scores[list(found.scores)] = list(found.scores.values())
+    scores = ndimage.gaussian_filter1d(scores, 1.0)
     for number, logits in found.logits.items():
-        weight = (found.scores[number] / max(best, 1e-6)) ** 2
+        weight = (scores[number] / max(scores.max(), 1e-6)) ** 2
         shown = volume.resize.logits_to_image(logits[None])[0]
         values[number] = weight * torch.sigmoid(GAIN * shown).numpy()
     spacing = np.linalg.norm(volume.image.slices_affine[:3, :3], axis=0)
@@ -115,6 +118,17 @@ def rival_of(volume: EncodedVolume, phrase: str) -> tuple[str, np.ndarray] | Non
     names = volume.model.region_names
     other = None if names is None or phrase == REGION else opposite(phrase, names.names)
     return None if other is None else (other, field(volume, by_name(volume, other)))
+
+
+def looks_like(volume: EncodedVolume, found: Structure, frames: np.ndarray) -> bool:
+    """Whether a mask [n, h, w] looks like what it is called, in the mean over its slices by their areas."""
+    areas = frames.sum((1, 2))
+    numbers = [n for n in np.flatnonzero(areas).tolist() if n in found.logits]
+    known, likely = region_names(volume).names.index(found.phrase), []
+    for first in range(0, len(numbers), BATCH):
+        part = numbers[first : first + BATCH]
+        likely += chances(volume, part, torch.stack([found.logits[n] for n in part]))[:, known].tolist()
+    return bool(numbers) and float(np.average(likely, weights=areas[numbers])) > LIKELY
 
 
 def main_parts(frames: np.ndarray, holding: Sequence[tuple[int, int, int]] = ()) -> np.ndarray:

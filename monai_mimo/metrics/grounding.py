@@ -40,7 +40,7 @@ class Reference(Grounded):
 
 
 @dataclass(frozen=True)
-class Counts:
+class SampleCounts:
     """What one sample adds to each cell of the table that it counts in: a number for each of `FIELDS`."""
 
     perspective: int
@@ -79,20 +79,20 @@ class GroundingMetric(Metric):
 
     @reinit__is_reduced
     def reset(self) -> None:
-        self._counts: list[Counts] = []
+        self._counts: list[SampleCounts] = []
 
     @reinit__is_reduced
     def update(self, output: tuple[Sequence[Grounded], Sequence[Reference]]) -> None:
         for predicted, reference in zip(*output):
             if reference.perspective in PERSPECTIVES:  # not VQA, which grounds nothing
                 cell = reference.perspective, reference.modality, reference.source
-                self._counts.append(Counts(*cell, count_sample(predicted, reference)))
+                self._counts.append(SampleCounts(*cell, count_sample(predicted, reference)))
 
     def compute(self) -> dict[str, dict[str, float]]:
         return grounding_table(gather(self._counts))
 
 
-def grounding_table(samples: Sequence[Counts]) -> dict[str, dict[str, float]]:
+def grounding_table(samples: Sequence[SampleCounts]) -> dict[str, dict[str, float]]:
     """A table "overall", "perspective I", "CT", "CT, perspective I", "source KiTS", ... with, for each,
 
     - precision E / A, recall E / B and f1, their harmonic mean, over all phrases of the cell (micro average): A phrases
@@ -106,12 +106,12 @@ def grounding_table(samples: Sequence[Counts]) -> dict[str, dict[str, float]]:
 
     Questions of perspective V are counted apart, in "perspective V" and "CT, perspective V", and in no other cell.
     """
-    cells: dict[str, list[Counts]] = {}
+    cells: dict[str, list[SampleCounts]] = {}
     for sample in samples:
         for name in cells_of(sample.perspective, sample.modality, sample.source):
             cells.setdefault(name, []).append(sample)
     names = ["overall", *sorted(cells.keys() - {"overall"}, key=_order)]
-    return {name: summarise(add_up(cells.get(name, []))) for name in names}
+    return {name: grounding_figures(add_up(cells.get(name, []))) for name in names}
 
 
 def cells_of(perspective: int, modality: str, source: str = "") -> list[str]:
@@ -133,7 +133,7 @@ def _order(name: str) -> tuple[int, int, str, str]:
     return (0, 0, "", name) if name.startswith("perspective ") else (1, known, modality, name)
 
 
-def add_up(samples: Sequence[Counts]) -> dict[str, float]:
+def add_up(samples: Sequence[SampleCounts]) -> dict[str, float]:
     """The sum of each field, rounded once, so that the order of the samples does not matter."""
     return {field: math.fsum(sample.values[field] for sample in samples) for field in FIELDS}
 
@@ -143,7 +143,7 @@ def perspective_name(perspective: int) -> str:
     return f"perspective {NUMERALS[perspective]}" if perspective else NUMERALS[0]
 
 
-def summarise(s: Mapping[str, float]) -> dict[str, Any]:
+def grounding_figures(s: Mapping[str, float]) -> dict[str, Any]:
     """The figures of a cell from the sums of its `FIELDS`."""
     said, expected = s["predicted"], s["reference"]
     if said == expected == 0:

@@ -69,14 +69,14 @@ def grounding_text_table(result: Mapping[str, Any]) -> TextTable:
     both = [name for name in cells if ", perspective " in name and name not in sources]
     modalities = [name for name in cells if name not in {*perspectives, *sources, *both, "overall"}]
     groups = [both, modalities, sources, [*perspectives, *(["overall"] if result["overall"]["samples"] else [])]]
-    rows = [[row_of(name, result[name], COLUMNS) for name in group] for group in groups if group]
+    rows = [[table_row(name, result[name], COLUMNS) for name in group] for group in groups if group]
     return TextTable("Grounding", ["", "n", *COLUMNS], rows)
 
 
 def measured_text_table(result: Mapping[str, Any]) -> TextTable:
     """Questions answered from masks, by kind, beside the best single answer of each kind."""
     rows = [
-        [*row_of(kind, cell, MEASURED_COLUMNS), cell["majority_answer"] or "-", str(cell["unread"])]
+        [*table_row(kind, cell, MEASURED_COLUMNS), cell["majority_answer"] or "-", str(cell["unread"])]
         for kind, cell in result.items()
     ]
     title = "Questions answered from masks (perspective V)"
@@ -86,11 +86,11 @@ def measured_text_table(result: Mapping[str, Any]) -> TextTable:
 def vqa_text_table(result: Mapping[str, Any]) -> TextTable:
     """Questions without masks, by source."""
     names = [*(name for name in result if name != "overall"), "overall"]
-    rows = [row_of(name, result[name], VQA_COLUMNS) for name in names if name in result]
+    rows = [table_row(name, result[name], VQA_COLUMNS) for name in names if name in result]
     return TextTable("Questions without masks", ["", "n", *VQA_COLUMNS], [rows])
 
 
-def row_of(name: str, cell: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
+def table_row(name: str, cell: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
     """The cells of one row."""
     intervals = cell.get("interval", {})
     return [name, str(cell["samples"]), *(shown(cell[field], _kept(field, intervals)) for field in columns.values())]

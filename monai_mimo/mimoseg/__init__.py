@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from .builder.build import build
     from .load import load_mimoseg
     from .sources.cases import SourceSpec
-    from .sources.discover import discover, parse_source
+    from .sources.discover import by_licence, discover, parse_source
 
-__all__ = ["SourceSpec", "build", "discover", "load_mimoseg", "parse_source"]
+__all__ = ["SourceSpec", "build", "by_licence", "discover", "load_mimoseg", "parse_source"]
 
 lazy(
     __name__,
@@ -25,6 +25,7 @@ lazy(
         "build": "builder.build",
         "SourceSpec": "sources.cases",
         "load_mimoseg": "load",
+        "by_licence": "sources.discover",
         "discover": "sources.discover",
         "parse_source": "sources.discover",
     },

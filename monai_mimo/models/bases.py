@@ -18,13 +18,13 @@ from .default_weights import home
 from .pretrained import PACKAGED, language_model_folder
 
 # Under the names of the options that give their place: the part of the configuration, which is also that of the model.
-PARTS = {"llm": "language_model", "image_encoder": "image_encoder", "seg_encoder": "segmentation_encoder"}
+BASE_PARTS = {"llm": "language_model", "image_encoder": "image_encoder", "seg_encoder": "segmentation_encoder"}
 
 
 def frozen_bases(config: MimoConfig) -> dict[str, str]:
-    """The source of each part that comes from a checkpoint and is not trained itself, by the names in `PARTS`."""
+    """The source of each part that comes from a checkpoint and is not trained itself, by the names in `BASE_PARTS`."""
     sources = {}
-    for name, part in PARTS.items():
+    for name, part in BASE_PARTS.items():
         values = getattr(config, part)
         frozen = config.lora is not None if name == "llm" else values is not None and values.frozen
         if values is not None and values.source is not None and frozen:
@@ -48,8 +48,8 @@ def with_places(config: MimoConfig, places: dict[str, str | Path | None]) -> Mim
 
 
 def with_source(config: MimoConfig, name: str, source: str | None) -> MimoConfig:
-    """`config` with the source of one of its `PARTS` replaced."""
-    changes: dict[str, Any] = {PARTS[name]: replace(getattr(config, PARTS[name]), source=source)}
+    """`config` with the source of one of its `BASE_PARTS` replaced."""
+    changes: dict[str, Any] = {BASE_PARTS[name]: replace(getattr(config, BASE_PARTS[name]), source=source)}
     return replace(config, **changes)
 
 

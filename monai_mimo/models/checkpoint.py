@@ -100,13 +100,13 @@ def check_state(where: Path, state: Mapping[str, Tensor], expected: Mapping[str,
         WeightsError: a tensor is missing, unexpected or of another shape; it names the first such tensor.
     """
     shapes = {name: value.shape if isinstance(value, Tensor) else value for name, value in expected.items()}
-    report(where, shapes.keys() - state.keys(), state.keys() - shapes.keys())
+    check_keys(where, shapes.keys() - state.keys(), state.keys() - shapes.keys())
     for name, shape in shapes.items():
         if state[name].shape != shape:
             raise WeightsError(where, f"{name} {list(state[name].shape)}", f"{list(shape)}")
 
 
-def report(where: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+def check_keys(where: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
     """Raises:
     WeightsError: a tensor is missing or unexpected.
     """

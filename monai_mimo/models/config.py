@@ -35,8 +35,8 @@ class ImageEncoderConfig:
 @dataclass(frozen=True)
 class AlignerConfig:
     """`queries` learned queries of `width` channels become as many tokens for the LLM. With `presence` the words of the
-    instruction take part like them, and the LLM is told which of them name what is there (`models.presence`). With `names` the
-    LLM is told by name what the prompts show (`region_names.ShownNames`), where names are known; else by its features."""
+    instruction take part like them, and the LLM is told which of them name what is there (`input_aligner.Presence`). With
+    `names`, where names are known, regions tell: which names are there, and by name what the prompts show (`region_names`)."""
 
     queries: int
     width: int

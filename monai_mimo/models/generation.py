@@ -157,7 +157,7 @@ class _Streamer(BaseStreamer):
 
 
 @torch.no_grad()
-def write(
+def generate(
     causal_lm: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     embeddings: Tensor,

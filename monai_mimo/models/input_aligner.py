@@ -110,27 +110,32 @@ def sinusoids(words: Tensor) -> Tensor:
 
 
 class Presence(nn.Module):
-    """Classifies the aligner's word tokens by `PRESENCE`, and turns what it finds into an embedding that is added to the
-    LLM's embedding of the word.
+    """Tells the LLM which words of a question name what is there, by an embedding that is added to theirs.
 
     An LLM that can reason reads from the image tokens whether what it is asked for is there. One of a few layers cannot
-    hold the words of the question against the image; the aligner sees both.
+    hold the words of the question against the image. Where regions have names (`models.region_names`), what is outlined by a
+    name tells; elsewhere the aligner's word tokens are classified by `PRESENCE`.
 
     Args:
         width: channels of the aligner; image_width: channels D of the image features; text_width: channels H of the LLM.
+        classifies: whether word tokens are classified.
     """
 
-    def __init__(self, width: int, image_width: int, text_width: int) -> None:
+    def __init__(self, width: int, image_width: int, text_width: int, *, classifies: bool) -> None:
         super().__init__()
-        self.classify = nn.Sequential(
-            nn.Linear(width + image_width, 2 * width), nn.GELU(), nn.Linear(2 * width, len(PRESENCE))
-        )
+        self.classify: nn.Module | None = None
+        if classifies:
+            self.classify = nn.Sequential(
+                nn.Linear(width + image_width, 2 * width), nn.GELU(), nn.Linear(2 * width, len(PRESENCE))
+            )
         self.embedding = nn.Embedding(len(PRESENCE), text_width)
         nn.init.normal_(self.embedding.weight, std=text_width**-0.5)  # as long as a word
 
-    def forward(self, words: Tensor, image: Tensor) -> Tensor:
-        """words [Q, I, width] and image features [Q, D, h, w] -> logits [Q, I, 3]. What the words found in the image by
+    def forward(self, words: Tensor, image: Tensor) -> Tensor | None:
+        """words [Q, I, width] and image features [Q, D, h, w] -> logits [Q, I, 3], or none. What the words found in the image by
         attention is in them; the mean of the image says what kind of image it is."""
+        if self.classify is None:
+            return None
         kind = image.mean(dim=(2, 3)).unsqueeze(1).expand(-1, words.shape[1], -1)
         return self.classify(torch.cat([words, kind], dim=2))
 

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, CompileConfig, PreTra
 
 from ..data.tokenizer import SPECIAL_TOKENS
 from .config import LanguageModelConfig, LoraConfig
-from .generation import Generated, OnTokens, PhraseGrammar, write
+from .generation import Generated, OnTokens, PhraseGrammar, generate
 from .pretrained import language_model_folder, load_language_model
 
 
@@ -67,9 +67,9 @@ class LanguageModel(nn.Module):
         whole_phrases: bool = True,
         on_tokens: OnTokens | None = None,
     ) -> Generated:
-        """Write greedily after embeddings [Q, T, H], padded at the left; see `generation.write`. With `whole_phrases` every
+        """Write greedily after embeddings [Q, T, H], padded at the left; see `generation.generate`. With `whole_phrases` every
         phrase that is opened is closed and gets its `<SEG>`."""
-        written = write(
+        written = generate(
             self.causal_lm,
             self.tokenizer,
             embeddings.to(self.causal_lm.dtype),

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from ..data.conversation import IGNORE, Conversation, QuestionBatch
+from ..data.conversation import ABSENT, IGNORE, PRESENT, Conversation, QuestionBatch
 from ..data.feature_cache import EncoderMaps
-from ..data.prompt_maps import BOX_BOTTOM_RIGHT, PADDING
+from ..data.prompt_maps import BOX_BOTTOM_RIGHT, CHANNELS, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .generation import OnTokens
@@ -28,7 +28,7 @@ from .outputs import Answers, Pointed, Prediction
 from .phrase_alignment import Alignment, align, pair, phrase_directions
 from .pretrained import architecture
 from .prompt_encoder import PromptEncoder
-from .region_names import RegionNames, ShownNames
+from .region_names import MARKED, SEEN, RegionNames, ShownNames
 from .sam import read_sam
 from .weights import SavedModel
 
@@ -40,6 +40,7 @@ class Prompted(NamedTuple):
         prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
         maps: [Q, 5, S / 2, S / 2], the prompts as maps for the fine branch, where there is one.
         names: [Q, P], the number of the name of what each shows, where the LLM is told names; -1 at padding.
+        presence: [Q, I], of the words of the questions, where regions tell (`data.conversation.PRESENCE`).
         context, feature_map: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves
             both, else each of its own size.
     """
@@ -50,6 +51,7 @@ class Prompted(NamedTuple):
     feature_map: Tensor
     maps: Tensor | None = None
     names: Tensor | None = None
+    presence: Tensor | None = None
 
 
 class Mimo(SavedModel):
@@ -79,13 +81,15 @@ class Mimo(SavedModel):
             sizes = architecture(self.language_model.causal_lm.config)
             self.config = replace(config, language_model=replace(config.language_model, architecture=sizes))
         self.input_aligner = InputAligner(config.aligner, width, self.language_model.width)
-        self.presence = (
-            Presence(config.aligner.width, width, self.language_model.width) if config.aligner.presence else None
-        )
+        named_regions = bool(config.names and fine)
+        self.presence: Presence | None = None
+        if config.aligner.presence:
+            widths = config.aligner.width, width, self.language_model.width
+            self.presence = Presence(*widths, classifies=not (named_regions and config.aligner.names))
         self.phrase_of_seg = nn.Linear(self.language_model.width, self.language_model.width)  # for the alignment loss
         self.mask_decoder = MaskDecoder(config.mask_decoder, self.language_model.width)
         self.region_names: RegionNames | None = None
-        if config.names and fine:
+        if named_regions:
             channels = (width, *((width // 4, width // 8) if fine_maps else ()), *fine[3:])
             self.region_names = RegionNames(tuple(config.names), width, channels)
             if config.aligner.names:
@@ -104,7 +108,8 @@ class Mimo(SavedModel):
         """How questions for this model become tokens."""
         side = self.config.image_size if self.mask_decoder.fine is not None else 0
         names = () if self.region_names is None else self.region_names.names
-        return Conversation(self.tokenizer, self.config.aligner.queries, self.language_model.context, names, side)
+        sizes = self.config.aligner.queries, self.language_model.context
+        return Conversation(self.tokenizer, *sizes, names, side, regions_tell=self.config.aligner.names)
 
     def encode(self, images: Tensor) -> ImageFeatures:
         """images [B, 3, S, S] in 0..1 -> features, which depend on nothing else."""
@@ -198,23 +203,29 @@ class Mimo(SavedModel):
         selected, where = features.select(questions.image_index), (questions.coordinates, questions.prompt_labels)
         prompts = self.prompt_encoder(*where)
         seen = prompts + self.prompt_encoder.pool_features(*where, (selected.context, *selected.high_resolution))
-        maps, names = None, None
+        maps, names, chances = None, None, None
         if self.mask_decoder.fine is not None:
             maps = questions.union_of_maps(self.config.image_size // 2)
             if self.region_names is not None and len(questions.prompt_maps):
+                known = questions.shown_names  # as given in training
+                if (known < 0).any() or not self.config.aligner.names:
+                    described = self.describe(features, questions)
+                    chances = self.region_names.logits(described).softmax(1)
+                    known = torch.where(known < 0, self.region_names.tell(chances), known)
                 if self.config.aligner.names:
-                    told = self.told_names(features, questions)
-                    names = torch.cat([told, told.new_full((1,), -1)])[questions.prompt_object]  # -1 is the last
+                    names = torch.cat([known, known.new_full((1,), -1)])[questions.prompt_object]  # -1 is the last
                 else:
-                    described = self.region_token(self.describe(features, questions))
+                    described = self.region_token(described)
                     padded = torch.cat([described, described.new_zeros(1, described.shape[1])])
                     seen = seen + padded[questions.prompt_object]
+        told = self.presence is not None and self.presence.classify is None
+        presence = self.told_presence(features, questions, chances) if told else None
         context, feature_map = selected.context, selected.feature_map
         context = context + self.prompt_encoder.dense_embeddings(*where, context.shape[2:])
         if features.one_encoder:
-            return Prompted(prompts, seen, context, context, maps, names)
+            return Prompted(prompts, seen, context, context, maps, names, presence)
         feature_map = feature_map + self.prompt_encoder.dense_embeddings(*where, feature_map.shape[2:])
-        return Prompted(prompts, seen, context, feature_map, maps, names)
+        return Prompted(prompts, seen, context, feature_map, maps, names, presence)
 
     @torch.no_grad()
     def outline(self, features: ImageFeatures, questions: QuestionBatch) -> tuple[Tensor, Tensor]:
@@ -237,7 +248,7 @@ class Mimo(SavedModel):
         first = replace(questions, map_question=questions.map_question[:1], prompt_maps=questions.prompt_maps[:1])
         logits, scores = self.outline(features, first)
         image = questions.image_index[:1]
-        chances = names.logits(names.embed(features, image, logits.float().sigmoid()))[0].softmax(0)
+        chances = names.chances(features, image, logits.float().sigmoid())[0]
         best = chances.argmax()
         region = names.condition(torch.tensor([names.region_id], device=logits.device))[0]
         found = [(logits[0], float(scores[0]), region)]
@@ -249,13 +260,36 @@ class Mimo(SavedModel):
         return Pointed(names.names[int(best)], float(chances[best]), found[-1], found[0])
 
     @torch.no_grad()
-    def told_names(self, features: ImageFeatures, questions: QuestionBatch) -> Tensor:
-        """The number of the name of what the prompts of each object show: as given in training, else as it looks: [K]."""
+    def told_presence(self, features: ImageFeatures, questions: QuestionBatch, shown: Tensor | None) -> Tensor:
+        """What the LLM is told of each word of the questions: as given in training; else whether what is outlined by the name
+        that it is part of, or shown by the prompts, looks like it: [Q, I] of `PRESENCE`.
+
+        Args:
+            shown: the chances of each name [K, N + 1] for what the prompts of each object show.
+        """
+        presence = questions.presence
+        question, word = torch.nonzero(questions.asked >= 0, as_tuple=True)
+        if self.training or len(question) == 0:
+            return presence
         assert self.region_names is not None
-        told = questions.shown_names.clone()
-        if (told < 0).any():
-            told = torch.where(told < 0, self.region_names.tell(self.describe(features, questions)), told)
-        return told
+        asked, which = torch.stack([question, questions.asked[question, word]], dim=1).unique(
+            dim=0, return_inverse=True
+        )
+        of, name = asked.unbind(1)
+        empty = features.context.new_zeros(len(of), 1, 2)
+        maps = features.context.new_zeros(len(of), CHANNELS, *[self.config.image_size // 2] * 2)
+        image, condition = questions.image_index[of], self.region_names.condition(name)
+        logits, _ = self.decode(features, image, condition, empty, torch.full_like(of[:, None], PADDING), maps)
+        logits = logits.float()
+        chances = self.region_names.chances(features, image, logits.sigmoid()).gather(1, name[:, None])[:, 0]
+        there = (chances > SEEN) & (logits > 0).flatten(1).any(1)
+        if shown is not None:
+            own = questions.map_question == of[:, None]
+            marked = torch.where(own, shown[:, name].T, 0).amax(1) > MARKED
+            there = torch.where(own.any(1), marked, there)
+        presence = presence.clone()
+        presence[question, word] = torch.where(there, PRESENT, ABSENT)[which]
+        return presence
 
     def describe(self, features: ImageFeatures, questions: QuestionBatch) -> Tensor:
         """What the prompts of each object show, as an embedding beside those of the known names: [K, D]."""
@@ -277,8 +311,11 @@ class Mimo(SavedModel):
         presence = None
         if self.presence is not None:
             presence = self.presence(word_tokens, prompted.context)
-            known = questions.presence if self.training else presence.argmax(-1)
-            embeddings = self.embed_words(questions, self.presence.embed(known))
+            told = prompted.presence
+            if presence is not None:
+                told = questions.presence if self.training else presence.argmax(-1)
+            assert told is not None
+            embeddings = self.embed_words(questions, self.presence.embed(told))
         else:
             embeddings = self.language_model.embed(questions.input_ids)
         ids = questions.input_ids

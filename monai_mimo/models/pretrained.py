@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from ..data.tokenizer import add_special_tokens
 from ..errors import WeightsError
-from .checkpoint import names_in, report
+from .checkpoint import check_keys, names_in
 
 # Models that a Python package carries: the function, of a module of this package, that gives their Hugging Face folder.
 PACKAGED = {"smollm2-135m-instruct": ("smollm2", "smollm2_folder")}
@@ -112,7 +112,7 @@ def load_checked(kind: Any, folder: Path, dtype: torch.dtype, ignored: tuple[str
     unexpected = (
         name for name in info["unexpected_keys"] if not name.startswith(ignored) and not name.endswith(ignored)
     )
-    report(folder, info["missing_keys"], unexpected)
+    check_keys(folder, info["missing_keys"], unexpected)
     for name, found, expected in sorted(info["mismatched_keys"]):
         raise WeightsError(folder, f"{name} {list(found)}", f"{list(expected)}")
     return model

@@ -16,7 +16,9 @@ from transformers import PreTrainedTokenizerBase
 from ..data.names import REGION
 from .image_encoder import ImageFeatures
 
-NAMED = 0.5  # what is shown is called by its likeliest name where that is likelier than this
+SURE_NAME = 0.5  # what is shown is called by its likeliest name where that is likelier than this
+MARKED = 0.3  # what is shown may be called by a name that is asked for where that is likelier than this
+SEEN = 0.03  # what was outlined by its name is not that where the name is less likely for how it looks
 
 
 class RegionNames(nn.Module):
@@ -68,15 +70,14 @@ class RegionNames(nn.Module):
         return own.mean() / width + F.cross_entropy(-squares / (2 * width**0.5), ids)
 
     @torch.no_grad()
-    def chances(self, features: ImageFeatures, masks: Tensor) -> Tensor:
-        """How likely each name is for what lies under masks [M, g, g], in 0..1, of one image: [M, N + 1]."""
-        image = torch.zeros(len(masks), dtype=torch.long, device=masks.device)
-        return self.logits(self.embed(features, image, masks)).softmax(1)
+    def chances(self, features: ImageFeatures, image_index: Tensor, masks: Tensor) -> Tensor:
+        """How likely each name is for what lies under M soft masks, as of `embed`, in 0..1: [M, N + 1]."""
+        return self.logits(self.embed(features, image_index, masks)).softmax(1)
 
-    def tell(self, described: Tensor) -> Tensor:
-        """What `embed` gave -> the number of the name of each [M]; of `REGION` where none is likely enough."""
-        chance, name = self.logits(described).softmax(1).max(1)
-        return torch.where(chance > NAMED, name, self.region_id)
+    def tell(self, chances: Tensor) -> Tensor:
+        """What `chances` gave -> the number of the name of each [M]; of `REGION` where none is likely enough."""
+        chance, name = chances.max(1)
+        return torch.where(chance > SURE_NAME, name, self.region_id)
 
 
 class ShownNames(nn.Module):

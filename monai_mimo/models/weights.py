@@ -4,6 +4,7 @@ config.json          the model's configuration, the versions that wrote it, sour
 model.safetensors    all tensors but those of the frozen models and of the adapter
 adapter/             with LoRA: the adapter of the language model as `peft` writes and reads it
 tokenizer/           with MIMO's tokens
+training_data.json   the data sets that they learned from, with their licences
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from typing_extensions import Self
 from .. import __version__
 from ..errors import WeightsError
 from ..files import atomic_folder, file_digest, write_json
-from .bases import PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
+from .bases import BASE_PARTS, check_bases, describe_bases, frozen_bases, with_places, with_source
 from .checkpoint import check_state, read_state
 from .config import MimoConfig
 from .default_weights import find_weights
+from .training_data import TrainingData
 
 CONFIG, WEIGHTS, ADAPTER, TOKENIZER = "config.json", "model.safetensors", "adapter", "tokenizer"
 ADAPTER_WEIGHTS = f"{ADAPTER}/adapter_model.safetensors"
+UNUSED = "presence.classify."  # of weights from before regions told which names are there
 FORMAT = 2  # 1 had no adapter/: all tensors were in model.safetensors; it is read too
 
 
@@ -41,6 +44,7 @@ class SavedModel(nn.Module):
     config: MimoConfig
     tokenizer: PreTrainedTokenizerBase
     language_model: Any
+    training_data: TrainingData | None = None  # none: not told, as of a model that has not been trained
 
     @classmethod
     def from_pretrained(
@@ -69,7 +73,7 @@ class SavedModel(nn.Module):
         state = read_state(folder / WEIGHTS)
         check_bases(config, bases, folder)
         model = cls(without_pretrained(config), PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER))
-        model.config = config
+        model.config, model.training_data = config, TrainingData.load(folder)
         adapter_apart = (folder / ADAPTER_WEIGHTS).exists()
         if adapter_apart:
             from peft import get_peft_model_state_dict, set_peft_model_state_dict  # slow to import
@@ -80,6 +84,8 @@ class SavedModel(nn.Module):
             check_state(folder / ADAPTER_WEIGHTS, adapter, expected_adapter)
             set_peft_model_state_dict(model.language_model.model, adapter)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if not any(name.startswith(UNUSED) for name in shapes):
+            state = {name: tensor for name, tensor in state.items() if not name.startswith(UNUSED)}
         for name, tensor in state.items():
             if name not in shapes or shapes[name] != tensor.shape:
                 shape = list(shapes[name]) if name in shapes else "no such tensor"
@@ -149,6 +155,8 @@ def save_weights(
         if model.config.lora is not None:
             save_adapter(model, state, new / ADAPTER)
         model.tokenizer.save_pretrained(new / TOKENIZER)
+        if model.training_data is not None:
+            model.training_data.save(new)
     return folder
 
 
@@ -159,7 +167,7 @@ def _of_adapter(name: str) -> bool:
 
 def _of_base(name: str, config: MimoConfig) -> bool:
     """Whether a tensor of the model is one of a frozen base."""
-    return not _of_adapter(name) and any(name.startswith(f"{PARTS[base]}.") for base in frozen_bases(config))
+    return not _of_adapter(name) and any(name.startswith(f"{BASE_PARTS[base]}.") for base in frozen_bases(config))
 
 
 def save_adapter(model: SavedModel, state: Mapping[str, Tensor], folder: Path) -> None:
@@ -204,7 +212,7 @@ def move_bases(folder: Path, **places: str | Path | None) -> None:
 
 def without_pretrained(config: MimoConfig) -> MimoConfig:
     """The same sizes, but nothing read from checkpoints except the frozen bases: the weights folder holds the rest."""
-    for name, part in PARTS.items():
+    for name, part in BASE_PARTS.items():
         if getattr(config, part) is not None and name not in frozen_bases(config):
             config = with_source(config, name, None)
     values = config.to_dict()

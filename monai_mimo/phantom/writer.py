@@ -85,7 +85,7 @@ def _file_format() -> dict[str, bool]:
     )
 
 
-VOLUMES: dict[str, tuple[Callable[[Rng], PhantomVolume], dict[int, str]]] = {
+PHANTOM_VOLUMES: dict[str, tuple[Callable[[Rng], PhantomVolume], dict[int, str]]] = {
     "CT": (draw_ct, CT_LABELS),
     "MR": (draw_mr, MR_LABELS),
     "PET": (draw_pet, PET_LABELS),
@@ -115,16 +115,16 @@ def write_phantom(out: str | Path, patients: int = 24, seed: int = 0, progress: 
     cases: list[dict[str, Any]] = []
     with output_errors(out), atomic_folder(out) as new:
         with tqdm(
-            total=(len(VOLUMES) + len(DRAW)) * patients, desc="phantom", unit="patient", disable=not progress
+            total=(len(PHANTOM_VOLUMES) + len(DRAW)) * patients, desc="phantom", unit="patient", disable=not progress
         ) as bar:
-            for number, modality in enumerate([*VOLUMES, *DRAW]):
-                layout = "volume" if modality in VOLUMES else "masks"
+            for number, modality in enumerate([*PHANTOM_VOLUMES, *DRAW]):
+                layout = "volume" if modality in PHANTOM_VOLUMES else "masks"
                 modalities[modality] = {"folder": modality.lower(), "layout": layout}
-                if modality in VOLUMES:
-                    modalities[modality]["labels"] = {str(v): name for v, name in VOLUMES[modality][1].items()}
+                if modality in PHANTOM_VOLUMES:
+                    modalities[modality]["labels"] = {str(v): name for v, name in PHANTOM_VOLUMES[modality][1].items()}
                 for patient in range(patients):
                     rng = np.random.default_rng([seed, number, patient])
-                    write = write_volume if modality in VOLUMES else write_pictures
+                    write = write_volume if modality in PHANTOM_VOLUMES else write_pictures
                     cases += write(new, modality, patient, rng, seed)
                     bar.update()
         about = {
@@ -141,7 +141,7 @@ def write_phantom(out: str | Path, patients: int = 24, seed: int = 0, progress: 
 
 def write_volume(root: Path, modality: str, patient: int, rng: Rng, seed: int) -> list[dict[str, Any]]:
     """One patient's volume and label map; the second CT patient is a DICOM series."""
-    volume = VOLUMES[modality][0](rng)
+    volume = PHANTOM_VOLUMES[modality][0](rng)
     name = f"phantom-{modality.lower()}-{patient + 1:03d}"
     folder = root / modality.lower() / name
     as_dicom = modality == "CT" and patient == 1

@@ -10,10 +10,10 @@ from torch import nn
 from ..engines.distribute import large_blocks
 from ..errors import InputError
 from ..models import Mimo, MimoConfig
-from .trace import Sample, meta_model, parts_of, trace_step
+from .trace import SampleSize, meta_model, parts_of, trace_step
 
 GB = 2**30
-SAMPLE = Sample()
+SAMPLE = SampleSize()
 GRADIENT, ADAM = 4, 8  # bytes of a trained float32 weight: its gradient, and Adam's two moments
 FOUR_BITS = 0.5 + 4 / 64  # bytes of a weight in NF4: half a byte, and a float32 scale for each block of 64
 USABLE = 0.9  # of a GPU's memory; the rest is CUDA's, the caching allocator's holes and what lives for a moment
@@ -71,7 +71,7 @@ class Costs:
     """
 
     config: MimoConfig
-    sample: Sample
+    sample: SampleSize
     tokens: int
     parts: list[Part]
     blocks: list[int]
@@ -121,7 +121,7 @@ class TrainingPlan:
 
 def costs_of(
     config: MimoConfig,
-    sample: Sample = SAMPLE,
+    sample: SampleSize = SAMPLE,
     *,
     bfloat16: bool = True,
     cached: bool = False,
@@ -175,7 +175,7 @@ def costs_of(
     )
 
 
-def make_plan(
+def plan_training(
     costs: Costs,
     gpus: int,
     memory: int,

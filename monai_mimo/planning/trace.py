@@ -31,7 +31,7 @@ REST = "prompts, loss"  # what runs in no part that is called as a module
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleSize:
     """One question with its image, in tokens: the words of the question and of the answer, and how many points are given and
     masks asked for. Its sequence has the image's tokens and a frame of a few more."""
 
@@ -70,7 +70,7 @@ def meta_model(config: MimoConfig) -> Mimo:
         return Mimo(without_pretrained(config), tokenizer)
 
 
-def trace_step(model: Mimo, sample: Sample, count: int, *, bfloat16: bool = False, cached: bool = False) -> Step:
+def trace_step(model: Mimo, sample: SampleSize, count: int, *, bfloat16: bool = False, cached: bool = False) -> Step:
     """Run a training step of `count` samples on fakes.
 
     Args:
@@ -161,7 +161,7 @@ def _noting_saved(model: Mimo, saved: dict[str, int], current: list[str]) -> Ite
         yield
 
 
-def encode(model: Mimo, sample: Sample) -> EncodedQuestion:
+def encode(model: Mimo, sample: SampleSize) -> EncodedQuestion:
     """A question of that many tokens, whatever they say."""
     ids = model.tokenizer.convert_tokens_to_ids
     word = ids("a")
@@ -176,6 +176,7 @@ def encode(model: Mimo, sample: Sample) -> EncodedQuestion:
         labels=np.full(sample.points, POSITIVE),
         is_instruction=[False] * len(before) + [t == word for t in question] + [False] * len(after),
         presence=[UNNAMED] * sample.question,
+        asked=[-1] * sample.question,
         answer_ids=[*phrases, *words, model.tokenizer.eos_token_id],
     )
 

@@ -20,7 +20,7 @@ from monai_mimo.inference import Answer
 from monai_mimo.metrics.matching import overlaps
 from monai_mimo.mimoseg.sources.labelled import OVERLAP
 
-from .engine import Engine, Question
+from .engine import AnyQuestion, Engine
 from .final_labels import label_names
 from .model import Model
 from .study_image import StudyImage
@@ -115,7 +115,7 @@ def uncertainty(engine: Engine, model: Model, image: StudyImage, names: Sequence
     worst: list[float] = []
     for number in sorted({round(n * (i + 1) / (SLICES + 1)) for i in range(SLICES)} & set(range(n)) or {0}):
 
-        def ask(questions: Sequence[Question], slice: int = number) -> list[Answer]:
+        def ask(questions: Sequence[AnyQuestion], slice: int = number) -> list[Answer]:
             return engine.ask(model, image, slice, questions, prefetch=False, background=True) if questions else []
 
         found = [e for answer in ask([(f"Segment the {name}.", [], []) for name in names]) for e in answer.entities]

@@ -8,9 +8,11 @@ import os
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -21,14 +23,82 @@ from monai_mimo.inference.encoded_volume import EncodedVolume
 from monai_mimo.inference.volume_answer import VolumeAnswer
 from monai_mimo.transforms import MedicalImage
 
-from .lru import LRUCache
 from .model import Model, ModelStore
 from .request_limits import Limits
 from .study_image import StudyImage, open_study_image
 
+Value = TypeVar("Value")
+
+
+class LRUCache(Generic[Value]):
+    """Thread-safe. What several threads ask for at once is made once; the others wait for it.
+
+    Args:
+        max_bytes: of all values together; 0 keeps nothing. A value that alone is larger is given but not kept.
+        size_of: bytes of a value.
+    """
+
+    def __init__(self, max_bytes: int, size_of: Callable[[Value], int]) -> None:
+        self.max_bytes, self._size_of = max_bytes, size_of
+        self._lock = threading.Lock()
+        self._values: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
+        self._making: dict[Hashable, Future[Value]] = {}
+        self.nbytes = self.hits = self.misses = 0
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether a value is there, or on its way; asking does not count as a use."""
+        with self._lock:
+            return key in self._values or key in self._making
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value of `key`, made by `make` if it is not there. An error of `make` goes to all who wait for it."""
+        with self._lock:
+            if key in self._values:
+                self.hits += 1
+                self._values.move_to_end(key)
+                return self._values[key][0]
+            self.misses += 1
+            making = self._making.get(key)
+            mine = making is None
+            if making is None:
+                making = self._making[key] = Future()
+        if not mine:
+            return making.result()
+        try:
+            value = make()
+        except BaseException as error:
+            with self._lock:
+                del self._making[key]
+            making.set_exception(error)
+            raise
+        self._keep(key, value)
+        making.set_result(value)
+        return value
+
+    def drop(self, keep: Callable[[Hashable], bool]) -> None:
+        """Forget all keys but those that `keep` is true for."""
+        with self._lock:
+            for key in [k for k in self._values if not keep(k)]:
+                self.nbytes -= self._values.pop(key)[1]
+
+    def _keep(self, key: Hashable, value: Value) -> None:
+        size = self._size_of(value)
+        with self._lock:
+            del self._making[key]
+            if size > self.max_bytes:
+                return
+            self._values[key] = value, size
+            self.nbytes += size
+            while self.nbytes > self.max_bytes:
+                self.nbytes -= self._values.popitem(last=False)[1][1]
+
+
 logger = logging.getLogger(__name__)
 
-Question = prompted.Question | tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
+AnyQuestion = prompted.Question | tuple[str, Sequence[Sequence[float]], Sequence[Sequence[float]]]
 MANY = 16  # questions in one batch
 VOLUMES = 2  # whose features are kept
 
@@ -56,6 +126,7 @@ class Engine:
         self.images: LRUCache[StudyImage] = LRUCache(self.sizes.images, lambda image: image.nbytes)
         self.features: LRUCache[EncodedImage] = LRUCache(self.sizes.features, lambda encoded: encoded.nbytes)
         self._volumes: OrderedDict[tuple[object, str], EncodedVolume] = OrderedDict()
+        self._listing = threading.Lock()  # of the volumes
         self._lock = PriorityLock()
         self._to_prefetch: queue.LifoQueue[tuple[Model, StudyImage, int]] = queue.LifoQueue()
         self._stop = threading.Event()
@@ -75,7 +146,7 @@ class Engine:
         model: Model,
         image: StudyImage,
         slice: int,
-        questions: Sequence[Question],
+        questions: Sequence[AnyQuestion],
         prefetch: bool = True,
         background: bool = False,
     ) -> list[Answer]:
@@ -129,12 +200,13 @@ class Engine:
             InputError: a picture, or pages without a place in space.
         """
         key = (image.key, model.hash)
-        if key not in self._volumes:
-            self._volumes[key] = model.predictor.encode_volume(image.shown, self.sizes.features // VOLUMES)
-        self._volumes.move_to_end(key)
-        while len(self._volumes) > VOLUMES:
-            self._volumes.popitem(last=False)[1].forget()
-        return self._volumes[key]
+        with self._listing:
+            if key not in self._volumes:
+                self._volumes[key] = model.predictor.encode_volume(image.shown, self.sizes.features // VOLUMES)
+            self._volumes.move_to_end(key)
+            while len(self._volumes) > VOLUMES:
+                self._volumes.popitem(last=False)[1].forget()
+            return self._volumes[key]
 
     @property
     def closed(self) -> bool:

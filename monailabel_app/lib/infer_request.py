@@ -16,7 +16,7 @@ from .request_limits import Limits
 from .study_image import StudyImage
 
 Voxel = tuple[int, int, int]
-PLANES = ("auto", "axial", "coronal", "sagittal")
+PLANE_CHOICES = ("auto", "axial", "coronal", "sagittal")
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def read_request(request: Mapping[str, Any], limits: Limits) -> InferRequest:
     plane = (
         plane[0] if isinstance(plane, list) and plane else plane
     )  # a viewer may send all choices, the first one chosen
-    if plane not in PLANES:
-        raise InputError("plane", repr(plane)[:80], f"one of {', '.join(PLANES)}")
+    if plane not in PLANE_CHOICES:
+        raise InputError("plane", repr(plane)[:80], f"one of {', '.join(PLANE_CHOICES)}")
     return InferRequest(
         "".join(c if c.isprintable() else " " for c in question).strip(),
         _labels(request, limits),

@@ -79,7 +79,7 @@ class MimoTask(InferTask):
         file = None
         if request.get("result_write_to_file", True) is not False:
             labels = result.to_voxels(image, slices)
-            file = result.write(labels, image, params["label_names"], request)
+            file = result.write_result(labels, image, params["label_names"], request)
         written = time.perf_counter()
         params["latencies"] = {
             "pre": round(opened - started, 4),

@@ -31,7 +31,9 @@ class Model:
 
     def info(self) -> dict[str, str]:
         """What results say of it."""
-        return {"name": f"MIMO {self.predictor.model.config.preset}", "weights": self.folder.name, "hash": self.hash}
+        about = {"name": f"MIMO {self.predictor.model.config.preset}", "weights": self.folder.name, "hash": self.hash}
+        data = self.predictor.model.training_data
+        return about if data is None else {**about, "use": data.strictest}  # as the licences of its training data allow
 
 
 class ModelStore:
@@ -94,12 +96,12 @@ class ModelStore:
             raise WeightsError(folder, "no weights", "`make train` to have run, or --conf weights DIR")
         predictor = MimoPredictor.from_pretrained(folder, self.device)
         digest = fingerprint(folder)
-        labels = self._labels or known_names(predictor.model)
+        labels = self._labels or offered_names(predictor.model)
         logger.info("weights %s (%s), %d labels, on %s", folder, digest, len(labels), self.device)
         return Model(predictor, folder, digest, labels)
 
 
-def known_names(model: Mimo) -> tuple[str, ...]:
+def offered_names(model: Mimo) -> tuple[str, ...]:
     """The names that the weights say they know. Weights that do not say: the names of the vocabulary that the model's tokenizer
     writes without taking a word apart; one that came with a language model has whole words for most names, then all of them."""
     if model.config.names:

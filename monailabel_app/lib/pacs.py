@@ -34,7 +34,7 @@ from .atomic import AtomicDatastore
 from .dicom_seg import colors_in, colors_of, names_of, read_seg, write_seg
 from .dicom_sr import read_report, write_sr
 from .request_limits import Limits
-from .result import affine_of, write
+from .result import image_affine, write_result
 from .study_folder import to_nifti
 from .study_image import StudyImage, open_study_image
 
@@ -229,7 +229,7 @@ class Pacs(DICOMWebDatastore, AtomicDatastore):
         with tempfile.TemporaryDirectory() as temporary:
             out = Path(temporary) / "label.nii.gz"
             labels, names = read_seg(self._fetch_seg(study, uid, Path(temporary)), image)
-            nib.save(nib.Nifti1Image(labels, affine_of(image)), out)
+            nib.save(nib.Nifti1Image(labels, image_affine(image)), out)
             info = {"SeriesInstanceUID": uid, "label_names": names}
             AtomicDatastore.save_label(self, image_id, str(out), DefaultLabelTag.FINAL, info)
 
@@ -252,7 +252,7 @@ class Pacs(DICOMWebDatastore, AtomicDatastore):
             file = self._fetch_seg(study, seg, Path(temporary))
             labels, names = read_seg(file, image)
             colors = colors_in(file)
-        written = write(labels, image, names, {"result_extension": ".nrrd"})
+        written = write_result(labels, image, names, {"result_extension": ".nrrd"})
         return {"label_names": names, "colors": colors}, written
 
     def _open(self, image_id: str) -> StudyImage:

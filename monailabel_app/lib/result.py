@@ -20,7 +20,7 @@ from monai_mimo.transforms.prompts import tight_box
 from .model import Model
 from .study_image import StudyImage
 
-EXTENSIONS = (".nrrd", ".seg.nrrd", ".nii.gz", ".nii", ".png")
+RESULT_EXTENSIONS = (".nrrd", ".seg.nrrd", ".nii.gz", ".nii", ".png")
 
 
 @dataclass
@@ -125,7 +125,7 @@ def unique_names(phrases: Sequence[str]) -> list[str]:
     return names
 
 
-def write(labels: np.ndarray, image: StudyImage, names: Mapping[str, int], request: Mapping[str, Any]) -> str:
+def write_result(labels: np.ndarray, image: StudyImage, names: Mapping[str, int], request: Mapping[str, Any]) -> str:
     """Write a label map to a new temporary file, in the form that the request asks for.
 
     Args:
@@ -136,8 +136,10 @@ def write(labels: np.ndarray, image: StudyImage, names: Mapping[str, int], reque
         InputError: another extension, or a PNG for a volume.
     """
     wanted = request.get("result_extension") or _extension_of(image)
-    if wanted not in EXTENSIONS or (wanted == ".png" and image.shown.is_volume):
-        raise InputError("result_extension", repr(wanted)[:80], f"one of {', '.join(EXTENSIONS)} (.png for a picture)")
+    if wanted not in RESULT_EXTENSIONS or (wanted == ".png" and image.shown.is_volume):
+        raise InputError(
+            "result_extension", repr(wanted)[:80], f"one of {', '.join(RESULT_EXTENSIONS)} (.png for a picture)"
+        )
     handle, out = tempfile.mkstemp(prefix="mimo-", suffix=wanted)
     os.close(handle)
     if wanted == ".png":
@@ -148,11 +150,11 @@ def write(labels: np.ndarray, image: StudyImage, names: Mapping[str, int], reque
     elif image.affine is not None:
         image.shown.save_mask(labels, out)
     else:
-        nib.save(nib.Nifti1Image(labels, affine_of(image)), out)
+        nib.save(nib.Nifti1Image(labels, image_affine(image)), out)
     return out
 
 
-def affine_of(image: StudyImage) -> np.ndarray:
+def image_affine(image: StudyImage) -> np.ndarray:
     """Voxels to RAS millimetres; a picture lies in the axial plane, as ITK places one, with its spacing if that is known."""
     if image.affine is not None:
         return image.affine
@@ -167,7 +169,7 @@ def _extension_of(image: StudyImage) -> str:
 
 def _write_nrrd(labels: np.ndarray, image: StudyImage, names: Mapping[str, int], out: str, compress: bool) -> None:
     """NRRD in LPS, with the names of segments as 3D Slicer reads them."""
-    lps = np.diag([-1.0, -1, 1, 1]) @ affine_of(image)
+    lps = np.diag([-1.0, -1, 1, 1]) @ image_affine(image)
     header: dict[str, Any] = {
         "space": "left-posterior-superior",
         "kinds": ["domain", "domain", "domain"],

@@ -22,7 +22,7 @@ from requests_toolbelt import MultipartEncoder
 from monai_mimo.errors import InputError
 
 from .pacs import Pacs
-from .result import EXTENSIONS
+from .result import RESULT_EXTENSIONS
 from .study_image import open_study_image
 
 USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
@@ -74,7 +74,7 @@ async def infer(
     request: dict[str, Any] = {k: v for k, v in given.items() if k not in OF_THE_SERVER}
     request |= {"model": model, "image": image, "save_label": given.get("save_label") is True}
     if file is not None:
-        request["image"] = str(await upload(file, app.uploads))
+        request["image"] = str(await keep_upload(file, app.uploads))
         background.add_task(os.unlink, request["image"])
     elif session_id:
         session = app.sessions().get_session(session_id) if NAME.fullmatch(session_id) and app.sessions() else None
@@ -144,7 +144,7 @@ async def save_label(
         raise HTTPException(404, f"there is no image {image[:80]!r}")
     if user.username and settings.MONAI_LABEL_AUTH_ENABLE:
         info["user"] = user.username
-    path = await upload(label, app.uploads, (*EXTENSIONS, ".bin", ".mha"))
+    path = await keep_upload(label, app.uploads, (*RESULT_EXTENSIONS, ".bin", ".mha"))
     try:
         saved = await run_in_threadpool(app.save_label, image, str(path), tag, info)
     finally:
@@ -182,7 +182,7 @@ async def add_image(
         raise HTTPException(400, "the studies are on a DICOMweb server: store images there")
     info = json_object("params", params, app.limits.max_params_kb)
     endings = tuple(e.replace("*", "") for e in app.datastore()._extensions)
-    path = await upload(file, app.uploads, endings)
+    path = await keep_upload(file, app.uploads, endings)
     try:
         ending = next(e for e in sorted(endings, key=len, reverse=True) if path.name.endswith(e))
         name = image or PurePath(file.filename or "image").name.removesuffix(ending)
@@ -255,7 +255,7 @@ def json_object(name: str, text: str, max_kb: int) -> dict[str, Any]:
     return value
 
 
-async def upload(file: UploadFile, folder: Path, endings: tuple[str, ...] = ()) -> Path:
+async def keep_upload(file: UploadFile, folder: Path, endings: tuple[str, ...] = ()) -> Path:
     """Keep an uploaded file, under a name of ours with its ending.
 
     Raises:

@@ -13,10 +13,10 @@ from monai_mimo.files import LEFTOVER, atomic_file
 
 from .atomic import AtomicDatastore
 from .request_limits import Limits
-from .result import affine_of
+from .result import image_affine
 from .study_image import open_study_image
 
-EXTENSIONS = (
+IMAGE_PATTERNS = (
     "*.nii.gz",
     "*.nii",
     "*.nrrd",
@@ -43,7 +43,7 @@ class StudyFolder(AtomicDatastore):
     def __init__(self, folder: str, limits: Limits, auto_reload: bool = True, read_only: bool = False) -> None:
         self._limits = limits
         self._converting = threading.Lock()
-        super().__init__(folder, extensions=EXTENSIONS, auto_reload=auto_reload, read_only=read_only)
+        super().__init__(folder, extensions=IMAGE_PATTERNS, auto_reload=auto_reload, read_only=read_only)
 
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
         found = {name: name for name in super()._list_files(path, patterns) if not name.startswith(".")}
@@ -86,4 +86,4 @@ def to_nifti(series: Path, out: Path, limits: Limits) -> None:
     if values.dtype == bool or values.dtype in (np.int64, np.uint64):
         values = values.astype(np.int32)
     with atomic_file(out) as new:
-        nib.save(nib.Nifti1Image(values, affine_of(image)), new)
+        nib.save(nib.Nifti1Image(values, image_affine(image)), new)

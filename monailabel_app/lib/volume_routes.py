@@ -133,11 +133,11 @@ ACTIONS: dict[str, Callable[[Any, Session, dict[str, Any]], Done]] = {
 @router.post("/volume/start", tags=["Volumes"], summary="Start an object from a mask", response_model=None)
 async def start(session: str, image: str, label: UploadFile, params: str = Form("{}"), user: User = USER) -> Response:
     """A label file on the voxels of the image."""
-    from .routes import json_object, upload
+    from .routes import json_object, keep_upload
 
     app = app_instance()
     asked = json_object("params", params, app.limits.max_params_kb)
-    path = await upload(label, app.uploads, (*result.EXTENSIONS, ".bin", ".mha"))
+    path = await keep_upload(label, app.uploads, (*result.RESULT_EXTENSIONS, ".bin", ".mha"))
     try:
         return await run_in_threadpool(_start, app, _key(user, session, image), asked, path)
     finally:
@@ -173,7 +173,7 @@ def _mask(app: Any, key: Key, number: str) -> Response:
     with session.lock:
         worked = session.of(number)
         labels, phrase = worked.session.mask.astype(np.uint8), worked.phrase
-    made = result.write(labels, session.image, {phrase: 1}, {"result_extension": ".nrrd"})
+    made = result.write_result(labels, session.image, {phrase: 1}, {"result_extension": ".nrrd"})
     remove_after = BackgroundTask(Path(made).unlink, missing_ok=True)
     return FileResponse(made, media_type="application/octet-stream", filename="mask.nrrd", background=remove_after)
 
@@ -208,8 +208,16 @@ def _act(app: Any, action: str, key: Key, body: dict[str, Any]) -> Response:
     if action not in ACTIONS:
         raise HTTPException(404, f"there is no action {action[:40]!r}: open, {', '.join(ACTIONS)} or close")
     session = _session(app, key)
+    noted = {"prompt": app.audit.prompt(body), "model": session.model.hash}
     with session.lock:
-        return JSONResponse(state(app, key, session, ACTIONS[action](app, session, body)))
+        try:
+            said = state(app, key, session, ACTIONS[action](app, session, body))
+        except InputError:
+            app.audit.write(f"volume {action}", key[2], "refused", **noted)
+            raise
+    if action != "list":
+        app.audit.write(f"volume {action}", key[2], "answered", **noted)
+    return JSONResponse(said)
 
 
 def _key(user: User, session: Any, image: Any) -> Key:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from real_quality import summarise
 
+from monai_mimo.evaluation.answer_records import record_of
 from monai_mimo.evaluation.evaluator import reference_of
-from monai_mimo.evaluation.records import record_of
 from tests.evaluation.scripted import small_set
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -48,6 +49,18 @@ def test_segmenting_gives_the_mask_of_the_predictor_with_the_shipped_weights(pic
     image = config.get_parsed_content("dataset")[0]["image"]
     own = SquareResize(150, 200, 128).image(np.array(Image.open(picture).convert("RGB")))
     assert (torch.as_tensor(image) - own).abs().mean() < 0.01  # another kernel against aliasing
+
+
+def test_images_of_one_name_and_slices_of_a_volume_have_files_of_their_own(picture: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "chest.png"
+    other.parent.mkdir()
+    other.write_bytes(picture.read_bytes())
+    volume = tmp_path / "ct.nii.gz"
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).normal(40, 90, (24, 20, 3)).astype(np.int16), np.eye(4)), volume)
+    images = [str(picture), str(other), *({"image": str(volume), "slice": number} for number in (0, 2))]
+    parser(images=images, phrase="lung", output_dir=str(tmp_path / "out")).get_parsed_content("segmenting")
+    written = {str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*.png")}
+    assert written == {"chest_lung.png", "other/chest_lung.png", "ct_lung_0.png", "ct_lung_2.png"}
 
 
 def test_a_transform_of_ones_own_is_used(picture: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from monai_mimo.calibration.domain import DOMAIN, ImageDomain, summary
+from monai_mimo.calibration.domain import DOMAIN, ImageDomain, feature_summary
 from monai_mimo.data.feature_cache import EncoderMaps
 from monai_mimo.errors import WeightsError
 from monai_mimo.inference import MimoPredictor
@@ -75,8 +75,8 @@ def test_the_summary_is_of_the_two_finest_maps() -> None:
     maps = [torch.rand(2, channels, side, side) for channels, side in ((3, 16), (5, 8), (7, 4))]
     features = ImageFeatures(torch.rand(2, 8, 4, 4), torch.rand(2, 8, 4, 4), ())
     expected = [s for m in maps[:2] for s in (m.mean(dim=(2, 3)), m.std(dim=(2, 3)))]
-    torch.testing.assert_close(summary(EncoderMaps(maps, []), features), torch.cat(expected, dim=1))
-    assert summary(EncoderMaps(maps[:1], []), features).shape == (2, 6)  # a vision transformer has one map
+    torch.testing.assert_close(feature_summary(EncoderMaps(maps, []), features), torch.cat(expected, dim=1))
+    assert feature_summary(EncoderMaps(maps[:1], []), features).shape == (2, 6)  # a vision transformer has one map
 
 
 @pytest.mark.parametrize("maps", ["fine", "context"])
@@ -86,7 +86,7 @@ def test_predictor_warns_of_an_image_unlike_those_of_training(nano_weights: Path
     gray = torch.rand(60, 3, 64, 64) * 0.1 + 0.45
     with torch.no_grad():
         encoded = model.encoder_maps(gray)
-        values = summary(encoded, model.features(encoded), maps)
+        values = feature_summary(encoded, model.features(encoded), maps)
     ImageDomain.fit([values[:40]], values[40:], maps=maps).save(folder)
     predictor = MimoPredictor.from_pretrained(folder)
     for pixels, unlike in ((gray[0], False), (torch.rand(3, 64, 64).round(), True)):

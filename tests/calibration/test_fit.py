@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 
 from monai_mimo.calibration.domain import DOMAIN, ImageDomain
-from monai_mimo.calibration.fit import FEWEST, temperature_of
+from monai_mimo.calibration.fit import FEWEST, prompted_scores, temperature_of
 from monai_mimo.calibration.temperature import load_temperature, save_temperature
 from monai_mimo.cli import main
+from monai_mimo.data.names import REGION
 from monai_mimo.engines import fine_tune
 from monai_mimo.inference import MimoPredictor
+from monai_mimo.inference.answer import Answer, Entity
 from monai_mimo.metrics import apply_temperature
+from monai_mimo.mimoseg import load_mimoseg
 
+from ..conftest import make_nano
 from ..engines.small_set import write_set
+from ..models.test_mask_decoder import FINE
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +70,34 @@ def test_weights_that_learned_keep_their_calibration(calibrated: Path, dataset: 
         assert after is not None
         assert after.means.equal(before.means) == (name == "decoder")
         assert (tmp_path / name / DOMAIN).stat().st_mode & 0o044
+
+
+def test_a_name_is_right_on_its_structure_and_wrong_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = load_mimoseg(write_set(tmp_path / "set", vqa=False), "validation")
+    names = sorted({e["phrase"] for entities in rows["entities"] for e in entities})
+    model = make_nano(mask_decoder=FINE, names=dict.fromkeys(names, ())).eval()
+    told: list[str] = []
+
+    def ask(self: MimoPredictor, question: str = "", points=(), boxes=()) -> Answer:
+        size = self._image.resize.height, self._image.resize.width
+        mask = np.zeros(size, dtype=bool)
+        if boxes:
+            [(x0, y0, x1, y1)] = boxes
+            mask[y0:y1, x0:x1] = True
+            told.append("box")
+            return Answer("", [Entity(names[0], (0, 0), mask, 0.9), Entity(REGION, (0, 0), mask, 0.8)], size)
+        told.append("point")
+        return Answer("", [Entity(names[0], (0, 0), ~mask, 0.3)], size)
+
+    monkeypatch.setattr(MimoPredictor, "ask", ask)
+    found = prompted_scores(model, rows, images=40)
+    assert told.count("point") == 2 * told.count("box") > 0  # one on each structure, one beside
+    boxes, points = ([right for score, right in found if score == value] for value in (0.9, 0.3))
+    assert any(boxes)  # the structures of the set are rectangles
+    assert not any(points)  # all of the image is no structure
+    assert {score for score, _ in found} == {0.9, 0.3}  # a region without a name has no name to be right
+
+
+def test_weights_without_names_tell_none(tmp_path: Path) -> None:
+    rows = load_mimoseg(write_set(tmp_path / "set", vqa=False), "validation")
+    assert prompted_scores(make_nano().eval(), rows, images=3) == []

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from monai_mimo.calibration.carry import ship
 from monai_mimo.calibration.domain import ImageDomain
+from monai_mimo.calibration.fit import ship
 from monai_mimo.calibration.temperature import CALIBRATION, load_temperature, save_temperature
 from monai_mimo.cli import main
 from monai_mimo.errors import WeightsError

@@ -19,8 +19,8 @@ from monai_mimo.data.prompt_maps import (
     POSITIVE,
     POSITIVE_MAP,
     RegionPrompts,
-    draw,
-    half,
+    draw_prompts,
+    halved,
     question_maps,
 )
 from monai_mimo.data.simulated_prompts import centerline, click_inside, correct, scribble, simulate
@@ -42,7 +42,7 @@ def blob(seed: int) -> np.ndarray:
 
 @given(st.floats(0.5, SIDE - 0.5), st.floats(0.5, SIDE - 0.5), st.sampled_from([POSITIVE, NEGATIVE]))
 def test_a_click_is_a_spot_around_its_place(x: float, y: float, label: int) -> None:
-    maps = draw(RegionPrompts(points=[(x, y, label)]), SIDE)
+    maps = draw_prompts(RegionPrompts(points=[(x, y, label)]), SIDE)
     channel, other = (POSITIVE_MAP, NEGATIVE_MAP) if label else (NEGATIVE_MAP, POSITIVE_MAP)
     rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
     expected = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8)
@@ -55,7 +55,7 @@ def test_a_box_covers_what_it_touches_and_a_line_is_not_lost() -> None:
     line = np.zeros((SIDE, SIDE), dtype=bool)
     line[10, 5:30] = True
     logits = np.full((SIDE, SIDE), 25.0)
-    maps = draw(RegionPrompts(boxes=[(3.5, 4, 20.2, 8)], scribbles=(line, None), logits=logits), SIDE)
+    maps = draw_prompts(RegionPrompts(boxes=[(3.5, 4, 20.2, 8)], scribbles=(line, None), logits=logits), SIDE)
     inside = np.zeros((SIDE, SIDE), dtype=bool)
     inside[4:8, 3:21] = True
     np.testing.assert_array_equal(maps[BOX_MAP] > 0.19, inside)
@@ -71,7 +71,7 @@ def test_a_threshold_on_a_box_gives_the_ellipse_that_fills_it(
     corner: tuple[float, float], size: tuple[float, float]
 ) -> None:
     (x, y), (width, height) = corner, size
-    plane = draw(RegionPrompts(boxes=[(x, y, x + width, y + height)]), SIDE)[BOX_MAP]
+    plane = draw_prompts(RegionPrompts(boxes=[(x, y, x + width, y + height)]), SIDE)[BOX_MAP]
     rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
     radius = ((columns - x - width / 2) / (width / 2)) ** 2 + ((rows - y - height / 2) / (height / 2)) ** 2
     clear = abs(radius - 1) > 1e-4
@@ -80,7 +80,9 @@ def test_a_threshold_on_a_box_gives_the_ellipse_that_fills_it(
 
 def test_half_is_the_mean_of_four() -> None:
     maps = np.random.default_rng(0).random((2, 3, 8, 6)).astype(np.float32)
-    np.testing.assert_allclose(half(maps), torch.nn.functional.avg_pool2d(torch.from_numpy(maps), 2).numpy(), rtol=1e-6)
+    np.testing.assert_allclose(
+        halved(maps), torch.nn.functional.avg_pool2d(torch.from_numpy(maps), 2).numpy(), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("kind", ["box", "click", "points", "scribble", "mixed", None])

@@ -10,7 +10,7 @@ import torch
 
 from monai_mimo.data.prompt_maps import prompt_tokens
 from monai_mimo.data.region_images import STORED, RegionImage, region_images
-from monai_mimo.data.regions import KINDS, RegionDataset, rough_logits, swap_sides
+from monai_mimo.data.regions import REGION_KINDS, RegionDataset, rough_logits, swap_sides
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.transforms.prompts import tight_box
 
@@ -50,7 +50,7 @@ def test_a_step_is_known_from_its_number(rows) -> None:
     assert not torch.equal(one[5].images, one[4].images)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REGION_KINDS)
 def test_each_kind_of_target_is_what_it_says(rows, kind: str) -> None:
     drawn = dataset(rows, kinds={kind: 1.0})
     region = drawn.ids["region"]

@@ -305,7 +305,7 @@ def test_page_in_a_browser(tmp_path: Path, nano_weights: Path, volume: Path, mon
     """Real clicks on the real page: no request leaves the machine, and nothing in a text or name is executed."""
     gradio = pytest.importorskip("gradio")
     playwright = pytest.importorskip("playwright.sync_api")
-    from monai_mimo.demo.page import serve
+    from monai_mimo.demo.page import serve_demo
 
     asked = answering(monkeypatch, f"The liver. {EVIL}", f"liver. {EVIL}")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
@@ -317,7 +317,7 @@ def test_page_in_a_browser(tmp_path: Path, nano_weights: Path, volume: Path, mon
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     examples = [Example(EVIL, [volume], EVIL, "CT")]
-    address = serve(
+    address = serve_demo(
         MimoPredictor(Mimo.from_pretrained(nano_weights), EVIL), Thresholds(), examples, "127.0.0.1", port, block=False
     )
     requests: list[str] = []

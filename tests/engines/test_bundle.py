@@ -70,7 +70,8 @@ def test_training_leaves_checkpoints_weights_and_curves(trained: Path) -> None:
     assert len(history["validation f1"]) == 2
     assert (trained / "curves.png").stat().st_size > 1000
     events = [p.read_bytes() for p in trained.glob("events.out.tfevents.*")]
-    assert any(b"train_loss" in e for e in events)
+    assert any(b"loss/total" in e and b"validation_dice/overall" in e for e in events)
+    assert "training,6,loss/text," in (trained / "scalars.csv").read_text()
     assert any(b"validation/0" in e for e in events)
 
 

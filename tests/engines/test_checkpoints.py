@@ -11,9 +11,9 @@ import torch
 from ignite.engine import Engine
 
 from monai_mimo.engines import Checkpoints
+from monai_mimo.engines.checkpoints import GeneratorState, load_state
 from monai_mimo.engines.pretraining import pretrain_text
 from monai_mimo.engines.pretraining import text as reading
-from monai_mimo.engines.state import GeneratorState, load_state
 from monai_mimo.errors import OutputError
 from monai_mimo.losses import MimoLoss
 

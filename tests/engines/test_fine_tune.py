@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_mimo.engines import fine_tune, measure
+from monai_mimo.engines import fine_tune, quality_of
 from monai_mimo.engines.fine_tune import CHOICES, FineTuned, Quality, adapted, build_labelled
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.mimoseg import load_mimoseg
@@ -117,7 +117,7 @@ def test_it_learns_and_keeps_the_form_of_the_weights(nano_weights: Path, built: 
     assert any(n.startswith("mask_decoder") for n in changed)
     assert any("q_proj" in n for n in changed)
     # what was measured is what was written, and is measured again on the same questions
-    assert measure(after, load_mimoseg(built, "validation")) == pytest.approx(done.after, abs=1e-3)
+    assert quality_of(after, load_mimoseg(built, "validation")) == pytest.approx(done.after, abs=1e-3)
     notes = json.loads((done.folder / "config.json").read_text())["fine_tuned"]
     assert notes["after"] == vars(done.after)
 

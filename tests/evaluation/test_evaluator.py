@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
 from ignite.engine import Events
 
 from monai_mimo.evaluation import GroundingEvaluator, evaluation_loader, grounding_metrics
+from monai_mimo.inference import MimoPredictor
 from monai_mimo.models import Mimo
 
 from .scripted import scripted_model, small_set
@@ -109,3 +111,19 @@ def test_what_was_answered_before_is_left_out_by_whole_batches(model: Mimo) -> N
     outputs, _ = evaluate(model, rows, done=range(len(rows)))
     assert [out["numbers"] for out in outputs] == [[]]
     assert torch.is_grad_enabled()
+
+
+def test_a_model_that_knows_names_is_measured_as_it_answers_a_user() -> None:
+    """With the shipped weights: a name that nobody trained is refused as `MimoPredictor.ask` does, and nothing else differs."""
+    predictor = MimoPredictor.from_pretrained("lite")
+    predictor.temperature = None  # the evaluator's scores are those that a temperature is fitted to
+    rows = small_set(images=2).map(
+        lambda _, n: {"question": ("Where is the kettle?", "Where is the liver?")[n % 2]}, with_indices=True
+    )
+    outputs, _ = evaluate(predictor.model, rows)
+    for out in outputs:
+        for row, text, entities in zip(out["rows"], out["texts"], out["entities"]):
+            predictor.set_image(np.asarray(row["image"].convert("RGB")))
+            answer = predictor.ask(row["question"], row["points"], row["boxes"])
+            assert ("kettle" in row["question"]) <= ("kettle" in text or bool(row["points"] or row["boxes"]))
+            assert (text, [e.phrase for e in entities]) == (answer.text, [e.phrase for e in answer.entities])

@@ -24,7 +24,7 @@ RIGHT[:, 16:] = 5
 def predictor(monkeypatch: pytest.MonkeyPatch) -> MimoPredictor:
     """What lies at the left looks like a liver, at the right like a spleen."""
 
-    def chances(self: RegionNames, features: object, masks: torch.Tensor) -> torch.Tensor:
+    def chances(self: RegionNames, features: object, image_index: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         left = masks[:, :, :16].mean((1, 2)) > masks[:, :, 16:].mean((1, 2))
         return torch.stack([left, ~left, torch.zeros_like(left)], dim=1).float().clamp(0.01, 0.98)
 

@@ -42,6 +42,21 @@ def test_file_and_array_give_the_same(predictor: MimoPredictor, pixels: np.ndarr
     assert answers[0]["model"]["preset"] == "nano"
 
 
+def test_pictures_of_pillow(predictor: MimoPredictor, pixels: np.ndarray) -> None:
+    """As a column of `datasets` holds them: upright, and in colours without alpha."""
+    expected = predictor.encode(pixels).features.context
+    turned = Image.fromarray(np.rot90(pixels).copy())
+    turned.getexif()[0x0112] = 6  # to be turned by a quarter, clockwise
+    opaque = Image.fromarray(np.dstack([pixels, np.zeros_like(pixels[..., :1])]))
+    for picture in (Image.fromarray(pixels), turned, opaque):
+        assert predictor.encode(picture).features.context.equal(expected)
+    for deep in (Image.fromarray(pixels[..., 0].astype(np.uint16)), Image.fromarray(pixels[..., 0].astype(np.float32))):
+        with pytest.raises(InputError, match="expected uint8 pixels"):
+            predictor.set_image(deep)
+    with pytest.raises(InputError, match="found list; expected a path"):
+        predictor.set_image(pixels.tolist())  # type: ignore[arg-type]
+
+
 def test_one_of_several_series_in_another_plane(predictor: MimoPredictor, tmp_path: Path) -> None:
     folder = series(tmp_path / "s", [0, 1, 2, 3] * 2, EchoTime=[10] * 4 + [80] * 4)
     with pytest.raises(SeveralError):

@@ -9,27 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monai_mimo.data.prompt_maps import BOX_MAP, HAS_LOGITS_MAP, LOGITS_MAP, POSITIVE_MAP, RegionPrompts
-from monai_mimo.inference.second_look import GAIN, Sought, Window, look_again, window_around
+from monai_mimo.inference.second_look import GAIN, Crop, Sought, crop_around, look_again
 
 SIDE = 64
 
 
 @given(st.integers(20, 400), st.integers(20, 400), st.data())
-def test_a_window_holds_the_box_and_shows_it_larger(height: int, width: int, data: st.DataObject) -> None:
+def test_a_crop_holds_the_box_and_shows_it_larger(height: int, width: int, data: st.DataObject) -> None:
     x0, y0 = data.draw(st.floats(0, width - 2)), data.draw(st.floats(0, height - 2))
     box = x0, y0, data.draw(st.floats(x0 + 1, width)), data.draw(st.floats(y0 + 1, height))
-    window = window_around(box, height, width)
+    crop = crop_around(box, height, width)
     longer = max(box[2] - box[0], box[3] - box[1])
-    if window is None:
+    if crop is None:
         assert longer * 2 * GAIN > max(height, width) - 4 or max(height, width) * 0.12 < 8
         return
-    assert window.left <= x0
-    assert window.top <= y0
-    assert window.left + window.side >= box[2]
-    assert window.top + window.side >= box[3]
-    assert window.left >= 0
-    assert window.top >= 0
-    assert window.side * GAIN <= max(height, width)
+    assert crop.left <= x0
+    assert crop.top <= y0
+    assert crop.left + crop.side >= box[2]
+    assert crop.top + crop.side >= box[3]
+    assert crop.left >= 0
+    assert crop.top >= 0
+    assert crop.side * GAIN <= max(height, width)
 
 
 class Echo:
@@ -72,12 +72,12 @@ def sought(prompts: RegionPrompts, logits: torch.Tensor | None = None) -> Sought
 )
 def test_what_is_found_lies_where_it_is(channel: int | None, prompts: RegionPrompts) -> None:
     pixels, mask = image()
-    window = window_around((70, 150, 82, 166), *mask.shape)
-    assert window is not None
+    crop = crop_around((70, 150, 82, 166), *mask.shape)
+    assert crop is not None
     model = Echo(channel)
-    [found], [score] = look_again(model, pixels, [window], [sought(prompts)])
+    [found], [score] = look_again(model, pixels, [crop], [sought(prompts)])
     whole = np.zeros_like(mask)
-    whole[window.top : window.top + found.shape[0], window.left : window.left + found.shape[1]] = found > (
+    whole[crop.top : crop.top + found.shape[0], crop.left : crop.left + found.shape[1]] = found > (
         0.1 if channel is not None else 0
     )
     assert score == 0.75
@@ -94,11 +94,11 @@ def test_a_click_and_a_scribble_stay_on_their_pixels() -> None:
     line = np.zeros_like(mask)
     line[155, 72:80] = True
     model = Echo(None)
-    window = Window(50, 130, 40)
+    crop = Crop(50, 130, 40)
     look_again(
         model,
         pixels,
-        [window] * 2,
+        [crop] * 2,
         [sought(RegionPrompts(points=[(60.5, 140.5, 1)])), sought(RegionPrompts(scribbles=(line, None)))],
     )
     scale = SIDE / 40
@@ -115,16 +115,16 @@ def test_a_name_without_a_prompt_is_told_of_the_first_look() -> None:
         torch.from_numpy(np.pad(mask, ((0, 0), (0, 80))))[None, None].float(), SIDE // 2, mode="area"
     )
     model = Echo(LOGITS_MAP)
-    window = window_around((70, 150, 82, 166), *mask.shape)
-    assert window is not None
-    [found], _ = look_again(model, pixels, [window], [sought(RegionPrompts(), logits[0, 0] * 20 - 10)])
+    crop = crop_around((70, 150, 82, 166), *mask.shape)
+    assert crop is not None
+    [found], _ = look_again(model, pixels, [crop], [sought(RegionPrompts(), logits[0, 0] * 20 - 10)])
     assert (model.maps[:, HAS_LOGITS_MAP] == 1).all()
     rows, columns = np.nonzero(found > -0.5)
-    assert abs(rows.mean() + window.top - 157.5) < 3
-    assert abs(columns.mean() + window.left - 75.5) < 3
+    assert abs(rows.mean() + crop.top - 157.5) < 3
+    assert abs(columns.mean() + crop.left - 75.5) < 3
 
 
 def test_a_window_beyond_the_edge_of_a_narrow_image_gives_what_lies_in_it() -> None:
     pixels = np.zeros((200, 30, 3), np.uint8)
-    [found], _ = look_again(Echo(None), pixels, [Window(0, 20, 60)], [sought(RegionPrompts(points=[(5.0, 40.0, 1)]))])
+    [found], _ = look_again(Echo(None), pixels, [Crop(0, 20, 60)], [sought(RegionPrompts(points=[(5.0, 40.0, 1)]))])
     assert found.shape == (60, 30)

@@ -1,4 +1,4 @@
-"""Questions about volumes: places on voxels, what is kept, undo and redo; geometry against SimpleITK."""
+"""Questions about volumes: places on voxels (against SimpleITK), what is kept, and how slices are joined."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from scipy.spatial.transform import Rotation
 
 from monai_mimo.data.prompt_maps import RegionPrompts
 from monai_mimo.errors import InputError
-from monai_mimo.inference import MimoPredictor, volume_correction
+from monai_mimo.inference import MimoPredictor
+from monai_mimo.inference import volume as volume_module
 from monai_mimo.inference.encoded_volume import EncodedVolume
-from monai_mimo.inference.volume import main_parts
-from monai_mimo.inference.volume_answer import side_of
-from monai_mimo.inference.volume_session import VolumeSession
+from monai_mimo.inference.question import Question
+from monai_mimo.inference.volume import follow
+from monai_mimo.inference.volume_answer import Structure, described, side_of
+from monai_mimo.inference.whole_structure import joined, looks_like, main_parts, opposite
 from monai_mimo.transforms import MedicalImage
 from monai_mimo.transforms.grid import Grid
 
@@ -36,20 +38,28 @@ def opened(predictor: MimoPredictor, values: np.ndarray, affine: np.ndarray, pla
     return predictor.encode_volume(MedicalImage(Grid(values, affine), Path("array"), plane))
 
 
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**31), plane=st.sampled_from(["axial", "coronal", "sagittal"]))
-def test_voxel_of_an_oblique_volume(predictor: MimoPredictor, seed: int, plane: str) -> None:
+def oblique(seed: int, values: np.ndarray) -> tuple[np.ndarray, SimpleITK.Image]:
+    """A random affine from voxels to RAS mm, and the volume as SimpleITK has it."""
     rng = np.random.default_rng(seed)
-    shape, spacing = rng.integers(3, 7, 3), rng.uniform(0.5, 4, 3)
+    spacing = rng.uniform(0.5, 4, 3)
     affine = np.eye(4)
     affine[:3, :3] = Rotation.random(random_state=seed).as_matrix() * spacing
     affine[:3, 3] = rng.uniform(-100, 100, 3)
-    values = rng.permutation(np.prod(shape)).reshape(shape).astype(np.int16)
     image = SimpleITK.GetImageFromArray(values.transpose(2, 1, 0))
     lps = np.diag([-1, -1, 1]) @ affine[:3]
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:, 3].tolist())
+    return affine, image
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), plane=st.sampled_from(["axial", "coronal", "sagittal"]))
+def test_voxel_of_an_oblique_volume(predictor: MimoPredictor, seed: int, plane: str) -> None:
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(3, 7, 3)
+    values = rng.permutation(np.prod(shape)).reshape(shape).astype(np.int16)
+    affine, image = oblique(seed, values)
     voxel = [int(rng.integers(n)) for n in shape]
     volume = opened(predictor, values, affine, plane)
     place = volume.place(voxel)
@@ -84,71 +94,121 @@ def test_side_and_parts() -> None:
     assert main_parts(frames).sum() == 27
     assert main_parts(frames, [(6, 6, 6)]).sum() == 1
     image = MedicalImage(Grid(np.zeros((8, 8, 8)), np.diag([2.0, 2, 2, 1])), Path("array"))
-    assert side_of(main_parts(frames), image) == "left"
+    assert side_of(image.to_display(main_parts(frames)), image) == "left"
 
 
-class Ball:
-    """A stand-in for the model: adds a disc around positive clicks to the mask before, and takes one off around negative ones."""
-
-    def __call__(
-        self, volume: EncodedVolume, numbers: Sequence[int], prompts: Sequence[RegionPrompts], _: str
-    ) -> tuple[torch.Tensor, list[float]]:
-        side = volume.resize.side
-        y, x = np.mgrid[:side, :side] / float(volume.resize.scale[0])
-        out = []
-        for prompt in prompts:
-            mask = np.zeros((side, side), dtype=bool) if prompt.logits is None else prompt.logits > 0
-            for px, py, label in prompt.points:
-                disc = (x - px) ** 2 + (y - py) ** 2 < 9
-                mask = mask | disc if label else mask & ~disc
-            out.append(np.where(mask, 6.0, -6.0))
-        return torch.tensor(np.stack(out), dtype=torch.float32), [0.9] * len(prompts)
+def test_one_question_about_each_slice_is_as_about_images(predictor: MimoPredictor) -> None:
+    """All checks of a question about an image hold on slices, since it is the same call; in a batch as alone."""
+    values = np.random.default_rng(1).integers(0, 255, (12, 10, 3)).astype(np.uint8)
+    volume = opened(predictor, values, np.eye(4))
+    together = predictor.ask_each(volume.slices([0, 1, 2]), [Question("Segment the liver in this image.")] * 3)
+    for number, answer in enumerate(together):
+        predictor.set_image(volume.image, number)
+        alone = predictor.ask("Segment the liver in this image.")
+        assert answer.text == alone.text
+        assert answer.slice == number
+        assert [e.phrase for e in answer.entities] == [e.phrase for e in alone.entities]
+        for one, other in zip(answer.entities, alone.entities):
+            assert (one.mask == other.mask).all()
 
 
-@pytest.fixture
-def session(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> VolumeSession:
+def seen(volume: EncodedVolume, scores: Sequence[float]) -> Structure:
+    """A disc on every slice."""
+    side = volume.resize.side // 2
+    y, x = np.mgrid[:side, :side]
+    disc = torch.from_numpy(np.where((x - side / 2) ** 2 + (y - side / 2) ** 2 < (side / 4) ** 2, 8.0, -8.0)).float()
+    return Structure("liver", dict.fromkeys(range(len(scores)), disc), dict(enumerate(scores)))
+
+
+def test_slices_that_score_low_are_empty(predictor: MimoPredictor) -> None:
+    volume = opened(predictor, np.zeros((32, 32, 8), np.uint8), np.eye(4))
+    frames = joined(volume, seen(volume, [0.2, 0.25, 0.7, 0.8, 0.75, 0.7, 0.3, 0.2]))
+    assert np.flatnonzero(frames.any((1, 2))).tolist() == [2, 3, 4, 5]
+    x, y = np.mgrid[:32, :32] + 0.5
+    disc = (x - 16) ** 2 + (y - 16) ** 2 < 64
+    assert (frames[3] != disc).sum() <= 0.15 * disc.sum()
+    rival = np.zeros(volume.shape, dtype=np.float32)
+    rival[:, :16] = 2.0
+    found = joined(volume, seen(volume, [0.8] * 8), rival)
+    assert not found[:, :16].any()
+    assert found[:, 16:].any()
+
+
+@pytest.mark.parametrize(("chance", "kept"), [(0.9, True), (0.1, False)])
+def test_what_does_not_look_like_its_name_in_3d_is_not_it(
+    predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch, chance: float, kept: bool
+) -> None:
+    """One slice that looks like it does not make up for three that do not."""
+    volume = opened(predictor, np.zeros((32, 32, 4), np.uint8), np.eye(4))
+    found = seen(volume, [0.8] * 4)
+
     class Names:
-        names = ("region",)
+        names = ("liver", "region")
+
+    def chances(given: EncodedVolume, numbers: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[0.5 if n == 0 else chance, 0.0] for n in numbers])
 
     monkeypatch.setattr(predictor.model, "region_names", Names(), raising=False)
-    monkeypatch.setattr(volume_correction, "decode", Ball())
-    mask = np.zeros((32, 32, 10), dtype=bool)
-    mask[4:12, 4:12, 2:8] = mask[20:24, 20:24, 3:6] = True
-    return VolumeSession(opened(predictor, np.zeros(mask.shape, np.uint8), np.diag([-1.0, -1, 1, 1])), mask)
+    monkeypatch.setattr("monai_mimo.inference.whole_structure.chances", chances)
+    assert looks_like(volume, found, joined(volume, found)) is kept
+    assert not looks_like(volume, found, np.zeros(volume.shape, dtype=bool))
 
 
-def test_undo_is_never_having_clicked(session: VolumeSession, tmp_path: Path) -> None:
-    session.save(tmp_path / "a")
-    start = session.mask
-    masks = [session.add_click((16, 8, 5)), session.add_click((5, 5, 4), False)]
-    assert not (masks[0] == masks[1]).all()
-    assert masks[0][16, 8, 5]
-    assert not masks[1][5, 5, 4]
-    assert session.undo()
-    assert (session.mask == masks[0]).all()
-    assert session.undo()
-    assert not session.undo()
-    session.save(tmp_path / "b")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert session.redo()
-    assert session.redo()
-    assert not session.redo()
-    assert (session.mask == masks[1]).all()
-    session.save(tmp_path / "c")
-    again = VolumeSession.load(tmp_path / "c", session.volume)
-    assert (again.mask == masks[1]).all()
-    again.reset()
-    assert (again.mask == start).all()
+def test_opposites() -> None:
+    known = ["left kidney", "right kidney", "anterior hippocampus", "liver"]
+    assert opposite("left kidney", known) == "right kidney"
+    assert opposite("anterior hippocampus", known) is None
+    assert opposite("liver", known) is None
 
 
-def test_negative_click_removes_a_part_in_3d(session: VolumeSession) -> None:
-    mask = session.add_click((21, 21, 4), False)
-    assert not mask[20:24, 20:24].any()
-    assert mask[4:12, 4:12, 2:8].all()
+def test_masks_that_overlap_are_kept_so(predictor: MimoPredictor) -> None:
+    volume = opened(predictor, np.zeros((16, 16, 8), np.uint8), np.diag([-1.0, -1, 2, 1]))
+    frames = np.zeros(volume.shape, dtype=bool)
+    frames[2:6, 4:12, 0:8] = True
+    inner = np.zeros_like(frames)
+    inner[3:5, 6:10, 2:6] = True
+    both = [(seen(volume, [0.8] * 8), frames), (Structure("tumor", {}, {3: 0.4, 4: 0.4}), inner)]
+    answer = described(volume, {}, both, absent=["spleen"])
+    assert (answer.entities[0].mask & answer.entities[1].mask).sum() == inner.sum()
+    assert [answer.text[slice(*e.span)] for e in answer.entities] == ["liver", "tumor"]
+    assert "0.512 ml on slices 2 to 5" in answer.text
+    assert answer.text.endswith("I found no spleen.")
+    assert [e.slices for e in answer.structures] == [(2, 5), (3, 4)]
+    assert answer.warnings == ["uncertain: tumor (score 0.40)"]
+    said = answer.to_json()["entities"][0]
+    assert (said["voxels"], said["volume_ml"]) == (4 * 8 * 8, 0.512)
 
 
-def test_prompts_outside(session: VolumeSession) -> None:
-    with pytest.raises(InputError, match="32 x 32 x 10"):
-        session.add_click((32, 0, 0))
-    with pytest.raises(InputError, match="inside 32 x 32 x 10"):
-        session.add_box((0, 0, 0, 1, 1, 11))
+def test_following_ends_where_the_thing_ends(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of a thing that grows, and one that is far too large: not followed beyond."""
+    volume = opened(predictor, np.zeros((32, 32, 9), np.uint8), np.eye(4))
+    side = predictor.model.config.image_size // 2
+    y, x = np.mgrid[:side, :side]
+    radii = [0, 0, 4, 5, 6, 5, 4, 15, 15]
+
+    def decode(given: EncodedVolume, numbers: Sequence[int], *_: object) -> tuple[torch.Tensor, list[float]]:
+        discs = [(x - side / 2) ** 2 + (y - side / 2) ** 2 < radii[n] ** 2 for n in numbers]
+        return torch.from_numpy(np.where(discs, 6.0, -6.0)).float(), [0.9] * len(numbers)
+
+    monkeypatch.setattr(volume_module, "decode", decode)
+    found = follow(volume, {4: RegionPrompts([(16.0, 16.0, 1)])}, "region")
+    assert sorted(found.logits) == [2, 3, 4, 5, 6]
+
+
+def test_what_cannot_be_asked(predictor: MimoPredictor) -> None:
+    with pytest.raises(InputError, match="set_volume"):
+        MimoPredictor(predictor.model).ask_volume("What is this?")
+    predictor.set_volume(np.zeros((8, 9, 4), np.uint8), np.eye(4))
+    for asked, said in (
+        ({}, "words or prompts"),
+        ({"question": "What?", "points": [(1, 1, 1)]}, "both"),
+        ({"points": [(8, 1, 1)]}, "8 x 9 x 4"),
+        ({"scribbles": np.zeros((8, 9, 5), np.uint8)}, "as the volume"),
+        ({"points": [(1, 1, 1)]}, "fine branch"),
+    ):
+        with pytest.raises(InputError, match=said):
+            predictor.ask_volume(**asked)
+    with pytest.raises(InputError, match="only what is outside"):
+        volume_module.shown(predictor.encode_volume(predictor._volume.image), {0: RegionPrompts([(1.0, 1.0, 0)])})
+    with pytest.raises(InputError, match="affine"):
+        predictor.set_volume(np.zeros((8, 9, 4)))

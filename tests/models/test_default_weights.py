@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from monai_mimo.calibration.carry import ship
+from monai_mimo.calibration.fit import ship
 from monai_mimo.models import Mimo, default_weights
 from monai_mimo.models.default_weights import chosen_weights_dir, default_weights_dir, find_weights
 from monai_mimo.models.weights import WEIGHTS

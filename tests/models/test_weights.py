@@ -251,7 +251,7 @@ def test_weights_of_earlier_versions_load_and_answer_as_they_did(folder: Path) -
     }
     none = torch.zeros(0, dtype=torch.long)  # what later models read besides
     maps = {"prompt_maps": torch.zeros(0, 5, 1, 1), "map_question": none, "prompt_object": none}
-    maps |= {"shown_names": none, "seg_names": none}
+    maps |= {"shown_names": none, "seg_names": none, "asked": torch.full_like(given["instruction_ids"], -1)}
     batch = QuestionBatch(**{**maps, **given})
     with torch.no_grad():
         prediction = model(expected["images"], batch)

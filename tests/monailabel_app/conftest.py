@@ -108,7 +108,8 @@ class StandInStore:
         from lib.model import Model
 
         self.model = Model(predictor, Path("stand-in"), "0" * 12, ("liver", "spleen"))
-        predictor.model = type("Config", (), {"config": type("Preset", (), {"preset": "stand-in"})})
+        preset = type("Preset", (), {"preset": "stand-in"})
+        predictor.model = type("Config", (), {"config": preset, "training_data": None})
 
     def current(self) -> Any:
         return self.model

@@ -18,9 +18,9 @@ from .conftest import APP, BrightSpot, StandInStore, infer
 
 sys.path.insert(0, str(APP))
 
-from lib.engine import CacheSizes, Engine, PriorityLock
-from lib.lru import LRUCache
+from lib.engine import CacheSizes, Engine, LRUCache, PriorityLock
 from lib.model import ModelStore
+from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
 from monai_mimo.models.default_weights import SHIPPED
 
 
@@ -73,6 +73,31 @@ def test_lru_forgets_what_failed() -> None:
     with pytest.raises(ValueError, match="no"):
         cache.get("k", fail)
     assert cache.get("k", lambda: b"x") == b"x"
+
+
+def test_long_work_lets_others_in_between() -> None:
+    lock, order, inside = PriorityLock(), [], threading.Event()
+
+    def long() -> None:
+        with lock.hold():
+            order.append("long")
+            inside.set()
+            while lock._waiting == 0:
+                time.sleep(0.001)
+            lock.let_others()
+            order.append("long again")
+
+    def short() -> None:
+        inside.wait(5)
+        with lock.hold():
+            order.append("short")
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(long), pool.submit(short)]:
+            future.result(10)
+    assert order == ["long", "short", "long again"]
+    with lock.hold():
+        lock.let_others()  # nobody waits
 
 
 def test_who_waits_in_person_goes_first() -> None:
@@ -240,3 +265,11 @@ def test_shipped_weights_warn_of_images_unlike_theirs() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     predictor.set_image(noise)
     assert any("unlike" in warning for warning in predictor.ask("What is this?").warnings)
+
+
+def test_viewers_are_offered_the_names_that_the_weights_know() -> None:
+    model = ModelStore(SHIPPED / "lite", device="cpu").current()
+    assert model.labels == tuple(model.predictor.model.config.names)
+    assert "kidney stone" in model.labels
+    assert "brain tumor" in vocabulary().keys() - set(model.labels)  # a name that the guard of these weights refuses
+    assert ModelStore(SHIPPED / "lite", ["liver"], "cpu").current().labels == ("liver",)

@@ -13,10 +13,10 @@ from monai_mimo.errors import InputError
 from monai_mimo.losses import MimoLoss, Targets
 from monai_mimo.models import Mimo, MimoConfig, load_preset
 from monai_mimo.models.weights import without_pretrained
-from monai_mimo.planning.memory import ADAM, GB, GRADIENT, Costs, TrainingPlan, _cut, costs_of, describe, make_plan
-from monai_mimo.planning.trace import Sample, encode, measure, meta_model, parts_of, trace_step
+from monai_mimo.planning.memory import ADAM, GB, GRADIENT, Costs, TrainingPlan, _cut, costs_of, describe, plan_training
+from monai_mimo.planning.trace import SampleSize, encode, measure, meta_model, parts_of, trace_step
 
-SAMPLE = Sample(question=12, answer=20, masks=2)
+SAMPLE = SampleSize(question=12, answer=20, masks=2)
 LORA = {"rank": 4, "alpha": 8}
 
 
@@ -63,7 +63,7 @@ def test_a_traced_step_keeps_and_computes_what_a_real_one_does(frozen: bool, lor
 def test_memory_is_within_15_percent_of_what_the_profiler_measures(lora: dict | None) -> None:
     """Weights, gradients and Adam's moments by their bytes; the peak of a step by what torch's allocator gives and takes."""
     count, config = 16, small(True, lora)
-    plan = make_plan(costs_of(config, SAMPLE, bfloat16=False), 1, GB, count)
+    plan = plan_training(costs_of(config, SAMPLE, bfloat16=False), 1, GB, count)
     step = RealStep(config, count)
     step.run()  # Adam makes its moments in the first step
     tensors = {id(t): t for t in (*step.model.parameters(), *step.model.buffers())}.values()
@@ -104,7 +104,7 @@ def test_operations_are_those_of_the_closed_form() -> None:
 
 @pytest.fixture(scope="module")
 def published() -> TrainingPlan:
-    return make_plan(costs_of(load_preset("7b")), 4, 80 * GB, 40)
+    return plan_training(costs_of(load_preset("7b")), 4, 80 * GB, 40)
 
 
 def test_published_sizes(published: TrainingPlan) -> None:
@@ -138,7 +138,7 @@ def costs() -> Costs:
 
 
 def test_sharding_divides_what_it_should(costs: Costs) -> None:
-    (ddp1, _, fsdp1, _), (ddp4, _, fsdp4, _) = (make_plan(costs, gpus, GB, 16).fits for gpus in (1, 4))
+    (ddp1, _, fsdp1, _), (ddp4, _, fsdp4, _) = (plan_training(costs, gpus, GB, 16).fits for gpus in (1, 4))
     assert ddp1.weights == ddp4.weights == fsdp1.weights
     assert ddp1.gathered == 0
     assert ddp4.gathered == ddp4.gradients
@@ -161,7 +161,7 @@ def test_what_a_cache_and_four_bits_save(costs: Costs) -> None:
     )
     saving = sum(p.weights for p in costs.parts) - sum(p.weights for p in four_bit.parts)
     assert saving == pytest.approx(matrices * (4 - 0.5625), rel=0.001)
-    assert {fit.strategy for fit in make_plan(four_bit, 4, GB, 16).fits} == {"ddp"}
+    assert {fit.strategy for fit in plan_training(four_bit, 4, GB, 16).fits} == {"ddp"}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_micro_batches(fitting: int, batch: int, gpus: int, expected: tuple[int,
 
 
 def test_what_does_not_fit_is_said(costs: Costs) -> None:
-    plan = make_plan(costs, 1, 2**20, 4)
+    plan = plan_training(costs, 1, 2**20, 4)
     assert all(fit.micro_batch == 0 for fit in plan.fits)
     assert plan.best is None
     assert "nothing fits" in describe(plan)
@@ -195,7 +195,7 @@ def test_what_does_not_fit_is_said(costs: Costs) -> None:
 )
 def test_bad_numbers(costs: Costs, options: dict, named: str) -> None:
     with pytest.raises(InputError, match=named):
-        make_plan(costs, **{"gpus": 1, "memory": GB, "batch": 4, **options})
+        plan_training(costs, **{"gpus": 1, "memory": GB, "batch": 4, **options})
 
 
 def test_a_cache_or_four_bits_of_what_is_trained() -> None:
@@ -224,7 +224,7 @@ def test_command(capsys: pytest.CaptureFixture, costs: Costs, monkeypatch: pytes
     ]
     assert main([*arguments, "--precision", "fp32"]) == 0
     [((config, sample), options)] = asked
-    assert (config.preset, sample) == ("nano", Sample(answer=20))
+    assert (config.preset, sample) == ("nano", SampleSize(answer=20))
     assert options == {"bfloat16": False, "cached": False, "four_bit": False}
     out = capsys.readouterr().out
     for word in ("language model", "FSDP, checkpointed", "micro-batch", "days", "TFLOP"):

@@ -1,6 +1,6 @@
 """What is trained before the training, a stage at a time, each without the parts of the model that it does not need."""
 
-from .encoder import known_names, pretrain_encoder, with_names
+from .encoder import pretrain_encoder, with_names
 from .projector import pretrain_projector
 from .stages import EncoderPretraining, LoadPartial, ProjectorPretraining, TextPretraining, run_stages
 from .text import TEXT_PARTS, pretrain_text
@@ -11,7 +11,6 @@ __all__ = [
     "LoadPartial",
     "ProjectorPretraining",
     "TextPretraining",
-    "known_names",
     "pretrain_encoder",
     "pretrain_projector",
     "pretrain_text",

@@ -7,7 +7,6 @@ name is meant.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -20,20 +19,19 @@ from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel
 
 from ...data.dataset import StepLoader
-from ...data.names import plain_words
 from ...data.region_images import region_images
 from ...data.regions import RegionBatch, RegionDataset
 from ...data.simulated_prompts import correct
 from ...errors import InputError
 from ...evaluation.progress import Progress
 from ...losses import mask_iou
-from ...mimoseg.catalogue.vocabulary import vocabulary
+from ...mimoseg.catalogue.vocabulary import with_synonyms
 from ...models import Mimo, MimoConfig
 from ...models.image_encoder import ImageFeatures
 from ...models.region_names import RegionNames
 from ..checkpoints import Checkpoints
 from ..handlers import TimeBudget, timed
-from ..stages import run_stage, train_step
+from ..trainer import run_stage, train_step
 
 BCE, DICE, SCORE, NAME = 2.0, 1.0, 1.0, 0.5
 REGION_WEIGHT = 0.4  # of a region without a name in the loss of names
@@ -41,18 +39,11 @@ ROUNDS = (1.0, 0.55, 0.6)  # the share of the targets of each round that get the
 SMOOTH = 0.998  # of the averaged weights
 
 
-def known_names(rows: Rows) -> dict[str, tuple[str, ...]]:
-    """The names of all structures of a built set, in alphabetical order, with the synonyms of those in the vocabulary. A synonym
-    of two of them, or that is a name itself, is left out."""
-    names = sorted({entity["phrase"] for entities in rows["entities"] for entity in entities})
-    synonyms = {name: vocabulary()[name].synonyms if name in vocabulary() else [] for name in names}
-    words = Counter(tuple(plain_words(text)) for name in names for text in {name, *synonyms[name]})
-    return {name: tuple(s for s in synonyms[name] if words[tuple(plain_words(s))] == 1) for name in names}
-
-
 def with_names(config: MimoConfig, rows: Rows) -> MimoConfig:
-    """A config whose model knows what it was trained on by name."""
-    return replace(config, names=known_names(rows))
+    """A config whose model knows by name all structures of a built set, in alphabetical order, and by the synonyms that the
+    vocabulary has for them."""
+    names = sorted({entity["phrase"] for entities in rows["entities"] for entity in entities})
+    return replace(config, names=with_synonyms(names))
 
 
 class RegionPart(nn.Module):

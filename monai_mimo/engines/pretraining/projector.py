@@ -22,10 +22,9 @@ from ...losses import MimoLoss, Targets
 from ...models import Mimo
 from ...models.outputs import Prediction
 from ...models.phrase_alignment import inside_phrases
-from ..checkpoints import Checkpoints
+from ..checkpoints import Checkpoints, TrainedParts
 from ..handlers import TimeBudget, timed
-from ..stages import run_stage, train_step
-from ..state import TrainedParts
+from ..trainer import run_stage, train_step
 from .text import embed_texts, encode_texts, texts_of
 
 Phrase = tuple[int, ...]  # as token ids

@@ -19,11 +19,10 @@ from ...losses import MimoLoss, Targets
 from ...models import Mimo
 from ...models.outputs import Prediction
 from ...transforms.resize import SquareResize
-from ..checkpoints import Checkpoints
+from ..checkpoints import Checkpoints, GeneratorState, TrainedParts
 from ..handlers import TimeBudget, timed
 from ..setup import warmup_cosine
-from ..stages import run_stage, train_step
-from ..state import GeneratorState, TrainedParts
+from ..trainer import run_stage, train_step
 
 COLUMNS = ("question", "answer", "entities", "absent", "perspective")
 TEXT_PARTS = ("language_model", "phrase_of_seg", "presence")  # the parts of a model that reading changes

@@ -15,14 +15,13 @@ from tqdm import tqdm
 
 from ...errors import DataError, InputError, OutputError
 from ..categories import PERSPECTIVES, SPLITS
-from ..describe.card import data_card, make_report
+from ..describe.card import CARD, REPORT, data_card, make_report
 from ..sources.cases import SourceSpec
-from .case import CaseResult, Task, build_case
-from .plan import Budget, BuildPlan, SourceUse, make_plan
+from .case import CaseResult, CaseTask, build_case
+from .plan import BuildPlan, SourceBudget, SourceUse, plan_build
 from .runners import WorkerCrash, in_process, on_processes, on_ray
 from .shards import PartialBuild, Piece, store_files, write_file
 
-REPORT, CARD = "dataset.json", "README.md"
 CASES_PER_WORKER = 4  # cases for each process, or starting it is not worth it
 Runner = Callable[
     [Callable, Iterable], Generator
@@ -80,7 +79,7 @@ def build(
     partial = PartialBuild(out)
     if out.exists() and not partial.path.exists():
         raise OutputError(out, "an existing path", "a new folder for the data set")
-    plan = make_plan(
+    plan = plan_build(
         specs,
         ratio=ratio,
         seed=seed,
@@ -133,7 +132,7 @@ def build_cases(
     chosen = Counter(plan.origins)
     failed: Counter[str] = Counter()
     tasks = (
-        Task(n, plan.cases[n], plan.settings[plan.origins[n]], plan.slices_per_volume, partial.shard(n))
+        CaseTask(n, plan.cases[n], plan.settings[plan.origins[n]], plan.slices_per_volume, partial.shard(n))
         for n in missing_cases(plan, results)
     )
     limits = {name: min(use.images or len(plan.cases), use.rows or len(plan.cases)) for name, use in plan.uses.items()}
@@ -176,7 +175,7 @@ def stop_build(
 def missing_cases(plan: BuildPlan, results: Mapping[int, CaseResult]) -> Iterator[int]:
     """Numbers of the cases that are still to be built. Of a limited source there are no more when those before, as far as
     `results` knows by then, have used up its limits."""
-    budgets = {name: Budget(use) for name, use in plan.uses.items()}
+    budgets = {name: SourceBudget(use) for name, use in plan.uses.items()}
     unpaid: dict[str, deque[int]] = {name: deque() for name in plan.uses}
     for number, origin in enumerate(plan.origins):
         budget, queue = budgets[origin], unpaid[origin]
@@ -197,7 +196,7 @@ def assemble(
     Raises:
         DataError: there is not one row.
     """
-    budgets = {name: Budget(use) for name, use in plan.uses.items()}
+    budgets = {name: SourceBudget(use) for name, use in plan.uses.items()}
     kept: dict[int, tuple[int, ...]] = {}
     for number, origin in enumerate(plan.origins):
         if not budgets[origin].spent:

@@ -22,12 +22,12 @@ from ..catalogue.vocabulary import vocabulary
 from ..categories import MEASURED
 from ..encoding import encode_rle
 from ..load import FEATURES
-from ..questions.measured import Scene, measured
+from ..questions.measured import Scene, measured_samples
 from ..questions.perspectives import Sample, instructions, reasoning, visual_clues
 from ..questions.pool import RowSettings, draft_pool, is_known
 from ..sources.cases import Case, patient_key
 from ..sources.read_case import ShownSlice, read_case
-from ..sources.vqa_sets import read_picture
+from ..sources.vqa_sets import shown_picture
 
 SCHEMA = FEATURES.arrow_schema
 DraftKey = tuple[tuple[str, ...], int, str]  # entities, perspective, clue
@@ -64,7 +64,7 @@ def slice_samples(case: Case, shown: ShownSlice, settings: RowSettings, rng: np.
     if MEASURED in settings.perspectives:
         elsewhere = safely_absent(case.source, case.labels, case.modality, labelled_names(settings))
         scene = Scene(masks, case.modality, here, elsewhere, shown.spacing_mm)
-        yield from measured(scene, max(1, settings.questions_per_image // (2 if wanted else 1)), measuring)
+        yield from measured_samples(scene, max(1, settings.questions_per_image // (2 if wanted else 1)), measuring)
 
 
 def labelled_names(settings: RowSettings) -> set[str]:
@@ -119,7 +119,7 @@ def row_of(
 
 
 @dataclass(frozen=True)
-class Task:
+class CaseTask:
     """What a worker is told. `number` is the place of the case in the plan; SHARD.arrow and SHARD.json are written."""
 
     number: int
@@ -154,7 +154,7 @@ class CaseResult:
 CASE_RESULT = TypeAdapter(CaseResult)  # to and from JSON
 
 
-def build_case(task: Task) -> CaseResult:
+def build_case(task: CaseTask) -> CaseResult:
     """Write the rows of a case, then its result, which says that the rows are complete.
 
     A fault of the case's own files ends up in the result, and no rows of the case stay.
@@ -209,7 +209,7 @@ class Tally:
         return CaseResult(tuple(self.rows), size, dropped, notes, len(self.notes), tuple(sorted(self.drafts)))
 
 
-def image_batches(task: Task, tally: Tally) -> Iterator[pa.RecordBatch]:
+def image_batches(task: CaseTask, tally: Tally) -> Iterator[pa.RecordBatch]:
     """The rows of each image of a case; the first of them has the image.
 
     Raises:
@@ -228,11 +228,11 @@ def image_batches(task: Task, tally: Tally) -> Iterator[pa.RecordBatch]:
         raise DataError(task.case.image, f"{type(error).__name__}: {error}", "a case that can be read") from error
 
 
-def shown_rows(task: Task) -> Iterator[tuple[ShownSlice, list[dict[str, Any]]]]:
+def shown_rows(task: CaseTask) -> Iterator[tuple[ShownSlice, list[dict[str, Any]]]]:
     """Each image of a case with its rows: what was published about it, or what is asked about its masks."""
     case = task.case
     if case.pairs:
-        shown = read_picture(case)
+        shown = shown_picture(case)
         yield shown, list(vqa_rows(case, shown))
         return
     for shown in read_case(case, task.slices_per_volume):

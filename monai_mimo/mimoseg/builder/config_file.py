@@ -15,21 +15,16 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ...errors import InputError
+from ..catalogue.record import Strict
 from ..categories import Modality
 from ..sources.cases import SourceSpec
 from .plan import SourceUse
 
 Count = Annotated[int, Field(ge=1)]
 Perspectives = Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1)]
-
-
-class Strict(BaseModel):
-    """An unknown entry is an error, so that a slip of the pen is found."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Limit(Strict):
@@ -57,7 +52,7 @@ class SourceEntry(Strict):
 class BuildConfig(Strict):
     """The file. What is none is left to the command line."""
 
-    sources: list[SourceEntry] = []
+    sources: tuple[SourceEntry, ...] = ()
     split: str | None = None
     allow_empty_splits: bool | None = None
     seed: int | None = None

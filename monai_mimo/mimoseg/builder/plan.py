@@ -100,7 +100,7 @@ def sample_cases(cases: Sequence[Case], use: SourceUse, seed: int) -> list[Case]
     return [cases[n] for n in (chosen if use.images or use.rows else sorted(chosen))]
 
 
-class Budget:
+class SourceBudget:
     """What is left of the limits of images and rows of one source. Its cases are charged in their order."""
 
     def __init__(self, use: SourceUse) -> None:
@@ -165,7 +165,7 @@ class BuildPlan:
         }
 
 
-def make_plan(
+def plan_build(
     specs: Sequence[SourceSpec],
     *,
     ratio: str = "auto",
@@ -207,7 +207,7 @@ def make_plan(
         rows = sum(expected_rows(case, slices_per_volume, settings[name].questions_per_image) for name, case in chosen)
         ratio = PUBLISHED if rows > LARGE_SET else SMALL
     arguments = {
-        "sources": [describe(spec, used[spec.name]) for spec in specs],
+        "sources": [as_settings(spec, used[spec.name]) for spec in specs],
         "split": ratio,
         "seed": seed,
         "slices_per_volume": slices_per_volume,
@@ -287,7 +287,7 @@ def is_volume(case: Case) -> bool:
     return has_suffix(case.image, NIFTI) or not case.image.suffix
 
 
-def describe(spec: SourceSpec, use: SourceUse) -> dict[str, Any]:
+def as_settings(spec: SourceSpec, use: SourceUse) -> dict[str, Any]:
     """A source and how it is used, without what was not said."""
     return {key: value for key, value in {**asdict(spec), **asdict(use)}.items() if value not in (None, ())}
 

@@ -37,7 +37,7 @@ class DrawnImage:
     masks: dict[str, np.ndarray]
 
 
-class Item(NamedTuple):
+class DrawnLabel(NamedTuple):
     """What one label file draws into one cell of the image; an entity of none is a value to ignore."""
 
     file: int
@@ -99,7 +99,7 @@ def _draw(record: Record, layout: Layout, out: Path) -> list[DrawnImage]:
     items = list(_items(layout))
     files = [_instances(file, combinations, record) for file in layout.labels]
 
-    def box(item: Item, label_path: str, image_path: str) -> np.ndarray:
+    def box(item: DrawnLabel, label_path: str, image_path: str) -> np.ndarray:
         file = layout.labels[item.file]
         mask = _box(item.cell, len(items), size, f"{label_path} {image_path if file.kind == 'rle_csv' else ''}")
         return _disc(mask, file.option("radius")) if file.kind == "points_csv" else mask
@@ -162,7 +162,7 @@ def _path(pattern: Pattern, fields: dict[str, str], record: Record) -> str:
     return path.replace("**", "*").replace("*", record.miniature.wildcards)
 
 
-def _items(layout: Layout) -> Iterator[Item]:
+def _items(layout: Layout) -> Iterator[DrawnLabel]:
     cell = 0
     for number, file in enumerate(layout.labels):
         marks: list[tuple[str | None, int | str | None]] = []
@@ -170,7 +170,7 @@ def _items(layout: Layout) -> Iterator[Item]:
             marks += [(entity, value) for value in values] or [(entity, None)]
         marks += [(None, value) for value in file.ignored if value not in (0, 255)]  # those are backgrounds
         for mark, value in marks:
-            yield Item(number, mark, value, cell)
+            yield DrawnLabel(number, mark, value, cell)
             cell += 1
 
 
@@ -186,12 +186,12 @@ def _instances(file: LabelFile, combinations: list[dict[str, str]], record: Reco
     return out
 
 
-def _is(item: Item, entity: str, file: LabelFile) -> bool:
+def _is(item: DrawnLabel, entity: str, file: LabelFile) -> bool:
     """Whether an item is part of an entity: a value may stand for several, as for a disc and the cup in it."""
     return item.entity == entity or (item.value is not None and item.value in file.entities.get(entity, []))
 
 
-def _in(item: Item, has: dict[str, str]) -> bool:
+def _in(item: DrawnLabel, has: dict[str, str]) -> bool:
     """Whether an item is in the file with these fields: all are, but for those of other entities in files for each."""
     return has.get("entity", str(item.value)) == str(item.value)
 

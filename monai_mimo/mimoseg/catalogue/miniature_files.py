@@ -20,7 +20,7 @@ from ...phantom.writer import write_series
 from ...transforms.reading import ITK_VOLUMES, NIFTI, PICTURES, has_suffix
 from .record import LabelFile, Miniature
 
-DICOM_MODALITIES = {
+DICOM_CODES = {
     "PET": "PT",
     "X-ray": "DX",
     "ultrasound": "US",
@@ -50,7 +50,7 @@ def write_image(path: Path, values: np.ndarray, small: Miniature, channels: int 
     if has_suffix(path, (*NIFTI, *ITK_VOLUMES)):
         if channels:
             values = np.stack([values + 5 * channel for channel in range(channels)], axis=-1)
-        write_volume(path, values.astype(small.dtype), small)
+        write_miniature_volume(path, values.astype(small.dtype), small)
         return
     single = has_suffix(path, (".dcm",))
     folder = path.with_name(f"{path.name}-series") if single else path
@@ -59,7 +59,7 @@ def write_image(path: Path, values: np.ndarray, small: Miniature, channels: int 
     for file in folder.iterdir():
         if modality != "CT":
             dataset = pydicom.dcmread(file)
-            dataset.Modality = DICOM_MODALITIES.get(modality, modality)
+            dataset.Modality = DICOM_CODES.get(modality, modality)
             dataset.save_as(file)
         if single:
             file.replace(path)
@@ -75,7 +75,7 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
         Image.fromarray(pixels).save(path)
 
 
-def write_volume(path: Path, frames: np.ndarray, small: Miniature) -> None:
+def write_miniature_volume(path: Path, frames: np.ndarray, small: Miniature) -> None:
     """Write slices [n, h, w] in axial display orientation (and channels behind) as a volume with the axes of `small`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lps = frames.transpose(2, 1, 0, *range(3, frames.ndim))
@@ -161,9 +161,11 @@ def _write_map(path: Path, file: LabelFile, marks: list[Mark], size: tuple[int, 
     if is_picture:
         write_picture(path, array[0])
     elif file.option("channel") is not None:
-        write_volume(path, np.stack([array if c == file.option("channel") else array * 0 for c in range(4)], -1), small)
+        write_miniature_volume(
+            path, np.stack([array if c == file.option("channel") else array * 0 for c in range(4)], -1), small
+        )
     else:
-        write_volume(path, array, small)
+        write_miniature_volume(path, array, small)
 
 
 def _runs(mask: np.ndarray, start: int, relative: bool, order: str) -> str:

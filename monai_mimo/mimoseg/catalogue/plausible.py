@@ -74,7 +74,7 @@ def regions() -> Regions:
 
 
 @cache
-def parts_of(name: str) -> frozenset[str]:
+def body_parts_of(name: str) -> frozenset[str]:
     """The parts of the body where what a name means lies: its own or those of its family; `ANYWHERE` for other names."""
     listed = [vocabulary()[entity].regions for entity in family_of(name)]
     return frozenset(next(filter(None, listed), [ANYWHERE]))
@@ -101,7 +101,7 @@ def view(source: str, labels: Iterable[str], modality: str) -> View:
     able = frozenset(regions().modalities.get(modality, regions().parts))
     parts = frozenset(about.parts)
     if not parts:
-        labelled = [parts_of(name) - {ANYWHERE} for name in labels]
+        labelled = [body_parts_of(name) - {ANYWHERE} for name in labels]
         clear = [found for found in labelled if len(found) == 1] or labelled  # the liver tells more than the esophagus
         found = frozenset[str]().union(*clear)
         parts = (found.union(*(regions().parts[part] for part in found)) & able) or able
@@ -123,8 +123,8 @@ def safely_absent(source: str, labels: Iterable[str], modality: str, names: Iter
         name
         for name in (vocabulary() if names is None else set(names))
         if seen.visible.isdisjoint((name, *family_of(name)))
-        and ANYWHERE not in parts_of(name)
-        and (seen.parts.isdisjoint(parts_of(name)) or not shows(modality, name))
+        and ANYWHERE not in body_parts_of(name)
+        and (seen.parts.isdisjoint(body_parts_of(name)) or not shows(modality, name))
     )
 
 

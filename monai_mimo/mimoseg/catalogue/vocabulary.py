@@ -15,7 +15,7 @@ from ...errors import DataError
 from .record import Strict
 
 
-class Entity(Strict):
+class VocabularyEntry(Strict):
     """One thing that sets label.
 
     Attributes:
@@ -47,29 +47,31 @@ def family_of(name: str) -> tuple[str, ...]:
     return (standard, family) if family else (standard,)
 
 
-def with_synonyms(names: Iterable[str]) -> dict[str, list[str]]:
-    """Each name with its other names, for `data.names.KnownNames`: those of the vocabulary that no other of `names` has, the
-    standard name among them; none for a name that is not in the vocabulary. The first of two names of one thing has them.
+def with_synonyms(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Each name with its other names, for `MimoConfig.names` and `data.names.KnownNames`.
+
+    They are those of the vocabulary that no other of `names` has, the standard name among them; none for a name that is not in
+    the vocabulary. The first of two names of one thing has them.
     """
-    given, found = list(dict.fromkeys(names)), dict[str, list[str]]()
+    given, found = list(dict.fromkeys(names)), dict[str, tuple[str, ...]]()
     taken = {_normalise(name) for name in given}
     for name in given:
         standard = standard_name(name)
         others = [standard, *vocabulary()[standard].synonyms] if standard else []
-        found[name] = [text for text in others if _normalise(text) not in taken]
+        found[name] = tuple(text for text in others if _normalise(text) not in taken)
         taken.update(map(_normalise, found[name]))
     return found
 
 
-def load_vocabulary(file: Path) -> dict[str, Entity]:
-    """Read a vocabulary, standard name -> `Entity`.
+def load_vocabulary(file: Path) -> dict[str, VocabularyEntry]:
+    """Read a vocabulary, standard name -> `VocabularyEntry`.
 
     Raises:
         DataError: it is no YAML, an entry is unknown, a name or synonym belongs to two entities, or a family is missing.
     """
     try:
         entries = yaml.safe_load(file.read_text())
-        names = {name: Entity.model_validate(entry) for name, entry in entries.items()}
+        names = {name: VocabularyEntry.model_validate(entry) for name, entry in entries.items()}
     except (OSError, AttributeError, yaml.YAMLError) as error:
         raise DataError(file, " ".join(str(error).split()), "a YAML vocabulary") from error
     except ValidationError as error:
@@ -83,8 +85,8 @@ def load_vocabulary(file: Path) -> dict[str, Entity]:
 
 
 @cache
-def vocabulary() -> dict[str, Entity]:
-    """The vocabulary that comes with the package, standard name -> `Entity`."""
+def vocabulary() -> dict[str, VocabularyEntry]:
+    """The vocabulary that comes with the package, standard name -> `VocabularyEntry`."""
     return load_vocabulary(_FILE)
 
 
@@ -103,7 +105,7 @@ def _package_index() -> dict[str, str]:
     return _index(_FILE, vocabulary())
 
 
-def _index(file: Path, names: dict[str, Entity]) -> dict[str, str]:
+def _index(file: Path, names: dict[str, VocabularyEntry]) -> dict[str, str]:
     """Normalised name or synonym -> standard name."""
     index: dict[str, str] = {}
     for name, entity in names.items():

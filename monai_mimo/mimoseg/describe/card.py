@@ -12,12 +12,14 @@ import yaml
 from ... import __version__
 from ..builder.case import CaseResult
 from ..builder.plan import BuildPlan
+from ..catalogue.licences import licence_of
 from ..catalogue.record import find_record
 from ..categories import MEASURED, NUMERALS, SPLITS
 from ..load import FEATURES
 from ..questions.pool import count_rejections
 from ..sources.cases import patient_key
 
+REPORT, CARD = "dataset.json", "README.md"
 NOTES = 200  # of a source; a set in which masks overlap on every slice must not fill the report
 
 
@@ -76,7 +78,12 @@ def make_report(
                 "images": sum(len(kept[n]) for n in numbers),
                 "rows": sum(sum(kept[n]) for n in numbers),
                 "rows by perspective": dict(by_source[source.name]),
-                **({"sets": dict(sets[source.name])} if several else {}),
+                "licence": source.licence,
+                **(
+                    {"sets": dict(sets[source.name]), "licences": {name: licence_of(name) for name in sorted(several)}}
+                    if several
+                    else {}
+                ),
                 "dropped": {reason: n for reason, n in sorted(dropped.items()) if n},
                 "notes": [*source.notes, *(note for n in numbers for note in results[n].notes)][:NOTES],
                 "noted": len(source.notes) + sum(results[n].noted for n in numbers),
@@ -201,16 +208,18 @@ def sources_table(report: dict[str, Any]) -> str:
     """What was taken from each source, and on what terms."""
     lines: list[list[Any]] = [["source", "cases", "images", "rows", "licence", "citation"]]
     for source in report["sources"]:
-        lines.append([source["name"], source["cases"], source["images"], source["rows"], *terms(source["name"])])
-        for name, rows in source.get("sets", {}).items():  # of a release of many sets
-            lines.append([f"{source['name']}: {name}", "", "", rows, *terms(name)])
+        name = source["name"]
+        lines.append([name, source["cases"], source["images"], source["rows"], source["licence"], citation(name)])
+        for part, rows in source.get("sets", {}).items():  # of a release of many sets
+            licence = source["licences"].get(part, source["licence"])
+            lines.append([f"{name}: {part}", "", "", rows, licence, citation(part)])
     return table(lines)
 
 
-def terms(name: str) -> tuple[str, str]:
-    """Licence and citation of a set, as far as the catalogue knows it."""
+def citation(name: str) -> str:
+    """Of a set, as far as the catalogue knows it."""
     record = find_record(name)
-    return (record.licence, record.citation) if record else ("not stated here; see the source", "")
+    return record.citation if record else ""
 
 
 def table(lines: list[list[Any]]) -> str:

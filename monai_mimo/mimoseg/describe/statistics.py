@@ -103,7 +103,7 @@ def open_splits(folder: str | Path) -> dict[str, Dataset]:
     return splits
 
 
-def count(splits: Mapping[str, Dataset]) -> Statistics:
+def count_samples(splits: Mapping[str, Dataset]) -> Statistics:
     """Count the rows of each split."""
     tables = {split: rows.select_columns([*KEYS, "image_id", "entities"]) for split, rows in splits.items()}
     rows = pa.concat_tables([_rows(split, table) for split, table in tables.items()])

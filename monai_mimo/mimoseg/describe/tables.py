@@ -17,10 +17,12 @@ from matplotlib.figure import Figure
 
 from ...errors import OutputError
 from ...files import atomic_folder, output_errors
+from ...licences import strictest, use_of
 from ...visualize import PALETTE, PanelRow, panel, save_figure
 from ..categories import NUMERALS, SPLITS
 from ..encoding import decode_rle, plain_answer
-from .statistics import Statistics, count, open_splits, published_splits
+from .licences import source_licences
+from .statistics import Statistics, count_samples, open_splits, published_splits
 
 SHADES = [tuple(v / 255 for v in color) for color in [PALETTE[6], *PALETTE[:6]]]  # blue for the largest
 GREY = (0.55, 0.55, 0.55)
@@ -242,14 +244,22 @@ def _entities(statistics: Statistics) -> Table:
     return Table("entities", "Entities", ["entity", "modalities", "masks", "samples"], rows)
 
 
-def report(statistics: Statistics, name: str, pictures: Sequence[str] = ()) -> str:
+def licence_table(folder: str | Path, statistics: Statistics) -> Table:
+    """The licence of each source of a built set, and what it allows; see `licences.use_of`."""
+    licences = source_licences(folder, (s.source for s in statistics.sources))
+    rows: list[list[Cell]] = [[name, licence, use_of(licence)] for name, licence in licences.items()]
+    rows.append(["all", None, strictest(licences.values())])
+    return Table("licences", "Licences", ["source", "licence", "use"], rows)
+
+
+def statistics_page(statistics: Statistics, licences: Table, name: str, pictures: Sequence[str] = ()) -> str:
     """One Markdown page with all tables, and with the pictures that are there."""
     parts = [
         f"# Statistics of {name}",
         "A sample is one question with its answer; an image counts once however many questions are about it, and a mask "
         "once for each image and phrase. Published numbers are those of MIMOSeg (CVPR 2025).",
     ]
-    for table in tables(statistics):
+    for table in [*tables(statistics), licences]:
         parts += [f"## {table.title}", table.markdown()]
         parts += [f"![{table.title}]({p})" for p in pictures if p == f"{table.name}.png"]
     parts += [
@@ -273,9 +283,10 @@ def write_statistics(folder: str | Path, out: str | Path, *, force: bool = False
     if out.exists() and not (out / "statistics.md").is_file():
         raise OutputError(out, "a path without statistics.md", "a folder that `mimo stats` wrote, to replace it")
     splits = open_splits(folder)
-    statistics = count(splits)
+    statistics = count_samples(splits)
+    licences = licence_table(folder, statistics)
     with output_errors(out), atomic_folder(out, replace=force) as new:
-        for table in tables(statistics):
+        for table in [*tables(statistics), licences]:
             table.write_csv(new)
         draw_samples(statistics, new / "samples.png")
         draw_modalities(statistics, new / "modalities.png")
@@ -283,5 +294,7 @@ def write_statistics(folder: str | Path, out: str | Path, *, force: bool = False
         for perspective in statistics.samples:
             draw_examples(splits, perspective, new / f"perspective-{NUMERALS[perspective]}.png")
         pictures = sorted((p.name for p in new.glob("*.png")), key=lambda p: (len(p), p))
-        (new / "statistics.md").write_text(report(statistics, Path(folder).name, pictures), encoding="utf-8")
+        (new / "statistics.md").write_text(
+            statistics_page(statistics, licences, Path(folder).name, pictures), encoding="utf-8"
+        )
     return statistics

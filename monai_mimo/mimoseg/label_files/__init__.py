@@ -8,10 +8,10 @@ from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
 from ..sources.cases import Case, Label, Reader
 from .dicom_labels import rtstruct_masks, segment_masks
+from .label_tables import point_masks, rle_masks
 from .maps import map_masks
 from .masks import Masks, NoMasks, UnitedMasks
 from .polygons import json_masks, xml_masks
-from .tables import point_masks, rle_masks
 
 __all__ = ["Masks", "read_masks"]
 

@@ -15,7 +15,7 @@ from ...errors import DataError
 from ...transforms.medical_image import MedicalImage
 from ..sources.cases import Reader
 from .masks import Masks
-from .shapes import Draw, box_mask, drawn, numbers, polygon_mask, shape_mask, size_of
+from .shapes import DrawShape, as_points, box_mask, drawn, polygon_mask, shape_mask, size_of
 
 SHOWN = 6  # names in a message
 
@@ -41,7 +41,7 @@ def coco_masks(
         raise DataError(path, f"several sizes of {name!r}: {sorted(map(str, declared))}", "one")
     ids = {entry["id"] for entry in entries}
     names = {category["id"]: str(category["name"]) for category in about["categories"]}
-    shapes: list[tuple[str, Draw]] = []
+    shapes: list[tuple[str, DrawShape]] = []
     boxes = 0
     for one in about["annotations"]:
         if one["image_id"] not in ids:
@@ -101,13 +101,13 @@ def _text_runs(text: str | bytes) -> list[int]:
 
 
 def _coco_polygon(flat: Any, size: tuple[int, int]) -> np.ndarray:
-    return polygon_mask(numbers(flat), size)
+    return polygon_mask(as_points(flat), size)
 
 
 def _box(box: Any, size: tuple[int, int]) -> np.ndarray:
     if box is None:
         raise ValueError("an annotation without segmentation and bbox")
-    (x, y), (width, height) = numbers(box)
+    (x, y), (width, height) = as_points(box)
     if width <= 0 or height <= 0:
         raise ValueError(f"a box of {width:g} x {height:g} pixels")
     return box_mask(x, y, x + width, y + height, size)
@@ -152,7 +152,7 @@ def xml_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence[
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # of the text, and of its encoding
         raise DataError(path, f"invalid XML ({error})", "outlines") from error
     option = reader.option
-    shapes: list[tuple[str, Draw]] = []
+    shapes: list[tuple[str, DrawShape]] = []
     for region in root.iterfind(option("region")):
         places = [
             (_text(path, point, option("x")), _text(path, point, option("y")))
@@ -176,7 +176,7 @@ def json_masks(path: Path, reader: Reader, image: MedicalImage, wanted: Sequence
         found = about
         for key in filter(None, reader.option("shapes").split(".")):
             found = found[key]
-        shapes: list[tuple[str, Draw]] = []
+        shapes: list[tuple[str, DrawShape]] = []
         for shape in found:
             points = shape[reader.option("points")]
             kind = str(shape.get("shape_type") or "polygon")
@@ -203,7 +203,7 @@ def _shape(kind: str, points: Any, about: Any, size: tuple[int, int]) -> Any:
 
 
 def _polygon(places: Any, size: tuple[int, int]) -> Any:
-    return polygon_mask(numbers(places), size)
+    return polygon_mask(as_points(places), size)
 
 
 def _text(path: Path, element: ElementTree.Element, place: str) -> str:

@@ -25,7 +25,7 @@ SHAPES = (*CORNERS, "rectangle", "circle", "ellipse", "mask")
 ACROSS = 0.02  # cosine of the angle of two axes of an ellipse; so far may they be from a right angle
 
 
-Draw = Callable[[tuple[int, int]], np.ndarray]  # (h, w) -> bool [h, w]
+DrawShape = Callable[[tuple[int, int]], np.ndarray]  # (h, w) -> bool [h, w]
 
 
 def shape_mask(kind: str, points: Any, size: tuple[int, int], about: Mapping[str, Any]) -> np.ndarray:
@@ -39,7 +39,7 @@ def shape_mask(kind: str, points: Any, size: tuple[int, int], about: Mapping[str
     Raises:
         ValueError: the kind is unknown, or its points are too few or no pairs of numbers.
     """
-    corners = numbers(points)
+    corners = as_points(points)
     if kind in CORNERS or (kind == "rectangle" and len(corners) == 4):
         return polygon_mask(corners, size)
     if kind == "rectangle" and len(corners) == 2:
@@ -78,7 +78,7 @@ def box_mask(x0: float, y0: float, x1: float, y1: float, size: tuple[int, int]) 
     return ((rows >= y0) & (rows < y1))[:, None] & ((columns >= x0) & (columns < x1))[None]
 
 
-def numbers(points: Any) -> np.ndarray:
+def as_points(points: Any) -> np.ndarray:
     """(x, y) of each point, [n, 2].
 
     Raises:
@@ -129,7 +129,7 @@ def drawn(
     reader: Reader,
     image: MedicalImage,
     declared: tuple[int, int] | None,
-    shapes: Sequence[tuple[str, Draw]],
+    shapes: Sequence[tuple[str, DrawShape]],
     wanted: Sequence[tuple[int | str, ...]],
     note: str = "",
 ) -> list[Masks]:

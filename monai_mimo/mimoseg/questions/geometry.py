@@ -53,7 +53,7 @@ def largest_part(mask: np.ndarray) -> np.ndarray:
     return labels == 1 + np.bincount(labels.ravel())[1:].argmax()
 
 
-def half(mask: np.ndarray, axis: int) -> str | None:
+def image_half(mask: np.ndarray, axis: int) -> str | None:
     """The half of the image in which it lies: "upper" or "lower" (axis 0), "left" or "right" (axis 1); none where it straddles
     the middle."""
     lines = mask.sum(axis=1 - axis)  # pixels of each row or column
@@ -65,7 +65,7 @@ def half(mask: np.ndarray, axis: int) -> str | None:
 
 def quarter(mask: np.ndarray) -> str | None:
     """The quarter of the image in which it lies, e.g. "upper left"; none where it reaches into another."""
-    sides = half(mask, 0), half(mask, 1)
+    sides = image_half(mask, 0), image_half(mask, 1)
     if sides[0] is None or sides[1] is None:
         return None
     (h, w), (y, x) = mask.shape, sides

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import InputError
-from ..catalogue.record import Record, catalogue
+from ..catalogue.record import find_record
 from ..catalogue.vocabulary import standard_name
 from .knowledge import Knowledge
 
@@ -51,6 +51,8 @@ def source_entities(source: str, perspectives: Sequence[int]) -> list[str]:
         InputError: there is no such set, or it serves none of the perspectives.
     """
     record = find_record(source)
+    if record is None:
+        raise InputError("--dataset-entities", repr(source), "the name of a set of the catalogue")
     found: dict[str, None] = {}
     for series in record.series:
         if set(series.perspectives) & set(perspectives):
@@ -62,18 +64,6 @@ def source_entities(source: str, perspectives: Sequence[int]) -> list[str]:
             "--dataset-entities", f"{source!r}, not of perspective {wanted}", "a set that `mimo catalogue` lists for it"
         )
     return list(found)
-
-
-def find_record(source: str) -> Record:
-    """The record of that name or alias, in upper or lower case.
-
-    Raises:
-        InputError: there is none.
-    """
-    for record in catalogue().values():
-        if source.casefold() in (name.casefold() for name in (record.name, *record.aliases)):
-            return record
-    raise InputError("--dataset-entities", repr(source), "the name of a set of the catalogue")
 
 
 def make_groups(

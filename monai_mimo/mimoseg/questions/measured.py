@@ -17,7 +17,7 @@ from ..catalogue.vocabulary import standard_name, vocabulary
 from ..categories import MEASURED
 from ..sources.read_case import SliceMasks
 from . import geometry
-from .perspectives import Sample, add_prompt, pick, pick_absent
+from .perspectives import Sample, add_prompt, pick_absent, pick_text
 from .templates import grounded, image_of, listed, marked, measured_templates, sentence
 
 ROUNDS = 3  # through the kinds, to find as many different questions as are wanted
@@ -57,7 +57,7 @@ class Scene:
         return names[rng.integers(len(names))] if names else None
 
 
-def measured(scene: Scene, count: int, rng: np.random.Generator) -> list[Sample]:
+def measured_samples(scene: Scene, count: int, rng: np.random.Generator) -> list[Sample]:
     """Write up to `count` different samples of perspective V, of as many kinds as there can be."""
     # By kind and by what is grounded; of what is there or absent once, for there are more names to deny than to affirm.
     samples: dict[tuple[str, ...], Sample] = {}
@@ -140,12 +140,12 @@ def ask_count(scene: Scene, rng: np.random.Generator) -> Sample | None:
 
 def ask_left_right(scene: Scene, rng: np.random.Generator) -> Sample | None:
     """In which half of the image something lies, from left to right."""
-    return _ask_place("left_right", lambda mask: geometry.half(mask, 1), scene, rng)
+    return _ask_place("left_right", lambda mask: geometry.image_half(mask, 1), scene, rng)
 
 
 def ask_upper_lower(scene: Scene, rng: np.random.Generator) -> Sample | None:
     """In which half of the image something lies, from top to bottom."""
-    return _ask_place("upper_lower", lambda mask: geometry.half(mask, 0), scene, rng)
+    return _ask_place("upper_lower", lambda mask: geometry.image_half(mask, 0), scene, rng)
 
 
 def ask_quarter(scene: Scene, rng: np.random.Generator) -> Sample | None:
@@ -193,10 +193,10 @@ def ask_percent(scene: Scene, rng: np.random.Generator) -> Sample | None:
     return _of_size("area_percent", geometry.percent(scene.masks[name]), name, scene, rng)
 
 
-Ask = Callable[[Scene, np.random.Generator], Sample | None]
+Asker = Callable[[Scene, np.random.Generator], Sample | None]
 
 # Each kind with how soon it comes up beside the others: those that few images allow come first more often.
-ASK: dict[str, tuple[Ask, int]] = {
+ASK: dict[str, tuple[Asker, int]] = {
     "modality": (ask_modality, 1),
     "present": (ask_present, 2),
     "marked": (ask_marked, 2),
@@ -257,7 +257,7 @@ def _of_size(kind: str, size: float, name: str, scene: Scene, rng: np.random.Gen
     texts = _verbs(name)
     if scene.spacing_mm is not None:
         height, width = np.multiply(scene.masks[name].shape, scene.spacing_mm)
-        _, scale = pick(measured_templates()["scale"], rng)
+        _, scale = pick_text(measured_templates()["scale"], rng)
         texts["scale"] = scale.format(width=round(width), height=round(height))
     return _sample(kind, geometry.two_digits(size), [name], rng, **texts)
 
@@ -272,8 +272,8 @@ def _sample(
         texts: what the templates hold besides, and `question_entity`, where the question names another thing.
     """
     section = measured_templates()[kind]
-    q, question = pick(section["questions"], rng)
-    a, answer = pick(section[answers], rng)
+    q, question = pick_text(section["questions"], rng)
+    a, answer = pick_text(section[answers], rng)
     if names:
         texts = {"name": names[0], "phrase": marked(names[0]), **texts}
     asked = {**texts, "entity": texts.get("question_entity") or texts.get("entity") or listed(names[:1])}

@@ -192,7 +192,7 @@ def reason_several(topics: list[Topic], rng: random.Random) -> Parts | None:
         fact = rng.choice(together)
         question = rng.choice(texts["relation"]).format(f=fact, **words)
         told_aspect = rng.choice(common_aspects([topic.facts for topic in topics]))
-        each = [draw(topic, told_aspect, rng) for topic in topics]
+        each = [draw_facts(topic, told_aspect, rng) for topic in topics]
         return question, answer, f"{all_together(topics, fact)} {one_by_one(topics, each, rng)}", ("relation",)
     shared = common_aspects([topic.open for topic in topics])
     apart = {topic.name: [f for f in topic.open.get("anatomy", []) if f in topic.apart] for topic in topics}
@@ -241,7 +241,7 @@ def point(topic: Topic, clue: str, rng: random.Random) -> Parts | None:
             question += f" {rng.choice(follow[rest[0]])}"
     question = question.format(ref=ref, **topic.grammar)
     answer = rng.choice(texts["answers"][clue]).format(entity=grounded([topic.name]), **topic.grammar)
-    facts = [(aspect, fact) for aspect in asked for fact in draw(topic, aspect, rng, most=2 if asked[1:] else 3)]
+    facts = [(aspect, fact) for aspect in asked for fact in draw_facts(topic, aspect, rng, most=2 if asked[1:] else 3)]
     return question, answer, explain(topic, facts, rng), tuple(asked)
 
 
@@ -260,10 +260,10 @@ def point_several(topics: list[Topic], rng: random.Random) -> Parts | None:
     question = rng.choice(texts["questions"][aspect]).format(refs=refs)
     answer = rng.choice(texts["answers"]).format(entities=grounded([topic.name for topic in topics]))
     if aspect == "relation":
-        each = [draw(topic, told_aspect, rng) for topic in topics]
+        each = [draw_facts(topic, told_aspect, rng) for topic in topics]
         explanation = f"{all_together(topics, rng.choice(together))} {one_by_one(topics, each, rng)}"
     else:
-        explanation = one_by_one(topics, [draw(topic, told_aspect, rng, most=2) for topic in topics], rng)
+        explanation = one_by_one(topics, [draw_facts(topic, told_aspect, rng, most=2) for topic in topics], rng)
     return question, answer, explanation, (aspect,)
 
 
@@ -271,7 +271,7 @@ def explain(topic: Topic, facts: list[tuple[str, str]], rng: random.Random) -> s
     """The given facts, then one of each aspect that they leave out, up to `MOST_FACTS` in all."""
     left_out = [aspect for aspect in topic.facts if aspect not in aspects_of(facts)]
     kept = set(rng.sample(left_out, min(len(left_out), max(0, MOST_FACTS - len(facts)))))
-    more = [(aspect, fact) for aspect in left_out if aspect in kept for fact in draw(topic, aspect, rng)]
+    more = [(aspect, fact) for aspect in left_out if aspect in kept for fact in draw_facts(topic, aspect, rng)]
     return state_facts(topic, [*facts, *more], rng)
 
 
@@ -336,7 +336,7 @@ def shared_facts(topics: Sequence[Topic], any_order: bool = False) -> list[str]:
     return [f for order, f in facts if any_order or order == names or not ("order" in f or "respectively" in f)]
 
 
-def draw(topic: Topic, aspect: str, rng: random.Random, most: int = 1) -> list[str]:
+def draw_facts(topic: Topic, aspect: str, rng: random.Random, most: int = 1) -> list[str]:
     """Up to `most` facts of one aspect, and no more than one of those that tell the entity from its relatives."""
     facts = rng.sample(topic.facts[aspect], len(topic.facts[aspect]))
     apart = [fact for fact in facts if fact in topic.apart]

@@ -102,8 +102,8 @@ def one_instruction(
 def instruction(names: list[str], rng: np.random.Generator) -> Sample:
     """Perspective I: segment what is named."""
     section = templates()["instruction"]
-    q, question = pick(section["questions"], rng)
-    a, answer = pick(section["answers_one" if len(names) == 1 else "answers_several"], rng)
+    q, question = pick_text(section["questions"], rng)
+    a, answer = pick_text(section["answers_one" if len(names) == 1 else "answers_several"], rng)
     kind = "one" if len(names) == 1 else "several"
     return Sample(
         1,
@@ -118,8 +118,8 @@ def refusal(absent_here: Sequence[str], absent_elsewhere: Sequence[str], rng: np
     """Perspective I: asked for what is not there, the answer says so and grounds nothing."""
     section = templates()["instruction"]
     name = pick_absent(absent_here, absent_elsewhere, rng)
-    q, question = pick(section["questions"], rng)
-    a, answer = pick(section["refusals"], rng)
+    q, question = pick_text(section["questions"], rng)
+    a, answer = pick_text(section["refusals"], rng)
     return Sample(
         1,
         sentence(question.format(entities=listed([name]))),
@@ -137,8 +137,8 @@ def mixed(
     section = templates()["instruction"]
     absent = pick_absent(absent_here, absent_elsewhere, rng)
     asked = [present, absent] if rng.random() < 0.5 else [absent, present]
-    q, question = pick(section["questions"], rng)
-    a, answer = pick(section["answers_mixed"], rng)
+    q, question = pick_text(section["questions"], rng)
+    a, answer = pick_text(section["answers_mixed"], rng)
     return Sample(
         1,
         sentence(question.format(entities=listed(asked))),
@@ -152,8 +152,8 @@ def mixed(
 def visual_clue(masks: SliceMasks, name: str, kind: str, rng: np.random.Generator) -> Sample:
     """Perspective II: a box or a point, and nothing named."""
     section = templates()["visual_clue"][kind]
-    q, question = pick(section["questions"], rng)
-    a, answer = pick(section["answers"], rng)
+    q, question = pick_text(section["questions"], rng)
+    a, answer = pick_text(section["answers"], rng)
     sample = Sample(
         2, sentence(question), sentence(answer.format(entities=grounded([name]))), [name], template=f"{kind}/{q}/{a}"
     )
@@ -168,8 +168,8 @@ def several_prompts(masks: SliceMasks, rng: np.random.Generator) -> Sample:
     chosen = [names[i] for i in rng.choice(len(names), size=min(len(names), int(rng.integers(2, 4))), replace=False)]
     kind = "box" if rng.random() < 0.5 else "point"
     markers = [f"<{kind}>"] * len(chosen)
-    q, question = pick(section["questions"], rng)
-    a, answer = pick(section["answers"], rng)
+    q, question = pick_text(section["questions"], rng)
+    a, answer = pick_text(section["answers"], rng)
     sample = Sample(
         2,
         sentence(question.format(markers=", ".join(markers[:-1]) + " and " + markers[-1])),
@@ -191,7 +191,7 @@ def add_prompt(sample: Sample, masks: SliceMasks, name: str, kind: str, rng: np.
         sample.points.append((*target.point(rng), 1))
 
 
-def pick(texts: Sequence[str], rng: np.random.Generator) -> tuple[int, str]:
+def pick_text(texts: Sequence[str], rng: np.random.Generator) -> tuple[int, str]:
     """A random text and its number."""
     number = int(rng.integers(len(texts)))
     return number, texts[number]

@@ -12,7 +12,7 @@ from ..categories import PERSPECTIVES
 from .drafts import Draft, read_drafts
 from .knowledge import Knowledge, load_knowledge
 from .offline import OfflineWriter
-from .validate import NEAR_DUPLICATE, check, near_duplicates
+from .validate import NEAR_DUPLICATE, broken_rules, near_duplicates
 from .words import find_knowledge
 
 Key = tuple[tuple[str, ...], int, str]  # entities, perspective, clue
@@ -94,7 +94,7 @@ def _checked(key: Key, seed: int, file: Path | None, own: tuple[Path, ...]) -> C
 
 def keep_valid(drafts: Sequence[Draft], knowledge: dict[str, Knowledge], rejected: Counter[str]) -> list[Draft]:
     """The drafts that keep every rule, without near-duplicates; the others are counted in `rejected`."""
-    broken = [check(draft, knowledge) for draft in drafts]
+    broken = [broken_rules(draft, knowledge) for draft in drafts]
     rejected.update(rule for rules in broken for rule in rules)
     valid = [draft for draft, rules in zip(drafts, broken) if not rules]
     doubles = near_duplicates([draft.question for draft in valid])

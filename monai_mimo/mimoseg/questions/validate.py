@@ -30,7 +30,7 @@ from datasketch import MinHash, MinHashLSH
 
 from .drafts import Draft
 from .knowledge import Knowledge, relations
-from .words import content_words, find_knowledge, give_away, modality_pattern, names_of
+from .words import all_names, content_words, find_knowledge, give_away, modality_pattern
 
 NO_KNOWLEDGE, NEAR_DUPLICATE = "entity without knowledge", "near-duplicate"
 REVEALED, ASKED, TOUCHED, COVERED, EXPLAINED = 0.6, 0.5, 0.3, 0.7, 0.5
@@ -46,7 +46,7 @@ UNFILLED = re.compile(r"[{}]")
 Entries = Mapping[str, Knowledge]  # a rule is given those of the draft's entities, and all
 
 
-def check(draft: Draft, knowledge: Mapping[str, Knowledge]) -> list[str]:
+def broken_rules(draft: Draft, knowledge: Mapping[str, Knowledge]) -> list[str]:
     """The rules that a draft breaks; none for a draft that may be used."""
     entries = {entity: entry for entity in draft.entities if (entry := find_knowledge(entity, knowledge)) is not None}
     if not draft.entities or len(entries) < len(set(draft.entities)):
@@ -142,7 +142,7 @@ def beyond_record(draft: Draft, entries: Entries, knowledge: Entries) -> bool:
     """The explanation says what the entries say; the question's own words may come back."""
     known = content_words(draft.question).union(
         *(content_words(fact) for e, r in entries.items() for fact in facts_of(e, r, draft.entities)),
-        *(content_words(name) for entity in entries for name in names_of(entity)),
+        *(content_words(name) for entity in entries for name in all_names(entity)),
     )
     words = content_words(draft.explanation)
     return len(words & known) < COVERED * len(words)

@@ -23,20 +23,20 @@ def find_knowledge(entity: str, knowledge: Mapping[str, Knowledge]) -> Knowledge
 
 
 @cache
-def plain_words() -> frozenset[str]:
-    """Words of any text, which say nothing of an entity (`plain_words.yaml`)."""
-    return frozenset(yaml.safe_load((resources.files(__package__) / "plain_words.yaml").read_text())["words"].split())
+def stop_words() -> frozenset[str]:
+    """Words of any text, which say nothing of an entity (`stop_words.yaml`)."""
+    return frozenset(yaml.safe_load((resources.files(__package__) / "stop_words.yaml").read_text())["words"].split())
 
 
 @lru_cache(maxsize=8192)
 def content_words(text: str) -> frozenset[str]:
     """The roots of the words of a text that say something; tags and markers are no words."""
     words = re.findall(r"[^\W_]+", re.sub(r"<[^>]*>", " ", text).casefold())
-    return frozenset(word[:ROOT] for word in words if len(word) > 1 and word not in plain_words())
+    return frozenset(word[:ROOT] for word in words if len(word) > 1 and word not in stop_words())
 
 
 @cache
-def names_of(entity: str) -> tuple[str, ...]:
+def all_names(entity: str) -> tuple[str, ...]:
     """Everything that an entity is called: its name, its standard name and synonyms, and those of its family."""
     names = {entity: None}
     standard = standard_name(entity)
@@ -54,7 +54,7 @@ def give_away(entity: str, roots: tuple[str, ...] = ()) -> re.Pattern[str]:
     more ("kidneys", "aortic") and inside other words where it has seven ("gallbladder" for the bladder); and words that
     start with one of `roots`, as its entry lists them.
     """
-    parts = [rf"\b{re.escape(name.casefold())}\b" for name in names_of(entity)]
+    parts = [rf"\b{re.escape(name.casefold())}\b" for name in all_names(entity)]
     for word in re.findall(r"[^\W_]+", f"{entity} {standard_name(entity) or ''}".casefold()):
         if word not in NO_NAME:
             parts.append(word_pattern(word))

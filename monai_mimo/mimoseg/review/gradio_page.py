@@ -19,9 +19,9 @@ from ...visualize import Color, data_url, html_answer, html_phrase, overlay, phr
 from ..encoding import decode_rle, plain_answer
 from ..questions.knowledge import Knowledge, load_knowledge
 from .decisions import Decision
-from .queue import KEYS, ReviewQueue
+from .queue import SHORTCUTS, ReviewQueue
 
-PERSPECTIVES = (
+PERSPECTIVE_CHOICES = (
     "VQA",
     "I, instruction",
     "II, visual clue",
@@ -76,7 +76,7 @@ def row_html(
     decided = count - progress["open"]
     return f"""<div id="row" data-position="{position}">
 <div class="top"><b>{position + 1} of {count}</b><span class="state">{escape(state)}</span>
-<span>perspective {PERSPECTIVES[row["perspective"]]}</span>
+<span>perspective {PERSPECTIVE_CHOICES[row["perspective"]]}</span>
 <span class="faint">{escape(" · ".join(text for text in about if text))}</span></div>
 <div class="top faint"><span>{decided} decided: {progress["keep"]} kept, {progress["edit"]} edited, {progress["drop"]}
 dropped; {progress["open"]} open</span></div>
@@ -128,7 +128,7 @@ def _knowledge(phrases: Sequence[str], colors: Sequence[Color], knowledge: Mappi
 
 # While a text is edited, letters are letters: only Escape and Ctrl+Enter are keys then.
 SCRIPT = (
-    f"<script>const KEYS = {json.dumps(KEYS)};"
+    f"<script>const KEYS = {json.dumps(SHORTCUTS)};"
     + """
 document.addEventListener('keydown', event => {
   const seen = id => { const e = document.getElementById(id); return e && e.offsetParent !== null ? e : null; };
@@ -147,7 +147,7 @@ document.addEventListener('keydown', event => {
 )
 
 
-def make_page(queue: ReviewQueue) -> gr.Blocks:
+def make_review_page(queue: ReviewQueue) -> gr.Blocks:
     """The page of one review. The position goes to the browser and back, so a key always means the row that is shown."""
     knowledge = load_knowledge()
 
@@ -219,6 +219,6 @@ def make_page(queue: ReviewQueue) -> gr.Blocks:
     return page
 
 
-def serve(queue: ReviewQueue, host: str, port: int, *, block: bool = True) -> str:
+def serve_review(queue: ReviewQueue, host: str, port: int, *, block: bool = True) -> str:
     """Serve the page and return its address."""
-    return launch(make_page(queue), host, port, block=block, css=CSS, head=SCRIPT)
+    return launch(make_review_page(queue), host, port, block=block, css=CSS, head=SCRIPT)

@@ -20,7 +20,7 @@ from ..load import load_mimoseg
 from ..questions.drafts import Draft
 from ..questions.knowledge import load_knowledge
 from ..questions.templates import is_right, parse_value
-from ..questions.validate import check
+from ..questions.validate import broken_rules
 from .decisions import Choice, Decision, append, is_about, log_file, now, read_decisions
 
 TAG = re.compile(r"</?[a-zA-Z]+>")
@@ -31,7 +31,7 @@ RULES = {
 }
 
 
-KEYS = {"k": "keep", "d": "drop", "e": "edit", "ArrowRight": "next", "ArrowLeft": "back"}
+SHORTCUTS = {"k": "keep", "d": "drop", "e": "edit", "ArrowRight": "next", "ArrowLeft": "back"}
 
 
 def check_edit(row: Mapping[str, Any], question: str, answer: str) -> None:
@@ -61,7 +61,7 @@ def check_edit(row: Mapping[str, Any], question: str, answer: str) -> None:
     if row["perspective"] in (3, 4) and phrases:
         clue = "box" if "<box>" in markers else "point" if markers else ""
         draft = Draft(row["perspective"], tuple(phrases), clue, question, answer, "", "review")
-        for rule in check(draft, load_knowledge()):
+        for rule in broken_rules(draft, load_knowledge()):
             if rule in RULES:
                 raise InputError("question and answer", f"the rule {rule!r} broken", RULES[rule])
     if row["perspective"] == MEASURED:
@@ -156,7 +156,7 @@ class ReviewQueue:
             self.decisions[ref.id] = decision
 
     def act(self, action: str, position: int) -> int:
-        """Do what a key of `KEYS` means, and return the position to show. `edit` only opens the texts: it stays."""
+        """Do what a key of `SHORTCUTS` means, and return the position to show. `edit` only opens the texts: it stays."""
         if action in ("keep", "drop"):
             self.decide(position, action)  # type: ignore[arg-type]
             return self.step(position, 1)

@@ -234,14 +234,14 @@ def _matches(pattern: Pattern, paths: list[str]) -> list[tuple[str, dict[str, st
     return [(path, fields) for path in paths if (fields := pattern.match(path)) is not None]
 
 
-class Check(NamedTuple):
+class SourceCheck(NamedTuple):
     """One line of the list: "missing" stops the use of something that the record needs, "note" does not."""
 
     state: Literal["found", "missing", "note"]
     text: str
 
 
-def check_source(record: Record, folder: Path) -> list[Check]:
+def check_source(record: Record, folder: Path) -> list[SourceCheck]:
     """Look for the files of a set without reading them.
 
     Raises:
@@ -251,28 +251,32 @@ def check_source(record: Record, folder: Path) -> list[Check]:
     found = [find(tree, record, layout) for layout in record.layouts]
     number = max(range(len(found)), key=lambda n: (_complete(found[n]), len(found[n].images), -n))
     layout, best = record.layouts[number], found[number]
-    checks = [Check("note", f"{path}: {reason}") for path, reason in tree.unread]
+    checks = [SourceCheck("note", f"{path}: {reason}") for path, reason in tree.unread]
     count = len(best.images)
     checks.append(
-        Check("found", f"{layout.images}: {_number(count, 'image')}") if count else Check("missing", layout.images)
+        SourceCheck("found", f"{layout.images}: {_number(count, 'image')}")
+        if count
+        else SourceCheck("missing", layout.images)
     )
     for file, labels in zip(layout.labels, best.labels):
         files = [path for paths in labels.index.values() for path in paths]
         if not files:
-            checks.append(Check("note" if file.optional else "missing", f"{file.file}{' (optional)' * file.optional}"))
+            checks.append(
+                SourceCheck("note" if file.optional else "missing", f"{file.file}{' (optional)' * file.optional}")
+            )
             continue
-        checks.append(Check("found", f"{file.file}: {_number(len(files), 'file')}"))
+        checks.append(SourceCheck("found", f"{file.file}: {_number(len(files), 'file')}"))
         if "entity" in labels.pattern.fields:
             seen = {fields["entity"] for _, fields in files}
             for entity, values in file.entities.items():
                 if not seen & set(map(str, values)):
-                    checks.append(Check("note" if file.optional else "missing", f"any file of {entity}"))
+                    checks.append(SourceCheck("note" if file.optional else "missing", f"any file of {entity}"))
     if not _complete(best):
         return checks
     try:
         cases, notes = record_cases(record.name, tree, record)
     except DataError as error:
-        return [*checks, Check("missing", f"{error.expected} ({error.found})")]
+        return [*checks, SourceCheck("missing", f"{error.expected} ({error.found})")]
     for series in record.series:
         for sequence in series.sequences or [None]:
             used = {
@@ -283,10 +287,12 @@ def check_source(record: Record, folder: Path) -> list[Check]:
             }
             perspectives = ", ".join(map(str, series.perspectives))
             text = f"{series.modality}{f' {sequence}' if sequence else ''} for perspectives {perspectives}"
-            checks.append(Check("found" if used else "missing", f"{text}: {_number(len(used), 'labelled image')}"))
+            checks.append(
+                SourceCheck("found" if used else "missing", f"{text}: {_number(len(used), 'labelled image')}")
+            )
     paths = {part.path for case in cases for label in case.labels.values() for part in label.parts if part.path}
-    checks += [Check("missing", str(path.relative_to(folder))) for path in sorted(paths) if not path.exists()]
-    return checks + [Check("note", note) for note in notes if "without labels" in note]
+    checks += [SourceCheck("missing", str(path.relative_to(folder))) for path in sorted(paths) if not path.exists()]
+    return checks + [SourceCheck("note", note) for note in notes if "without labels" in note]
 
 
 def _complete(found: Found) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files import digest
+from ...licences import UNKNOWN
 from ..catalogue.record import OPTIONS, Record
 
 
@@ -148,6 +149,7 @@ class Source:
         layout: in a word.
         notes: what was left out and why, a line for each.
         record: of the catalogue or the user, when there is one.
+        licence: as its record or its own files state it, else as `licence_of` does; of several sets in one, see `licence_of`.
     """
 
     name: str
@@ -156,6 +158,7 @@ class Source:
     cases: list[Case] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     record: Record | None = None
+    licence: str = UNKNOWN
 
 
 def below(root: Path | None, path: Path) -> str:

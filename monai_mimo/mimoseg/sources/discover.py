@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ...errors import DataError, InputError
+from ...licences import allows
+from ..catalogue.licences import licence_of
 from ..catalogue.record import Record, find_record, load_record
 from ..categories import NAMES_EXPECTED, modality_name
 from .by_record import record_cases, scan
 from .cases import Case, Source, SourceSpec
-from .folders import decathlon_cases, folder_cases, phantom_cases
+from .folders import decathlon_cases, folder_cases, phantom_cases, stated_licence
 from .labelled import FILE as LABELLED
 from .labelled import labelled_cases
 from .sa_med2d import MAPPING, PAIRS, sa_med2d_cases
 from .vqa_sets import open_vqa
 
 OWN_RECORD = "mimoseg.yaml"
+DRAWN = "Apache 2.0"  # of the phantom, which this package draws
 
 # Layouts that say themselves what their labels mean: name -> what must be there, and how cases are listed.
 LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[SourceSpec], list[Case]]]] = {
@@ -50,7 +53,7 @@ def parse_source(text: str) -> SourceSpec:
 
 
 def open_source(spec: SourceSpec) -> Source:
-    """Find the layout of a source set and list its cases.
+    """Find the layout of a source set and list its cases, with the licence.
 
     What tells the layout is, in this order: a record or a label that the user names, mimoseg.yaml in the folder, the
     record of the catalogue with the name of the set, and the folder itself; or the file with the questions of a set
@@ -60,6 +63,13 @@ def open_source(spec: SourceSpec) -> Source:
     Raises:
         DataError: the folder has no known layout, or holds no case.
     """
+    source = _opened(spec)
+    stated = source.record.licence if source.record else stated_licence(spec.path) if spec.path.is_dir() else ""
+    source.licence = DRAWN if source.layout == "phantom" else stated or licence_of(spec.name)
+    return source
+
+
+def _opened(spec: SourceSpec) -> Source:
     record = _record_of(spec)
     if record is None and spec.label is None:
         questions = open_vqa(spec.name, spec.path)
@@ -108,6 +118,21 @@ def discover(folder: Path) -> tuple[list[SourceSpec], list[tuple[str, str]]]:
     if not found:
         raise DataError(folder, "no labelled source set", "folders in a known layout")
     return found, skipped
+
+
+def by_licence(specs: Iterable[SourceSpec], wanted: str) -> tuple[list[SourceSpec], list[tuple[str, str]]]:
+    """The sets whose licence is known to allow a use, and the others, each with its licence. A release of many sets is taken by
+    the licence of the release.
+
+    Raises:
+        DataError: a set cannot be opened.
+        InputError: `wanted` is no use (`licences.USES`), or no set has such a licence.
+    """
+    licences = [(spec, open_source(spec).licence) for spec in specs]
+    kept = [spec for spec, licence in licences if allows(licence, wanted)]
+    if not kept:
+        raise InputError("licence", f"no set that is {wanted}", "some, or no such limit")
+    return kept, [(spec.name, licence) for spec, licence in licences if spec not in kept]
 
 
 def _record_of(spec: SourceSpec) -> Record | None:

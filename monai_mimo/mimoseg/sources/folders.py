@@ -32,6 +32,7 @@ class FolderLabels(BaseModel):
             them by their size, and cut into so many blocks, each of which is taken for a patient.
         exif: of pictures that are stored turned, whether the masks lie on their pixels as stored, or upright; none: what the size
             of the masks tells.
+        licence: of the set, e.g. "CC BY 4.0"; none: what the catalogue knows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +42,7 @@ class FolderLabels(BaseModel):
     patient: str = "(.+)"
     blocks: Annotated[int, Field(ge=1)] | None = None
     exif: Literal["stored", "upright"] | None = None
+    licence: str | None = None
 
     @field_validator("labels")
     @classmethod
@@ -209,6 +211,15 @@ def folder_cases(spec: SourceSpec) -> list[Case]:
         )
         for name, image in sorted(images.items())
     ]
+
+
+def stated_licence(folder: Path) -> str:
+    """What labels.json, or the dataset.json of the Decathlon's layout, says of the licence; empty if nothing."""
+    for name in ("labels.json", "dataset.json"):
+        if (folder / name).is_file():
+            about = read_json(folder / name)
+            return str(about.get("licence") or about.get("license") or "") if isinstance(about, dict) else ""
+    return ""
 
 
 def read_json(path: Path) -> Any:

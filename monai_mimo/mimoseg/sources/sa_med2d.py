@@ -16,7 +16,7 @@ from .cases import Case, Label
 from .folders import read_json
 
 PAIRS, MAPPING = "SAMed2D_v1.json", "SAMed2D_v1_class_mapping_id.json"
-MODALITIES = {
+MODALITY_OF = {
     "ct": "CT",
     "mr": "MR",
     "pet": "PET",
@@ -97,7 +97,7 @@ def _label(paths: list[Path]) -> Label:
 def _modality(kind: str) -> tuple[str, str | None]:
     """ "mr_t1ce" -> ("MR", "T1CE"); "00" is no sequence."""
     modality, _, sequence = kind.partition("_")
-    return MODALITIES.get(modality, kind), None if sequence in ("", "00", "ray", "photography") else sequence.upper()
+    return MODALITY_OF.get(modality, kind), None if sequence in ("", "00", "ray", "photography") else sequence.upper()
 
 
 def _series(record: Record, modality: str, sequence: str | None) -> Series | None:

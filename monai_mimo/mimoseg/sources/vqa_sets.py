@@ -119,7 +119,7 @@ def _notes(cases: list[Case], missing: list[str], left_out: int) -> list[str]:
     return notes + [f"{name}: asked about and not there" for name in missing]
 
 
-def read_picture(case: Case) -> ShownSlice:
+def shown_picture(case: Case) -> ShownSlice:
     """The image of a case as it is shown.
 
     Raises:

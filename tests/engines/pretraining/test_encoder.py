@@ -12,9 +12,10 @@ from monai_mimo.data.region_images import region_images
 from monai_mimo.data.regions import RegionDataset
 from monai_mimo.engines import Checkpoints
 from monai_mimo.engines.pretraining import encoder as regions_first
-from monai_mimo.engines.pretraining import known_names, pretrain_encoder
+from monai_mimo.engines.pretraining import pretrain_encoder, with_names
 from monai_mimo.errors import InputError
 from monai_mimo.mimoseg import load_mimoseg
+from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
 from monai_mimo.models import Mimo
 
 from ...conftest import make_nano
@@ -49,8 +50,9 @@ def make() -> Mimo:
 
 
 def test_names_of_a_set(rows) -> None:
-    found = known_names(rows)
+    found = with_names(make().config, rows).names
     assert list(found) == sorted(NAMES)
+    assert found["spleen"] == tuple(vocabulary()["spleen"].synonyms)
     assert "kidney" not in found["left kidney"]
 
 

@@ -15,7 +15,14 @@ from monai_mimo.cli import main
 from monai_mimo.errors import InputError
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
 from monai_mimo.mimoseg.builder.config_file import load_config, spec_and_use
-from monai_mimo.mimoseg.builder.plan import Budget, SourceUse, make_plan, sample_cases
+from monai_mimo.mimoseg.builder.plan import (
+    SourceBudget,
+    SourceUse,
+    parse_ratio,
+    plan_build,
+    sample_cases,
+    split_patients,
+)
 from monai_mimo.mimoseg.sources.cases import Case
 
 from ..small_source import contents, small_source
@@ -50,7 +57,7 @@ def test_a_larger_sample_holds_the_smaller_one_in_the_order_of_the_source() -> N
 def test_a_budget_takes_the_first_rows_up_to_its_limits(
     cases: list[list[int]], images: int | None, rows: int | None
 ) -> None:
-    budget = Budget(SourceUse(images=images, rows=rows))
+    budget = SourceBudget(SourceUse(images=images, rows=rows))
     taken = [budget.take(case) for case in cases]
     flat, kept = [n for case in cases for n in case], [n for case in taken for n in case]
     allowed = flat[:images]
@@ -93,8 +100,8 @@ def test_perspectives_and_questions_of_one_source(source: SourceSpec, tmp_path: 
 
 def test_splits_are_stable_when_sets_are_added(source: SourceSpec, tmp_path: Path) -> None:
     other = SourceSpec("other", small_source(tmp_path / "other", 6, 0, seed=3))
-    one = make_plan([source], ratio="60:20:20").split_of
-    both = make_plan([other, source], ratio="60:20:20").split_of
+    one = plan_build([source], ratio="60:20:20").split_of
+    both = plan_build([other, source], ratio="60:20:20").split_of
     assert one.items() < both.items()
 
 
@@ -103,7 +110,7 @@ def test_splits_are_stable_when_sets_are_added(source: SourceSpec, tmp_path: Pat
 )
 def test_bad_limits(source: SourceSpec, use: SourceUse) -> None:
     with pytest.raises(InputError):
-        make_plan([source], uses={"small": use})
+        plan_build([source], uses={"small": use})
 
 
 def test_config_file_builds_what_it_says(source: SourceSpec, tmp_path: Path) -> None:
@@ -142,3 +149,25 @@ def test_bad_config(tmp_path: Path, text: str, found: str) -> None:
     with pytest.raises(InputError, match=found) as error:
         load_config(tmp_path / "build.yaml")
     assert "\n" not in str(error.value)
+
+
+@given(st.sets(st.text(min_size=1, max_size=4), min_size=3, max_size=60), st.integers(0, 5))
+def test_split_is_a_partition_that_ignores_order(patients: set[str], seed: int) -> None:
+    splits = split_patients(sorted(patients), (0.8, 0.1, 0.1), seed)
+    assert set(splits) == patients
+    assert split_patients(sorted(patients, reverse=True), (0.8, 0.1, 0.1), seed) == splits
+    counts = {name: list(splits.values()).count(name) for name in ("train", "validation", "test")}
+    assert min(counts.values()) >= 1
+    for name in ("validation", "test"):
+        assert abs(counts[name] - 0.1 * len(patients)) <= 1
+
+
+@pytest.mark.parametrize(("text", "fractions"), [("80:10:10", (0.8, 0.1, 0.1)), ("99:0.5:0.5", (0.99, 0.005, 0.005))])
+def test_ratio(text: str, fractions: tuple) -> None:
+    assert parse_ratio(text) == pytest.approx(fractions)
+
+
+@pytest.mark.parametrize("text", ["80:10", "a:b:c", "0:50:50", "80:-10:30", ""])
+def test_bad_ratio(text: str) -> None:
+    with pytest.raises(InputError):
+        parse_ratio(text)

@@ -16,7 +16,7 @@ from monai_mimo.errors import DataError, OutputError
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.catalogue import Record
 from monai_mimo.mimoseg.describe import statistics as stats
-from monai_mimo.mimoseg.describe.statistics import Counts, count, open_splits, published_splits
+from monai_mimo.mimoseg.describe.statistics import Counts, count_samples, open_splits, published_splits
 from monai_mimo.mimoseg.describe.tables import Table, tables, write_statistics
 from monai_mimo.mimoseg.encoding import plain_answer
 from monai_mimo.mimoseg.load import FEATURES
@@ -25,7 +25,7 @@ from ..hand_counted import datasets, measured_row, splits, write_set
 
 
 def test_hand_counted_numbers() -> None:
-    s = count(datasets())
+    s = count_samples(datasets())
     assert s.samples == {
         0: {"train": 0, "validation": 0, "test": 1},
         1: {"train": 0, "validation": 2, "test": 1},
@@ -54,7 +54,7 @@ def test_hand_counted_numbers() -> None:
 
 
 def test_differences_from_the_published_counts() -> None:
-    table = next(t for t in tables(count(datasets())) if t.name == "sources")
+    table = next(t for t in tables(count_samples(datasets())) if t.name == "sources")
     kits = dict(zip(table.columns, table.rows[0]))
     assert kits["difference of images"] == 2 - 33112
     assert kits["difference of masks"] == 3 - 40874
@@ -68,7 +68,7 @@ def test_published_totals() -> None:
 
 
 def test_the_same_by_plain_loops(built: Path) -> None:
-    s = count(open_splits(built))
+    s = count_samples(open_splits(built))
     rows = {split: list(load_mimoseg(built, split).remove_columns("image")) for split in stats.SPLITS}
     everything = [row for part in rows.values() for row in part]
     for split, part in rows.items():
@@ -118,7 +118,7 @@ def test_rows_of_one_set_go_to_their_row_of_the_published_table(monkeypatch: pyt
     for row, sequence in zip(rows, ("T1", "T2", "FLAIR")):
         row |= {"source": "Brains", "modality": "MR", "sequence": sequence}
     rows[2]["perspective"] = 1
-    first, second = count({"train": Dataset.from_list(rows, features=FEATURES)}).sources
+    first, second = count_samples({"train": Dataset.from_list(rows, features=FEATURES)}).sources
     assert (first.sequences, first.counts.images, first.published_images) == (("FLAIR",), 1, 10)
     assert (second.sequences, second.counts.images, second.published_masks) == (("T1", "T2"), 1, 40)
 
@@ -126,7 +126,7 @@ def test_rows_of_one_set_go_to_their_row_of_the_published_table(monkeypatch: pyt
 def test_measured_questions_are_apart_from_the_published_table() -> None:
     """A line of their own, without published counts, so that the others can be compared with the table as before."""
     rows = [*splits()["train"], measured_row(2, "a", "KiTS", "CT")]
-    apart, kits = count({"train": Dataset.from_list(rows, features=FEATURES)}).sources
+    apart, kits = count_samples({"train": Dataset.from_list(rows, features=FEATURES)}).sources
     assert (kits.perspectives, kits.counts, kits.published_images) == ((3, 4), Counts(2, 3, 3), 33112)
     assert (apart.source, apart.perspectives, apart.counts) == ("KiTS", (5,), Counts(1, 1, 1))
     assert apart.published_images is None
@@ -139,7 +139,7 @@ def test_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "249,665" in printed
     names = {p.name for p in (tmp_path / "out").iterdir()}
     examples = {f"perspective-{p}.png" for p in ("VQA", "I", "II", "III", "IV", "V")}
-    assert names == {f"{t}.csv" for t in ("samples", "modalities", "sources", "entities")} | examples | {
+    assert names == {f"{t}.csv" for t in ("samples", "modalities", "sources", "entities", "licences")} | examples | {
         "statistics.md",
         "samples.png",
         "modalities.png",

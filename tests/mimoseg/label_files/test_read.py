@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.mimoseg.label_files import read_masks
-from monai_mimo.mimoseg.label_files.tables import decode_runs
+from monai_mimo.mimoseg.label_files.label_tables import decode_runs
 from monai_mimo.mimoseg.sources.cases import Case, Label, Reader
 from monai_mimo.phantom.writer import write_series
 from monai_mimo.transforms import MedicalImage

@@ -76,7 +76,7 @@ def test_sides_are_those_of_pixels(height: int, width: int, seed: int, chance: f
     }
     if not any(abs(part - measures.ON_SIDE) < 1e-9 for part in parts.values()):
         expected = {name for name, part in parts.items() if part > measures.ON_SIDE}
-        assert {measures.half(mask, 0), measures.half(mask, 1)} - {None} == expected
+        assert {measures.image_half(mask, 0), measures.image_half(mask, 1)} - {None} == expected
 
 
 def test_quarters() -> None:
@@ -84,11 +84,11 @@ def test_quarters() -> None:
         for x, columns in (("left", (3, 28)), ("right", (32, 59))):
             assert measures.quarter(box(rows[0], columns[0], rows[1], columns[1])) == f"{y} {x}"
     assert measures.quarter(box(2, 10, 18, 50)) is None  # straddles
-    assert measures.half(box(2, 10, 18, 50), 0) == "upper"
+    assert measures.image_half(box(2, 10, 18, 50), 0) == "upper"
     # nearly all above the middle, and nearly all left of it, but 8 % outside of the quarter
     reaching = box(0, 0, 20, 30)
     reaching[20:24, :6] = reaching[:4, 30:36] = True
-    assert (measures.half(reaching, 0), measures.half(reaching, 1)) == ("upper", "left")
+    assert (measures.image_half(reaching, 0), measures.image_half(reaching, 1)) == ("upper", "left")
     assert measures.quarter(reaching) is None
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import label
 
 from monai_mimo.mimoseg.catalogue.vocabulary import vocabulary
-from monai_mimo.mimoseg.questions.measured import ASK, Scene, measured, plural_of, related
+from monai_mimo.mimoseg.questions.measured import ASK, Scene, measured_samples, plural_of, related
 from monai_mimo.mimoseg.questions.perspectives import Sample
 from monai_mimo.mimoseg.questions.templates import KINDS, SIZES, is_right, measured_templates, parse_value
 from monai_mimo.mimoseg.sources.read_case import SliceMasks
@@ -88,9 +88,11 @@ def check_truth(sample: Sample, scene: Scene) -> None:
 @settings(max_examples=120, deadline=None)
 @given(scenes(), st.integers(1, 12), st.integers(0, 10_000))
 def test_every_answer_is_true_and_can_be_read(scene: Scene, count: int, seed: int) -> None:
-    samples = measured(scene, count, np.random.default_rng(seed))
+    samples = measured_samples(scene, count, np.random.default_rng(seed))
     assert 0 < len(samples) <= count
-    assert [s.question for s in measured(scene, count, np.random.default_rng(seed))] == [s.question for s in samples]
+    assert [s.question for s in measured_samples(scene, count, np.random.default_rng(seed))] == [
+        s.question for s in samples
+    ]
     for sample in samples:
         kind, value = sample.value
         assert sample.perspective == 5
@@ -285,6 +287,8 @@ def test_plural_names_have_plural_verbs() -> None:
     mask[3:15, 2:17] = True
     rng = np.random.default_rng(1)
     scene = Scene(SliceMasks({name: mask}), "CT", [], [], None)
-    texts = [sample.answer for _ in range(30) for sample in measured(scene, 6, rng) if sample.value[0] == "quarter"]
+    texts = [
+        sample.answer for _ in range(30) for sample in measured_samples(scene, 6, rng) if sample.value[0] == "quarter"
+    ]
     assert texts
     assert not any(re.search(r"\b(is|lies)\b", text) for text in texts)

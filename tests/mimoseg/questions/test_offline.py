@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from monai_mimo.mimoseg.questions.drafts import Draft
 from monai_mimo.mimoseg.questions.knowledge import ASPECTS, Knowledge, load_knowledge
 from monai_mimo.mimoseg.questions.offline import OfflineWriter, article, facts_by_aspect, with_also
-from monai_mimo.mimoseg.questions.validate import check
+from monai_mimo.mimoseg.questions.validate import broken_rules
 from tests.mimoseg.questions.conftest import EXAMPLE
 
 KEYS = [(3, ""), (4, "box"), (4, "point")]
@@ -38,7 +38,7 @@ def test_every_draft_keeps_the_rules(knowledge: dict[str, Knowledge], entity: st
     drafts = write(knowledge, entity, perspective=perspective, clue=clue)
     assert drafts
     for draft in drafts:
-        assert check(draft, knowledge) == [], draft
+        assert broken_rules(draft, knowledge) == [], draft
         assert (draft.perspective, draft.clue, draft.entities) == (perspective, clue, (entity,))
         assert set(draft.aspects) <= set(ASPECTS)
 
@@ -59,7 +59,7 @@ def test_several_entities(
     drafts = write(knowledge, *entities, perspective=perspective, clue=clue, count=20)
     assert len(drafts) >= 8
     for draft in drafts:
-        assert check(draft, knowledge) == [], draft
+        assert broken_rules(draft, knowledge) == [], draft
 
 
 def test_what_two_have_together_is_asked(knowledge: dict[str, Knowledge], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_what_two_have_together_is_asked(knowledge: dict[str, Knowledge], monkey
         related = [draft for draft in drafts if draft.aspects == ("relation",)]
         assert related
         for draft in related:
-            assert check(draft, knowledge) == [], draft
+            assert broken_rules(draft, knowledge) == [], draft
             assert "The spleen and the liver lie next to the diaphragm, one on each flank." in draft.explanation
 
 
@@ -159,7 +159,7 @@ def test_the_packaged_records_can_be_asked_about(perspective: int, clue: str) ->
         drafts = writer.write([entity], perspective, clue, 4, seed=0)
         assert len(drafts) == 4, entity
         for draft in drafts:
-            assert check(draft, packaged) == [], draft
+            assert broken_rules(draft, packaged) == [], draft
     for entity in ("liver", "left kidney", "myocardium", "basal ganglia", "left femur"):
         assert len(writer.write([entity], perspective, clue, 60, seed=0)) == 60
 
@@ -184,6 +184,6 @@ def test_whatever_the_records_every_draft_keeps_the_rules(
     knowledge = dict(zip(names, records))
     drafts: list[Draft] = OfflineWriter(knowledge).write(names, perspective, clue, 5, seed)
     for draft in drafts:
-        assert check(draft, knowledge) == [], draft
+        assert broken_rules(draft, knowledge) == [], draft
     if len(names) == 1:
         assert drafts

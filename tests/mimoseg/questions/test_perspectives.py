@@ -131,3 +131,38 @@ def test_the_words_of_one_and_two_are_drawn_as_ever() -> None:
         ("point/4/5", ["liver"], [], [(8, 6, 1)], []),
         ("box/3/5", ["spleen"], [], [], [(8, 12, 20, 22)]),
     ]
+
+
+@given(st.integers(0, 10_000), st.integers(0, 4), st.integers(1, 6))
+def test_samples_fit_their_masks(seed: int, entities: int, count: int) -> None:
+    """Whatever is drawn: phrases exist, prompts match markers and stand in order on their masks."""
+    masks = {}
+    for number in range(entities):
+        mask = np.zeros((24, 24), dtype=bool)
+        mask[6 * number : 6 * number + 5, 3:20] = True
+        masks[f"entity {number}"] = mask
+    rng = np.random.default_rng(seed)
+    samples = [*instructions(masks, ["tumor"], ["lung"], count, rng), *visual_clues(SliceMasks(masks), count, rng)]
+    for sample in samples:
+        assert re.findall(r"<p> (.+?) </p> <SEG>", sample.answer) == sample.phrases
+        assert set(sample.phrases) <= set(masks)
+        assert sample.question.count("<point>") == len(sample.points)
+        assert sample.question.count("<box>") == len(sample.boxes)
+        assert "{" not in sample.question + sample.answer
+        for (x, y, _), phrase in zip(sample.points, sample.phrases):
+            assert masks[phrase][y, x]
+        if sample.perspective == 2:
+            assert "entity" not in sample.question
+    if entities:
+        assert len(samples) == 2 * count
+
+
+def test_a_click_on_a_whole_avoids_its_part() -> None:
+    disc, cup = np.zeros((30, 30), dtype=bool), np.zeros((30, 30), dtype=bool)
+    disc[5:25, 5:25] = True
+    cup[8:22, 8:22] = True
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        for sample in visual_clues(SliceMasks({"disc": disc, "cup": cup}), 4, rng):
+            for (x, y, _), phrase in zip(sample.points, sample.phrases):
+                assert cup[y, x] == (phrase == "cup")

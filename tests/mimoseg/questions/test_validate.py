@@ -8,7 +8,7 @@ import pytest
 
 from monai_mimo.mimoseg.questions.drafts import Draft
 from monai_mimo.mimoseg.questions.knowledge import Knowledge
-from monai_mimo.mimoseg.questions.validate import NO_KNOWLEDGE, RULES, check, near_duplicates
+from monai_mimo.mimoseg.questions.validate import NO_KNOWLEDGE, RULES, broken_rules, near_duplicates
 from monai_mimo.mimoseg.questions.words import give_away
 
 ONE = Draft(
@@ -98,12 +98,12 @@ FAULTS: list[tuple[str, Draft, dict]] = [
     "draft", [ONE, SEVERAL, POINT, BOXES, KIDNEY], ids=["one", "several", "point", "boxes", "kidney"]
 )
 def test_good_drafts_break_no_rule(draft: Draft, knowledge: dict[str, Knowledge]) -> None:
-    assert check(draft, knowledge) == []
+    assert broken_rules(draft, knowledge) == []
 
 
 @pytest.mark.parametrize(("rule", "draft", "change"), FAULTS, ids=[f"{n}-{fault[0]}" for n, fault in enumerate(FAULTS)])
 def test_a_fault_is_found_by_its_rule(rule: str, draft: Draft, change: dict, knowledge: dict[str, Knowledge]) -> None:
-    assert rule in check(replace(draft, **change), knowledge)
+    assert rule in broken_rules(replace(draft, **change), knowledge)
 
 
 def test_every_rule_has_a_fault() -> None:
@@ -111,8 +111,8 @@ def test_every_rule_has_a_fault() -> None:
 
 
 def test_an_entity_without_a_record(knowledge: dict[str, Knowledge]) -> None:
-    assert check(replace(ONE, entities=("gizzard",)), knowledge) == [NO_KNOWLEDGE]
-    assert check(replace(ONE, entities=()), knowledge) == [NO_KNOWLEDGE]
+    assert broken_rules(replace(ONE, entities=("gizzard",)), knowledge) == [NO_KNOWLEDGE]
+    assert broken_rules(replace(ONE, entities=()), knowledge) == [NO_KNOWLEDGE]
 
 
 @pytest.mark.parametrize(

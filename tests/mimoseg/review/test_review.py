@@ -23,7 +23,7 @@ from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.load import FEATURES
 from monai_mimo.mimoseg.review.decisions import Decision, append, apply_decisions, read_decisions
 from monai_mimo.mimoseg.review.gradio_page import row_html
-from monai_mimo.mimoseg.review.queue import KEYS, ReviewQueue, check_edit
+from monai_mimo.mimoseg.review.queue import SHORTCUTS, ReviewQueue, check_edit
 
 from ..hand_counted import measured_row, row, splits, write_set
 
@@ -44,7 +44,7 @@ def test_keys_decide_and_move(folder: Path) -> None:
     assert [p.id for p in s.refs] == ["a-0", "a-1", "b-0"]
     position = s.first_open()
     for key, after in (("k", 1), ("ArrowLeft", 0), ("ArrowRight", 1), ("e", 1), ("d", 2), ("ArrowRight", 2)):
-        position = s.act(KEYS[key], position)
+        position = s.act(SHORTCUTS[key], position)
         assert position == after, key
     assert {i: d.decision for i, d in s.decisions.items()} == {"a-0": "keep", "a-1": "drop"}
     assert s.progress() == {"keep": 1, "drop": 1, "edit": 0, "open": 1}
@@ -300,7 +300,7 @@ def test_page_in_a_browser(tmp_path: Path) -> None:
     """Real keys on the real page: no request leaves the machine, nothing in a text is executed, all of it is recorded."""
     gradio = pytest.importorskip("gradio")
     playwright = pytest.importorskip("playwright.sync_api")
-    from monai_mimo.mimoseg.review.gradio_page import serve
+    from monai_mimo.mimoseg.review.gradio_page import serve_review
 
     folder = tmp_path / "set"
     rows = splits()["train"]
@@ -310,7 +310,7 @@ def test_page_in_a_browser(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address = serve(s, "127.0.0.1", port, block=False)
+    address = serve_review(s, "127.0.0.1", port, block=False)
     requests: list[str] = []
     flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from monai_mimo.mimoseg import SourceSpec, parse_source
-from monai_mimo.mimoseg.builder.plan import make_plan
+from monai_mimo.mimoseg.builder.plan import plan_build
 from monai_mimo.mimoseg.catalogue import catalogue
 from monai_mimo.mimoseg.catalogue.miniature import draw_miniature
 from monai_mimo.mimoseg.sources.cases import patient_key
@@ -46,7 +46,7 @@ def test_no_patient_of_a_cohort_is_in_two_splits(cohort: str, tmp_path: Path) ->
     assert len(specs) > 1
     found = []
     for order in permutations(specs):
-        plan = make_plan(order, ratio="50:25:25")
+        plan = plan_build(order, ratio="50:25:25")
         splits: dict[str, set[str]] = {}
         for case in plan.cases:
             splits.setdefault(case.patient, set()).add(plan.split(case))

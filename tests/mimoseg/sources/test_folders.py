@@ -13,9 +13,9 @@ from PIL import Image
 
 from monai_mimo.errors import DataError, InputError
 from monai_mimo.mimoseg.builder.build import build
-from monai_mimo.mimoseg.builder.plan import check_splits, make_plan, split_cases
+from monai_mimo.mimoseg.builder.plan import check_splits, plan_build, split_cases
 from monai_mimo.mimoseg.categories import modality_name
-from monai_mimo.mimoseg.describe.statistics import count, open_splits
+from monai_mimo.mimoseg.describe.statistics import count_samples, open_splits
 from monai_mimo.mimoseg.load import load_mimoseg
 from monai_mimo.mimoseg.sources.cases import SourceSpec
 from monai_mimo.mimoseg.sources.discover import open_source, parse_source
@@ -72,7 +72,7 @@ def test_a_modality_of_ones_own_is_counted_by_its_name(tmp_path: Path) -> None:
     specs = [parse_source(f"{name}={tmp_path / name}") for name in ("photograph", "OCT")]
     build(specs, tmp_path / "out", perspectives=(1, 2), progress=False)
     assert set(load_mimoseg(tmp_path / "out")["modality"]) == {"photograph", "OCT"}
-    assert set(count(open_splits(tmp_path / "out")).modalities) == {"photograph", "OCT"}
+    assert set(count_samples(open_splits(tmp_path / "out")).modalities) == {"photograph", "OCT"}
 
 
 def test_a_modality_of_ones_own_on_the_command_line_and_in_a_record(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_volumes_named_by_uid_are_as_many_patients(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps(about))
     cases = open_source(SourceSpec("s", tmp_path)).cases
     assert [case.patient for case in cases] == uids
-    plan = make_plan([SourceSpec("s", tmp_path)])
+    plan = plan_build([SourceSpec("s", tmp_path)])
     assert {plan.split(case) for case in plan.cases} == {"train", "validation", "test"}
 
 

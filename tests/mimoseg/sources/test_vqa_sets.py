@@ -20,11 +20,11 @@ from monai_mimo.metrics import Grounded, GroundingMetric, Reference
 from monai_mimo.mimoseg import SourceSpec, build, load_mimoseg
 from monai_mimo.mimoseg.builder import case as build_case_module
 from monai_mimo.mimoseg.builder.case import vqa_rows
-from monai_mimo.mimoseg.builder.plan import make_plan
-from monai_mimo.mimoseg.describe.statistics import count, open_splits
+from monai_mimo.mimoseg.builder.plan import plan_build
+from monai_mimo.mimoseg.describe.statistics import count_samples, open_splits
 from monai_mimo.mimoseg.load import FEATURES
 from monai_mimo.mimoseg.sources.discover import discover
-from monai_mimo.mimoseg.sources.vqa_sets import open_vqa, read_picture
+from monai_mimo.mimoseg.sources.vqa_sets import open_vqa, shown_picture
 from monai_mimo.models import Mimo
 
 from ..hand_counted import datasets
@@ -152,9 +152,9 @@ MINIATURES: dict[str, Callable[[Path], None]] = {
 
 def rows_of(layout: str, root: Path) -> list[tuple[str, dict[str, Any]]]:
     MINIATURES[layout](root)
-    plan = make_plan([SourceSpec("mine", root)])
+    plan = plan_build([SourceSpec("mine", root)])
     assert [source.layout for source in plan.sources] == [layout]
-    return [(plan.split(case), row) for case in plan.cases for row in vqa_rows(case, read_picture(case))]
+    return [(plan.split(case), row) for case in plan.cases for row in vqa_rows(case, shown_picture(case))]
 
 
 @pytest.mark.parametrize("layout", MINIATURES)
@@ -272,11 +272,11 @@ def test_images_turned_or_damaged(tmp_path: Path) -> None:
     found = open_vqa("mine", tmp_path / "x")
     assert found is not None
     turned = next(case for case in found.cases if case.file.endswith("synpic100.jpg"))
-    row = next(iter(Dataset.from_list(list(vqa_rows(turned, read_picture(turned))), features=FEATURES)))
+    row = next(iter(Dataset.from_list(list(vqa_rows(turned, shown_picture(turned))), features=FEATURES)))
     assert row["size"] == [30, 20] == [row["image"].height, row["image"].width]
     (folder / "synpic100.jpg").write_bytes((folder / "synpic100.jpg").read_bytes()[:300])
     with pytest.raises(InputError, match="synpic100"):
-        read_picture(turned)
+        shown_picture(turned)
 
 
 def test_rows_without_masks_load_collate_and_count(tmp_path: Path, nano: Mimo) -> None:
@@ -293,7 +293,7 @@ def test_rows_without_masks_load_collate_and_count(tmp_path: Path, nano: Mimo) -
     only = MimoSegDataset(load_mimoseg(tmp_path / "set", perspective=0), nano.conversation(), 64)
     batch = collate(list(only), nano.tokenizer.pad_token_id)
     assert batch.masks.shape == (0, 64, 64)
-    assert count({"train": rows}).samples[0] == {"train": len(asked), "validation": 0, "test": 0}
+    assert count_samples({"train": rows}).samples[0] == {"train": len(asked), "validation": 0, "test": 0}
 
 
 def test_the_grounding_metric_passes_over_them() -> None:
@@ -319,7 +319,7 @@ def test_built_alone(layout: str, tmp_path: Path) -> None:
     [source] = report["sources"]
     assert source["layout"] == layout
     assert source["rows by perspective"] == {"VQA": len(expected)}
-    cells = count(open_splits(tmp_path / "out")).samples[0]
+    cells = count_samples(open_splits(tmp_path / "out")).samples[0]
     assert cells == {split: sum(of == split for of, _ in expected) for split in SPLITS}
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| split | patients | VQA | all |" in card
@@ -378,10 +378,10 @@ def test_who_works_and_interruptions_change_nothing(
     def stop(case: Any) -> Any:
         if next(left, None) is None:
             raise KeyboardInterrupt
-        return read_picture(case)
+        return shown_picture(case)
 
     with monkeypatch.context() as patch:
-        patch.setattr(build_case_module, "read_picture", stop)
+        patch.setattr(build_case_module, "shown_picture", stop)
         with pytest.raises(KeyboardInterrupt):
             build(mixed, tmp_path / "out", progress=False)
     assert (tmp_path / ".out.partial").exists()
@@ -398,8 +398,8 @@ def test_found_among_other_sets(mixed: list[SourceSpec], tmp_path: Path) -> None
 def test_other_questions_are_another_build(tmp_path: Path) -> None:
     """What is kept of an unfinished build must not be gone on with."""
     slake(tmp_path / "x")
-    before = make_plan([SourceSpec("slake", tmp_path / "x")]).identity()
+    before = plan_build([SourceSpec("slake", tmp_path / "x")]).identity()
     items = json.loads((tmp_path / "x" / "test.json").read_text())
     items[0]["answer"] = "Heart"
     (tmp_path / "x" / "test.json").write_text(json.dumps(items))
-    assert make_plan([SourceSpec("slake", tmp_path / "x")]).identity() != before
+    assert plan_build([SourceSpec("slake", tmp_path / "x")]).identity() != before

@@ -50,7 +50,7 @@ def _predicate(text: str) -> str:
     return text
 
 
-Model = TypeVar("Model", bound=BaseModel)
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 Fact = Annotated[str, AfterValidator(_predicate)]
 
 
@@ -187,7 +187,7 @@ def _joined(*facts: Mapping[Any, list[str]]) -> dict[str, list[str]]:
     return {aspect: texts for aspect, texts in joined.items() if texts}
 
 
-def _checked(model: type[Model], values: Any, entity: str, file: Path) -> Model:
+def _checked(model: type[AnyModel], values: Any, entity: str, file: Path) -> AnyModel:
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ....errors import DataError, InputError
 from ....files import write_json, write_text
-from .client import describe, raise_if_fatal, read_completion, redacted
+from .client import api_error_line, raise_if_fatal, read_completion, redacted
 from .requests import AnswerCache, Request
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Batches:
         Raises:
             DataError: the file of a batch is damaged.
         """
-        return {file: read_state(file) for file in sorted(self.folder.glob("*.json"))}
+        return {file: read_batch_state(file) for file in sorted(self.folder.glob("*.json"))}
 
     def submit(self, requests: Sequence[Request]) -> int:
         """Submit the requests that are in no open batch, and finish what an interrupted call began.
@@ -205,7 +205,7 @@ def completion_of(result: dict[str, Any]) -> dict[str, Any]:
     raise ValueError(status + str(error.get("message") or error.get("code") or "no result"))
 
 
-def read_state(file: Path) -> BatchState:
+def read_batch_state(file: Path) -> BatchState:
     """Raises:
     DataError: the file is no state of a batch.
     """
@@ -231,7 +231,7 @@ def known_batch(file: Path) -> Iterator[None]:
         yield
     except openai.NotFoundError as error:
         expected = "the endpoint that has this batch; without this file, its requests are submitted again"
-        raise InputError(file, describe(error), expected) from error
+        raise InputError(file, api_error_line(error), expected) from error
 
 
 @contextmanager
@@ -246,5 +246,5 @@ def endpoint_errors() -> Iterator[None]:
     except openai.APIError as error:
         raise_if_fatal(error)
         raise InputError(
-            "the endpoint", describe(error), "an answer; the same command resumes where this one stopped"
+            "the endpoint", api_error_line(error), "an answer; the same command resumes where this one stopped"
         ) from error

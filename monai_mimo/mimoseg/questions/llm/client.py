@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ....errors import InputError
-from .messages import Task
+from .messages import WritingTask
 from .requests import AnswerCache, Request, RequestPlan
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def read_completion(text: str) -> dict[str, Any]:
     raise ValueError(f"no message in {text[:80]!r}")
 
 
-def describe(error: APIError) -> str:
+def api_error_line(error: APIError) -> str:
     """What went wrong, on one line, without the key."""
     status = getattr(error, "status_code", None)
     message = error.body.get("message") if isinstance(error.body, dict) else None
@@ -131,7 +131,7 @@ def raise_if_fatal(error: APIError) -> None:
         found = f"a key that the endpoint refuses (status {error.status_code})"
         raise InputError("OPENAI_API_KEY", found, "a key with access to the model")
     if isinstance(error, openai.NotFoundError):
-        raise InputError("--model or --base-url", describe(error), "a model that the endpoint has")
+        raise InputError("--model or --base-url", api_error_line(error), "a model that the endpoint has")
 
 
 async def complete(client: AsyncOpenAI, body: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class Asking:
     failures_in_a_row: int = 0
     fatal: InputError | None = None
 
-    def run(self, tasks: Sequence[Task]) -> dict[str, str]:
+    def run(self, tasks: Sequence[WritingTask]) -> dict[str, str]:
         """Ask for every task until it is written or given up, and return the errors.
 
         When as many requests in a row as are under way at once fail for good, the endpoint is taken for dead and no more
@@ -188,7 +188,7 @@ class Asking:
             raise self.fatal
         return self.errors
 
-    async def _run(self, tasks: Sequence[Task]) -> None:
+    async def _run(self, tasks: Sequence[WritingTask]) -> None:
         waiting = iter(tasks)
         async with self.endpoint.async_client() as client:
             await asyncio.gather(*(self._work(waiting, client) for _ in range(self.endpoint.concurrency)))
@@ -221,7 +221,7 @@ class Asking:
                 raise_if_fatal(error)
             except InputError as fatal:
                 self.fatal = fatal
-            self.errors[request.key] = describe(error)
+            self.errors[request.key] = api_error_line(error)
             if isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)) and self.answered:
                 return False
         except ValueError as error:

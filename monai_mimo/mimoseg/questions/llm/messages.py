@@ -16,14 +16,14 @@ import yaml
 
 from ..drafts import Draft
 from ..knowledge import ASPECTS, Knowledge, relations
-from ..words import names_of
+from ..words import all_names
 
 TRIPLES = 5  # in each reply, as in the paper
 
 _TEXT = {"type": "string"}
 # Strict schemas need an object at the top, every key required, and nothing else allowed. The number of triples is checked
 # by the parser: some endpoints refuse a schema that counts.
-SCHEMA: dict[str, Any] = {
+REPLY_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "triples": {
@@ -47,7 +47,7 @@ _TAGS = re.compile(r"<p>\s*|\s*</p>(\s*<SEG>)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Task:
+class WritingTask:
     """Five triples to be written.
 
     Attributes:
@@ -73,7 +73,7 @@ def prompts() -> dict[str, Any]:
     return yaml.safe_load((resources.files(__package__) / "prompts.yaml").read_text(encoding="utf-8"))
 
 
-def messages(task: Task, knowledge: Mapping[str, Knowledge], faults: Sequence[str] = ()) -> list[dict[str, str]]:
+def messages(task: WritingTask, knowledge: Mapping[str, Knowledge], faults: Sequence[str] = ()) -> list[dict[str, str]]:
     """The conversation so far: rules, the example and its reply, and the task.
 
     Args:
@@ -100,7 +100,7 @@ def messages(task: Task, knowledge: Mapping[str, Knowledge], faults: Sequence[st
     ]
 
 
-def example_reply(task: Task) -> str:
+def example_reply(task: WritingTask) -> str:
     """The reply that the example shows for the task's case."""
     triples = [
         {key: text.replace("{marker}", f"<{task.clue}>") for key, text in triple.items()}
@@ -132,13 +132,13 @@ def facts_text(entities: Sequence[str], knowledge: Mapping[str, Knowledge]) -> s
 
 def forbidden_text(entities: Sequence[str], knowledge: Mapping[str, Knowledge]) -> str:
     """What a question must not hold."""
-    names = dict.fromkeys(word for name in entities for word in names_of(name))
+    names = dict.fromkeys(word for name in entities for word in all_names(name))
     roots = dict.fromkeys(root for name in entities for root in knowledge[name].give_away)
     text = "No question may hold one of these names, or a word made from one: " + "; ".join(names) + "."
     return text + (" Nor a word that starts with: " + "; ".join(roots) + "." if roots else "")
 
 
-def variation_text(task: Task, knowledge: Mapping[str, Knowledge]) -> str:
+def variation_text(task: WritingTask, knowledge: Mapping[str, Knowledge]) -> str:
     """Which aspects the questions of this round start with; different rounds and seeds give different requests."""
     known = [a for a in ASPECTS if any(a in knowledge[name].facts for name in task.entities)]
     order = random.Random(f"{task.seed}/{task.round}").sample(known, len(known))
@@ -149,7 +149,7 @@ class Unusable(Exception):
     """A reply that gives no drafts; its text is the reason."""
 
 
-def read_reply(answer: dict[str, Any], task: Task, knowledge: dict[str, Knowledge], writer: str) -> list[Draft]:
+def read_reply(answer: dict[str, Any], task: WritingTask, knowledge: dict[str, Knowledge], writer: str) -> list[Draft]:
     """The drafts of a chat completion.
 
     Args:

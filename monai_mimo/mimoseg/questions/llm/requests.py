@@ -11,9 +11,9 @@ from typing import Any
 from ....files import digest, write_json
 from ..drafts import Draft
 from ..knowledge import Knowledge
-from .messages import SCHEMA, Task, Unusable, messages, read_reply
+from .messages import REPLY_SCHEMA, Unusable, WritingTask, messages, read_reply
 
-Check = Callable[[Draft], list[str]]
+DraftCheck = Callable[[Draft], list[str]]
 
 
 def request_key(body: dict[str, Any]) -> str:
@@ -58,7 +58,7 @@ class Request:
         attempt: counts from 0.
     """
 
-    task: Task
+    task: WritingTask
     body: dict[str, Any]
     key: str
     attempt: int
@@ -72,7 +72,7 @@ class TaskDone:
         rejected: the other drafts of the reply, each with the rules that it breaks.
     """
 
-    task: Task
+    task: WritingTask
     drafts: list[Draft]
     rejected: list[tuple[Draft, list[str]]]
     keys: list[str]
@@ -86,7 +86,7 @@ class TaskFailed:
         reasons: one for each attempt; keys: where the replies are in the cache.
     """
 
-    task: Task
+    task: WritingTask
     reasons: list[str]
     keys: list[str]
 
@@ -105,7 +105,7 @@ class RequestPlan:
 
     model: str
     knowledge: dict[str, Knowledge]
-    check: Check
+    check: DraftCheck
     attempts: int = 3
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -114,20 +114,20 @@ class RequestPlan:
         """The writer's name in a draft."""
         return f"llm:{self.model}"
 
-    def request(self, task: Task, faults: Sequence[str]) -> Request:
+    def request(self, task: WritingTask, faults: Sequence[str]) -> Request:
         """What to ask after replies with these faults."""
         body = {
             "model": self.model,
             "messages": messages(task, self.knowledge, faults),
             "response_format": {
                 "type": "json_schema",
-                "json_schema": {"name": "triples", "strict": True, "schema": SCHEMA},
+                "json_schema": {"name": "triples", "strict": True, "schema": REPLY_SCHEMA},
             },
             **self.parameters,
         }
         return Request(task, body, request_key(body), len(faults))
 
-    def status(self, task: Task, cache: AnswerCache) -> Request | TaskDone | TaskFailed:
+    def status(self, task: WritingTask, cache: AnswerCache) -> Request | TaskDone | TaskFailed:
         """Go through the answers that the cache has for a task, up to the first that can be used or is missing."""
         faults: list[str] = []
         keys: list[str] = []
@@ -143,7 +143,7 @@ class RequestPlan:
                 faults.append(str(reason))
         return TaskFailed(task, faults, keys)
 
-    def written(self, task: Task, answer: dict[str, Any], keys: list[str]) -> TaskDone:
+    def written(self, task: WritingTask, answer: dict[str, Any], keys: list[str]) -> TaskDone:
         """The drafts of an answer, sorted by whether they keep the rules.
 
         Raises:

@@ -19,7 +19,7 @@ from ..drafts import Draft, write_drafts, write_lines
 from ..groups import Group, clues
 from ..validate import NEAR_DUPLICATE, near_duplicates
 from .client import NOT_ASKED, Asking, Endpoint
-from .messages import TRIPLES, Task, example_knowledge, example_reply, facts_text, prompts
+from .messages import TRIPLES, WritingTask, example_knowledge, example_reply, facts_text, prompts
 from .requests import AnswerCache, Request, RequestPlan, TaskDone, TaskFailed
 
 TaskStatus = Request | TaskDone | TaskFailed
@@ -56,7 +56,7 @@ class LlmWriter:
                 raise DataError(self.name, errors.get(status.key, NOT_ASKED), "an answer to each request")
         return select_drafts(statuses, count)[0]
 
-    def tasks(self, group: Group, count: int, seed: int) -> list[Task]:
+    def tasks(self, group: Group, count: int, seed: int) -> list[WritingTask]:
         """What is to be asked for `count` drafts: five at a time.
 
         Raises:
@@ -69,9 +69,9 @@ class LlmWriter:
         if group.clue not in fitting:
             raise InputError("clue", repr(group.clue), " or ".join(map(repr, fitting)))
         rounds = -(-count // TRIPLES)
-        return [Task(group.entities, group.perspective, group.clue, seed, number) for number in range(rounds)]
+        return [WritingTask(group.entities, group.perspective, group.clue, seed, number) for number in range(rounds)]
 
-    def ask(self, tasks: Sequence[Task], advance: Callable[[], object] = lambda: None) -> dict[str, str]:
+    def ask(self, tasks: Sequence[WritingTask], advance: Callable[[], object] = lambda: None) -> dict[str, str]:
         """Ask for what the cache lacks; see `Asking.run`. Where it lacks nothing, nobody is asked."""
         if not any(isinstance(self.plan.status(task, self.cache), Request) for task in tasks):
             return {}
@@ -176,7 +176,7 @@ def used(answers: Sequence[dict[str, Any]]) -> Tokens:
 
 
 def estimate_lines(
-    writer: LlmWriter, tasks: Sequence[Task], prices: Prices, price: tuple[float, float] | None, batch: bool
+    writer: LlmWriter, tasks: Sequence[WritingTask], prices: Prices, price: tuple[float, float] | None, batch: bool
 ) -> Iterator[str]:
     """What is still to be asked, a line for each case, with tokens and cost."""
     model = writer.plan.model
@@ -238,10 +238,10 @@ def finish(
     rejected = [{"rules": rules, "draft": asdict(draft)} for _, left in made.values() for draft, rules in left]
     write_or_remove(rejected_file, rejected)
     write_drafts(out, drafts)
-    return summary(writer, every, drafts, rejected, out)
+    return run_summary(writer, every, drafts, rejected, out)
 
 
-def summary(
+def run_summary(
     writer: LlmWriter, statuses: Sequence[Any], drafts: Sequence[Any], rejected: Sequence[Any], out: Path
 ) -> str:
     """What was made, and what the answers took in tokens."""

@@ -10,8 +10,8 @@ import pytest
 from monai_mimo.mimoseg.questions.drafts import Draft
 from monai_mimo.mimoseg.questions.knowledge import Knowledge, load_knowledge, relations
 from monai_mimo.mimoseg.questions.llm.messages import (
-    Task,
     Unusable,
+    WritingTask,
     example_knowledge,
     example_reply,
     grounded_answer,
@@ -21,14 +21,14 @@ from monai_mimo.mimoseg.questions.llm.messages import (
     read_triples,
 )
 from monai_mimo.mimoseg.questions.llm.requests import AnswerCache, Request, RequestPlan, request_key
-from monai_mimo.mimoseg.questions.validate import check, near_duplicates
+from monai_mimo.mimoseg.questions.validate import broken_rules, near_duplicates
 
 TASKS = [
-    Task(("spleen",), 3, "", 0, 0),
-    Task(("spleen", "liver"), 3, "", 0, 0),
-    Task(("spleen",), 4, "point", 0, 0),
-    Task(("spleen",), 4, "box", 0, 0),
-    Task(("spleen", "liver"), 4, "box", 0, 0),
+    WritingTask(("spleen",), 3, "", 0, 0),
+    WritingTask(("spleen", "liver"), 3, "", 0, 0),
+    WritingTask(("spleen",), 4, "point", 0, 0),
+    WritingTask(("spleen",), 4, "box", 0, 0),
+    WritingTask(("spleen", "liver"), 4, "box", 0, 0),
 ]
 KNOWLEDGE = {
     "spleen": Knowledge(kind="organ", facts={"function": ["filters the blood"]}, sources=["a", "b"]),
@@ -44,12 +44,12 @@ KNOWLEDGE = {
 TUMOR = "<p> kidney tumor </p> <SEG>."
 
 
-def case(task: Task) -> str:
+def case(task: WritingTask) -> str:
     return f"{task.case} {task.clue}"
 
 
 @pytest.mark.parametrize("task", TASKS, ids=case)
-def test_rules_of_each_case(task: Task) -> None:
+def test_rules_of_each_case(task: WritingTask) -> None:
     """What the paper's prompts demand, by words that status for each demand."""
     rules = " ".join(messages(task, KNOWLEDGE)[0]["content"].split())
     demands = [
@@ -76,7 +76,7 @@ def test_rules_of_each_case(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS, ids=case)
-def test_only_the_facts_of_the_entities_are_given(task: Task) -> None:
+def test_only_the_facts_of_the_entities_are_given(task: WritingTask) -> None:
     _, shown, replied, asked = messages(task, KNOWLEDGE, ["it was empty"])
     assert (shown["role"], replied["role"], asked["role"]) == ("user", "assistant", "user")
     for name in ("spleen", "liver", "aorta"):
@@ -88,7 +88,7 @@ def test_only_the_facts_of_the_entities_are_given(task: Task) -> None:
 
 
 def test_all_names_are_forbidden() -> None:
-    text = messages(Task(("kidney tumor",), 3, "", 0, 0), load_knowledge())[-1]["content"]
+    text = messages(WritingTask(("kidney tumor",), 3, "", 0, 0), load_knowledge())[-1]["content"]
     forbidden = text[text.index("No question may hold") :].splitlines()[0]
     for name in ("kidney tumor", "renal tumor", "renal mass"):
         assert name in forbidden
@@ -97,7 +97,7 @@ def test_all_names_are_forbidden() -> None:
 def test_what_holds_for_all_together_is_told() -> None:
     relation = next(r for r in relations() if len(r.entities) == 2)
     together, alone = (
-        messages(Task(names, 3, "", 0, 0), load_knowledge())[-1]["content"]
+        messages(WritingTask(names, 3, "", 0, 0), load_knowledge())[-1]["content"]
         for names in (relation.entities, relation.entities[:1])
     )
     assert all(fact in together for fact in relation.facts)
@@ -105,17 +105,17 @@ def test_what_holds_for_all_together_is_told() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS, ids=case)
-def test_the_example_keeps_the_rules(task: Task) -> None:
+def test_the_example_keeps_the_rules(task: WritingTask) -> None:
     """It is read as a reply would be, and its drafts pass the rules for all drafts."""
     entities = tuple(prompts()["examples"][task.case]["entities"])
-    shown = Task(entities, task.perspective, task.clue, 0, 0)
+    shown = WritingTask(entities, task.perspective, task.clue, 0, 0)
     answer = {"choices": [{"message": {"content": example_reply(shown)}, "finish_reason": "stop"}]}
     knowledge = example_knowledge()
     drafts = read_reply(answer, shown, knowledge, "llm:m")
     assert len(drafts) == 5
     assert near_duplicates([draft.question for draft in drafts]) == set()
     for draft in drafts:
-        assert check(draft, knowledge) == []
+        assert broken_rules(draft, knowledge) == []
         assert draft.question.count("<") == (len(entities) if task.perspective == 4 else 0)
         assert draft.question.count(f"<{task.clue}>") == draft.question.count("<")
         assert not re.search(r"corne|lens", draft.question, re.IGNORECASE)
@@ -169,13 +169,13 @@ def test_what_models_without_structured_outputs_send() -> None:
 
 
 def test_keys_depend_on_all_that_is_sent_and_on_nothing_else() -> None:
-    def key(task: Task = TASKS[0], model: str = "m", faults: tuple[str, ...] = (), **parameters: object) -> str:
+    def key(task: WritingTask = TASKS[0], model: str = "m", faults: tuple[str, ...] = (), **parameters: object) -> str:
         request = RequestPlan(model, KNOWLEDGE, lambda draft: [], parameters=parameters).request(task, faults)
         assert request.key == request_key(request.body)
         return request.key
 
     assert key(a=1, b=2) == key(b=2, a=1)
-    others = [key(t) for t in TASKS] + [key(Task(("spleen",), 3, "", *p)) for p in ((1, 0), (0, 1))]
+    others = [key(t) for t in TASKS] + [key(WritingTask(("spleen",), 3, "", *p)) for p in ((1, 0), (0, 1))]
     others += [key(model="n"), key(a=1), key(a=2), key(faults=("x",)), key(faults=("x", "x"))]
     assert len(set(others)) == len(others)
     assert all(len(k) == 32 for k in others)  # a custom_id of the Batch API has at most 64

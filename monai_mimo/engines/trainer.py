@@ -22,10 +22,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..calibration.domain import DOMAIN
 from ..calibration.fit import calibrate
 from ..data.dataset import Batch
-from ..losses import Targets, count
+from ..losses import Targets, loss_counts
 from ..models import Mimo
 from .checkpoints import Checkpoints, log_rank_zero
 from .handlers import TimeBudget
+from .scalars import ScalarLog
 
 
 class MimoTrainer(SupervisedTrainer):
@@ -38,7 +39,9 @@ class MimoTrainer(SupervisedTrainer):
 
     def _iteration(self, engine: MimoTrainer, batchdata: list[Batch]) -> dict[str, Any]:
         network, loss_function, device = engine.network, engine.loss_function, engine.state.device
-        counts = [count(Targets(b.questions.labels, b.masks, b.questions.presence)) for b in batchdata if b.counted]
+        counts = [
+            loss_counts(Targets(b.questions.labels, b.masks, b.questions.presence)) for b in batchdata if b.counted
+        ]
         totals = torch.stack(counts).sum(dim=0) if counts else torch.zeros(5, dtype=torch.float64)
         totals = idist.all_reduce(totals.to(device))
         assert isinstance(totals, torch.Tensor)
@@ -100,17 +103,17 @@ def train_step(optimizer: Optimizer, schedule: LRScheduler, losses: Iterable[Ten
     """One step down the sum of the gradients of `losses`, each computed when it is its turn, clipped to norm 1.
 
     Returns:
-        the mean of the losses, as an engine's output.
+        the mean of the losses, and the norm of the gradient before, as an engine's output.
     """
     optimizer.zero_grad()
     values = []
     for loss in losses:
         loss.backward()
         values.append(loss.detach())
-    nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+    norm = nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
     optimizer.step()
     schedule.step()
-    return {"loss": torch.stack(values).mean()}
+    return {"loss": torch.stack(values).mean(), "gradient_norm": norm}
 
 
 def run_stage(
@@ -138,6 +141,8 @@ def run_stage(
         done = checkpoints.resume(engine, stage, parts)
         if budget is None and done == steps:
             return
+        if idist.get_rank() == 0:
+            ScalarLog(checkpoints.folder.parent, parts.get("optimizer"), stage=stage, every=10).attach(engine)
         checkpoints.watch(engine, stage, parts)
     if hasattr(data, "start_at"):
         data.start_at(done)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from datasets import concatenate_datasets
 
+from monai_mimo.evaluation.answer_records import AnswerRecord, failed_record, record_of
 from monai_mimo.evaluation.evaluator import reference_of
-from monai_mimo.evaluation.records import Record, failed_record, record_of
 from monai_mimo.evaluation.report import all_tables
 from monai_mimo.evaluation.run import evaluate
 from monai_mimo.evaluation.summary import summarise
@@ -29,7 +29,7 @@ def measured_row(row: dict[str, Any], kind: str, answer: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def records() -> list[Record]:
+def records() -> list[AnswerRecord]:
     """Two named questions; then four measured ones, of which two get the right value, and one cannot be answered."""
     rows = small_set(images=4).remove_columns("image").to_list()
     livers = [row for row in rows if row["question"] == "Where is the liver?"]
@@ -51,7 +51,7 @@ def records() -> list[Record]:
     return [*records, failed_record(5, last, "no image", reference_of(last))]
 
 
-def test_records_have_the_value_that_was_said(records: list[Record]) -> None:
+def test_records_have_the_value_that_was_said(records: list[AnswerRecord]) -> None:
     assert [record["measured"] for record in records] == [
         None,
         None,
@@ -63,7 +63,7 @@ def test_records_have_the_value_that_was_said(records: list[Record]) -> None:
     json.dumps(records)
 
 
-def test_a_summary_has_each_kind_beside_the_most_frequent_answer(records: list[Record]) -> None:
+def test_a_summary_has_each_kind_beside_the_most_frequent_answer(records: list[AnswerRecord]) -> None:
     summary = summarise(records, resamples=50)
     cells = summary["measured"]
     assert list(cells) == ["present", "left_right", "all"]
@@ -79,7 +79,7 @@ def test_a_summary_has_each_kind_beside_the_most_frequent_answer(records: list[R
     assert 0 <= low <= 0.5 <= high <= 1
 
 
-def test_grounding_of_measured_questions_is_counted_apart(records: list[Record]) -> None:
+def test_grounding_of_measured_questions_is_counted_apart(records: list[AnswerRecord]) -> None:
     with_them, without = summarise(records, resamples=0), summarise(records[:2], resamples=0)
     apart = [name for name in with_them if "perspective V" in name]
     assert apart == ["perspective V", "CT, perspective V", "MR, perspective V"]
@@ -89,7 +89,7 @@ def test_grounding_of_measured_questions_is_counted_apart(records: list[Record])
             assert repr(with_them[name]) == repr(cell)  # "overall" among them
 
 
-def test_a_report_with_nothing_else_shows_both_tables(records: list[Record]) -> None:
+def test_a_report_with_nothing_else_shows_both_tables(records: list[AnswerRecord]) -> None:
     tables = {table.title: table for table in all_tables(summarise(records[2:], resamples=0))}
     measured = tables["Questions answered from masks (perspective V)"]
     assert measured.groups[0][0] == ["present", "2", "0.500", "1.000", "yes", "0"]

@@ -22,14 +22,16 @@ from ..mimoseg.encoding import encode_rle, plain_answer
 
 logger = logging.getLogger(__name__)
 PARTIAL = ".partial"
-Record = dict[str, Any]
+AnswerRecord = dict[str, Any]
 KEPT = (
     "id", "image_id", "source", "modality", "perspective", "patient", "template", "question", "points", "boxes", "answer",
     "entities", "absent",
 )  # fmt: skip
 
 
-def record_of(number: int, row: dict[str, Any], text: str, entities: list[Entity], reference: Reference) -> Record:
+def record_of(
+    number: int, row: dict[str, Any], text: str, entities: list[Entity], reference: Reference
+) -> AnswerRecord:
     """The record of a question that was answered, as one line of predictions.jsonl: columns of the built set, and
 
     - row: its number in the split;
@@ -57,7 +59,7 @@ def record_of(number: int, row: dict[str, Any], text: str, entities: list[Entity
     }
 
 
-def failed_record(number: int, row: dict[str, Any], why: str, reference: Reference) -> Record:
+def failed_record(number: int, row: dict[str, Any], why: str, reference: Reference) -> AnswerRecord:
     """The record of a question that could not be answered: it counts as one to which nothing was said, and as wrong."""
     return {
         **_start(number, row),
@@ -71,7 +73,7 @@ def failed_record(number: int, row: dict[str, Any], why: str, reference: Referen
     }
 
 
-def _start(number: int, row: dict[str, Any]) -> Record:
+def _start(number: int, row: dict[str, Any]) -> AnswerRecord:
     return {"row": number, **{name: row[name] for name in KEPT}}
 
 
@@ -89,7 +91,7 @@ def _vqa(row: dict[str, Any], text: str) -> dict[str, float]:
     return {"open": open_recall(text, reference)}
 
 
-def records_of_batch(output: dict[str, Any]) -> list[Record]:
+def records_of_batch(output: dict[str, Any]) -> list[AnswerRecord]:
     """The records of what a `GroundingEvaluator` has put out for one batch."""
     references = iter(output["references"])
     answered = zip(output["numbers"], output["rows"], output["texts"], output["entities"])
@@ -114,7 +116,7 @@ class Results:
     def __init__(self, output_dir: str | Path, identity: dict[str, Any]) -> None:
         self.folder = Path(output_dir) / PARTIAL
         self.identity = {"version": __version__, **identity}
-        self.records: dict[int, Record] = {}
+        self.records: dict[int, AnswerRecord] = {}
         self._file: TextIO | None = None
         if self.folder.is_dir():
             for file in sorted(self.folder.glob("*.jsonl")):
@@ -124,7 +126,7 @@ class Results:
         if self.done:
             logger.info("going on after %d questions that were answered before", len(self.done))
 
-    def _read(self, file: Path) -> dict[int, Record]:
+    def _read(self, file: Path) -> dict[int, AnswerRecord]:
         """The records of a file; none of another evaluation, and not a last line that was cut off."""
         records = {}
         with open(file, encoding="utf-8") as lines:
@@ -138,7 +140,7 @@ class Results:
                 logger.info("%s ends in the middle of a record, which is asked again", file)
         return records
 
-    def add(self, records: list[Record]) -> None:
+    def add(self, records: list[AnswerRecord]) -> None:
         """Keep the records of one batch."""
         with output_errors(self.folder):
             if self._file is None:
@@ -154,7 +156,7 @@ class Results:
         self._file.writelines(json.dumps(value) + "\n" for value in values)
         self._file.flush()
 
-    def all(self) -> list[Record]:
+    def all(self) -> list[AnswerRecord]:
         """The records of all processes in the order of their rows. Every process must call it."""
         records = {record["row"]: record for record in gather(list(self.records.values()))}
         return [records[row] for row in sorted(records)]

@@ -19,8 +19,8 @@ from monai_mimo.mimoseg.sources.cases import Case, Label, Reader
 from monai_mimo.phantom.writer import write_series
 from monai_mimo.transforms import MedicalImage
 
-from ..fuzzing import hold
-from ..transforms.dicom_files import dicom_file, save, sequence
+from ...fuzzing import hold
+from ...transforms.dicom_files import dicom_file, save, sequence
 
 SHAPE = (9, 7, 5)  # of the image, [column, row, slice]
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
