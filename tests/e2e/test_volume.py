@@ -23,7 +23,7 @@ from monai_mimo.phantom.writer import write_series
 from .conftest import ROOT, Series
 from .services import LabelServer, Orthanc
 from .test_real_model import stored_pixels
-from .viewer import NEGATIVE, POSITIVE, SCRIBBLE, Viewer, browser
+from .viewer import NEGATIVE, POSITIVE, SCRIBBLE, Viewer
 
 DATA = Path(os.environ.get("MIMO_REAL_DATA", ROOT.parent / "shared" / "data")) / "Task04_Hippocampus"
 ANTERIOR, POSTERIOR = "anterior hippocampus", "posterior hippocampus"
@@ -223,25 +223,26 @@ def test_ask_correct_undo_restart_save_and_load(
         assert not page.failures
 
 
-def test_two_annotators_do_not_meet(server: LabelServer, patient: Patient, pictures: Path) -> None:
+def test_two_annotators_do_not_meet(page: Any, server: LabelServer, patient: Patient, pictures: Path) -> None:
     """Both find an object by a point and correct it; what one does is not seen by the other."""
     i, j, k = deep({(int(a), int(b), int(c)) for a, b, c in np.argwhere(patient.labels == 1)})
-    with browser() as page, browser() as other:
-        ada, bob = (opened(p, server, patient, pictures) for p in (page, other))
-        for viewer in (ada, bob):
-            viewer.page.check("[value=volume]")
-            viewer.tool(POSITIVE)
-            viewer.click(patient.world((i, j, k)))
-            viewer.tool(POSITIVE)
-            viewer.ask("")
-        name = page.locator("[data-mimo-entity='1'] .mimo-name").inner_text()
-        before = of(bob, patient, "mimo-answer", name)
-        assert (i, j, k) in before
-        assert of(ada, patient, "mimo-answer", name) == before
-        ada.part("correct").first.click()
-        mark(ada, patient, NEGATIVE, (i, j, k))
-        assert (i, j, k) not in of(ada, patient, "mimo-answer", name)
-        bob.part("correct").first.click()
-        mark(bob, patient, SCRIBBLE, (i, j, k))
-        assert {(i - 1, j, k), (i, j, k), (i + 1, j, k)} <= of(bob, patient, "mimo-answer", name)
-        assert (i, j, k) not in of(ada, patient, "mimo-answer", name)
+    other = page.context.browser.new_context(viewport=page.viewport_size).new_page()
+    other.set_default_timeout(240_000)
+    ada, bob = (opened(p, server, patient, pictures) for p in (page, other))
+    for viewer in (ada, bob):
+        viewer.page.check("[value=volume]")
+        viewer.tool(POSITIVE)
+        viewer.click(patient.world((i, j, k)))
+        viewer.tool(POSITIVE)
+        viewer.ask("")
+    name = page.locator("[data-mimo-entity='1'] .mimo-name").inner_text()
+    before = of(bob, patient, "mimo-answer", name)
+    assert (i, j, k) in before
+    assert of(ada, patient, "mimo-answer", name) == before
+    ada.part("correct").first.click()
+    mark(ada, patient, NEGATIVE, (i, j, k))
+    assert (i, j, k) not in of(ada, patient, "mimo-answer", name)
+    bob.part("correct").first.click()
+    mark(bob, patient, SCRIBBLE, (i, j, k))
+    assert {(i - 1, j, k), (i, j, k), (i + 1, j, k)} <= of(bob, patient, "mimo-answer", name)
+    assert (i, j, k) not in of(ada, patient, "mimo-answer", name)
