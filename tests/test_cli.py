@@ -79,7 +79,7 @@ BAD = {
     "empty DICOM": (("empty.dcm", *Q), "empty.dcm"),
     "cut DICOM": (("cut.dcm", *Q), "cut.dcm"),
     "NaN alone": (("nan.nii.gz", "--slice", 1, *Q), "nan.nii.gz"),
-    "volume without slice": (("good.nii.gz", *Q), "from 0 to 7"),
+    "point of a slice, volume without slice": (("good.nii.gz", "--point", "3,4"), "3 or 4 numbers"),
     "slice out of range": (("good.nii.gz", "--slice", 8, *Q), "from 0 to 7"),
     "series, slice out of range": (("series", "--slice", -1, *Q), "from 0 to 3"),
     "box without area": (("good.png", "--box", "5,5,5,9", *Q), "no area"),

@@ -12,8 +12,10 @@ from PIL.ImageOps import exif_transpose
 
 from ..data.conversation import Point, Scribbles
 from ..data.prompt_maps import RegionPrompts
+from ..data.tokenizer import BOX, POINT
 from ..errors import InputError
 from ..files import atomic_file, output_errors
+from ..mimoseg.questions.templates import asked_kind
 from ..models import Mimo
 from ..transforms.reading import read_grid
 from ..transforms.resize import SquareResize
@@ -99,7 +101,10 @@ def shown_by(question: Question) -> RegionPrompts:
 
 
 def obeys(question: Question, entities: Sequence[Entity]) -> bool:
-    """Whether what is grounded lies where the question points: each click in a mask, and no mask mostly outside of the boxes."""
+    """Whether what is grounded lies where the question points: each click in a mask, and no mask mostly outside of the boxes; and
+    whether anything is, where it asks what a prompt shows."""
+    if not entities and (POINT in question.text or BOX in question.text) and asked_kind(question.text) is None:
+        return False
     for x, y, label in question.points:
         if label and entities and not any(e.mask[int(y), int(x)] for e in entities):
             return False

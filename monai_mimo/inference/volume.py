@@ -14,6 +14,7 @@ from torch import Tensor
 from ..data.names import REGION, Mention
 from ..data.prompt_maps import RegionPrompts
 from ..errors import InputError
+from ..mimoseg.questions.templates import asked_kind
 from .encoded_volume import BATCH, EncodedVolume
 from .question import Question
 from .slice_decoder import decode, doubled, named
@@ -55,7 +56,7 @@ def ask_words(
     predictor: MimoPredictor, volume: EncodedVolume, question: str, progress: Progress | None = None
 ) -> VolumeAnswer:
     """Ask every slice the question, in batches and with all checks of a question about an image, and join what is found into
-    structures in 3-D."""
+    structures in 3-D. Of several names each is asked for on its own, so that one that a slice lacks does not hide another."""
     mentions: list[Mention] = []
     if predictor.names is not None:
         unknown = predictor.names.unknown(question)
@@ -66,11 +67,14 @@ def ask_words(
     said: Counter[str] = Counter()
     unlike = []
     total = volume.shape[0]
+    asked = list(dict.fromkeys(m.canonical for m in mentions))
+    questions = [question] if len(asked) < 2 or asked_kind(question) else [f"Where is the {name}?" for name in asked]
     for first in range(0, total, BATCH):
         numbers = list(range(first, min(first + BATCH, total)))
         slices = volume.slices(numbers)
         unlike += [s.ood_score for s in slices if s.ood_score is not None]
-        for number, answer in zip(numbers, predictor.ask_each(slices, [Question(question)] * len(slices))):
+        answers = [a for q in questions for a in predictor.ask_each(slices, [Question(q)] * len(slices))]
+        for number, answer in zip(numbers * len(questions), answers):
             said[answer.text] += not answer.entities
             for e in answer.entities:
                 if e.mask.any() and e.logits is not None:

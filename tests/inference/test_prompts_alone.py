@@ -120,6 +120,13 @@ def test_what_is_grounded_lies_where_it_was_pointed(prompts: dict, lies: bool) -
     assert obeys(Question("What is it?", **prompts), [])
 
 
+def test_what_a_prompt_shows_is_grounded() -> None:
+    box = [(0, 0, 20, 40)]
+    assert not obeys(Question("What is in <box>?", boxes=box), [])  # whatever was said instead
+    assert obeys(Question("How many polyps are there in <box>?", boxes=box), [])  # "none" is an answer
+    assert obeys(Question("What is 2 + 2?", boxes=box), [])
+
+
 def test_every_kind_of_prompt_reaches_the_model(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, point_out = [], predictor.model.point_out
 

@@ -112,6 +112,26 @@ def test_one_question_about_each_slice_is_as_about_images(predictor: MimoPredict
             assert (one.mask == other.mask).all()
 
 
+def test_each_of_several_names_is_asked_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = {"width": 32, "layers": 2, "heads": 2, "mlp_width": 64, "fine": (8, 8, 16, 16, 16)}
+    predictor = MimoPredictor(make_nano(mask_decoder=fine, names={"liver": (), "spleen": ()}))
+    asked: list[str] = []
+
+    def note(images: list, questions: list) -> list:
+        asked.extend(question.text for question in questions)
+        return ask_each(images, questions)
+
+    ask_each = predictor.ask_each
+    monkeypatch.setattr(predictor, "ask_each", note)
+    first, second = predictor.model.config.names
+    volume = opened(predictor, np.random.default_rng(2).random((12, 14, 3)), np.eye(4))
+    predictor.ask_about_volume(volume, f"Show me the {first} and the {second}.")
+    assert asked == [f"Where is the {first}?"] * 3 + [f"Where is the {second}?"] * 3
+    asked.clear()
+    predictor.ask_about_volume(volume, f"Which is larger, the {first} or the {second}?")
+    assert set(asked) == {f"Which is larger, the {first} or the {second}?"}
+
+
 def seen(volume: EncodedVolume, scores: Sequence[float]) -> Structure:
     """A disc on every slice."""
     side = volume.resize.side // 2
