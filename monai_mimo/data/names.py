@@ -274,12 +274,13 @@ class KnownNames:
     def _shared(
         self, words: Sequence[str], free: list[bool], first: int, last: int
     ) -> Iterator[tuple[int, int, str, bool]]:
-        """Names that share a word with the one at `first` to `last`: "left and [right kidney]", "[retinal artery] and vein"."""
-        for alone, spelled in (
-            (first - 2, [*words[first - 2 : first - 1], *words[first + 1 : last]]),
-            (last + 1, [*words[first : last - 1], *words[last + 1 : last + 2]]),
+        """Names that share a word with the one at `first` to `last`: "left and [right kidney]", "[retinal artery] and vein"; also with
+        "the" before the second."""
+        before = first - 2 if words[first - 1 : first] == ["the"] else first - 1  # of the "and"
+        for alone, between, spelled in (
+            (before - 1, before, [*words[max(before - 1, 0) : max(before, 0)], *words[first + 1 : last]]),
+            (last + 1, last, [*words[first : last - 1], *words[last + 1 : last + 2]]),
         ):
-            between = first - 1 if alone < first else last
             if last - first < 2 or not 0 <= alone < len(words) or words[between] not in AND or not free[alone]:
                 continue
             readings = [self._readings(word) for word in spelled]

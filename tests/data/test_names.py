@@ -60,6 +60,7 @@ def named(text: str, names: KnownNames = SMALL) -> list[str]:
         ("both kidneys", ["kidney"]),
         ("left_kidney, right-kidney", ["left kidney", "right kidney"]),
         ("the left and right kidneys", ["left kidney", "right kidney"]),
+        ("the left and the right kidney", ["left kidney", "right kidney"]),
         ("retinal arteries and veins", ["retinal artery", "retinal vein"]),
         ("is the IVC or the inferior vena cava there", ["inferior vena cava", "inferior vena cava"]),
         ("L1, L 1 and vertebrae", ["L1 vertebra", "L1 vertebra", "vertebra"]),
