@@ -274,8 +274,8 @@ class KnownNames:
     def _shared(
         self, words: Sequence[str], free: list[bool], first: int, last: int
     ) -> Iterator[tuple[int, int, str, bool]]:
-        """Names that share a word with the one at `first` to `last`: "left and [right kidney]", "[retinal artery] and vein"; also with
-        "the" before the second."""
+        """Names that share a word with the one at `first` to `last`: "left and [right kidney]", "[retinal artery] and vein"; also
+        with "the" before the second."""
         before = first - 2 if words[first - 1 : first] == ["the"] else first - 1  # of the "and"
         for alone, between, spelled in (
             (before - 1, before, [*words[max(before - 1, 0) : max(before, 0)], *words[first + 1 : last]]),
