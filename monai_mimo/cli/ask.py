@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import sys
 from pathlib import Path
 
 from ..errors import InputError
-from .common import add_thresholds, add_weights, check_output, parse_numbers
+from .common import add_thresholds, add_weights, check_output, collector_off, parse_numbers
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -71,26 +70,26 @@ def ask(options: argparse.Namespace) -> None:
         if out is not None:
             check_output(out, options.force)
 
-    gc.disable()  # what is imported from here on stays to the end, and a tenth of the start was looking through it
-    from ..inference import MimoPredictor
-    from ..inference.question import read_logits, read_scribbles, save_logits
-    from ..inference.safeguards import Thresholds, guard
-    from ..transforms import MedicalImage
+    with collector_off():
+        from ..inference import MimoPredictor
+        from ..inference.question import read_logits, read_scribbles, save_logits
+        from ..inference.safeguards import Thresholds, guard
+        from ..transforms import MedicalImage
 
-    thresholds = Thresholds(options.uncertain, options.withhold)
-    about = {name: getattr(options, name) for name in ("plane", "modality", "channel", "series")}
-    image = MedicalImage.open(options.image, **about)
-    if options.slice is None and image.affine is not None and image.n_slices > 1:
+        thresholds = Thresholds(options.uncertain, options.withhold)
+        about = {name: getattr(options, name) for name in ("plane", "modality", "channel", "series")}
+        image = MedicalImage.open(options.image, **about)
+        whole = options.slice is None and image.affine is not None and image.n_slices > 1
+        if not whole:
+            image.check_slice(options.slice)
+            points = [parse_numbers("--point", text, (2, 3)) for text in options.point]
+            boxes = [parse_numbers("--box", text, (4,)) for text in options.box]
+            predictor = MimoPredictor.from_pretrained(options.weights)  # imports the language model
+    if whole:
         from .ask_volume import ask_volume
 
-        gc.enable()
         ask_volume(options, image)
         return
-    image.check_slice(options.slice)
-    points = [parse_numbers("--point", text, (2, 3)) for text in options.point]
-    boxes = [parse_numbers("--box", text, (4,)) for text in options.box]
-    predictor = MimoPredictor.from_pretrained(options.weights)  # imports the language model
-    gc.enable()
     if options.weights is None:
         print("weights: {weights} (preset {preset})".format(**predictor.model_info), file=sys.stderr)
     predictor.set_image(image, options.slice)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .. import NOTICE
@@ -10,7 +13,17 @@ from ..errors import InputError, OutputError
 
 WEIGHTS = "a weights folder, lite or small, which come along, or OWNER/NAME on the Hugging Face Hub"
 
-__all__ = ["NOTICE", "add_thresholds", "check_output", "parse_numbers"]
+__all__ = ["NOTICE", "add_thresholds", "check_output", "collector_off", "parse_numbers"]
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Importing makes a million objects that stay to the end, and a tenth of the start would be looking through them."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def parse_numbers(option: str, text: str, counts: tuple[int, ...]) -> tuple[float, ...]:

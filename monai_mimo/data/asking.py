@@ -28,10 +28,6 @@ _DESCRIBING = frozenset({
     "which", "whose", "who",
 })  # fmt: skip
 
-_LARGER_THAN_SO_MUCH = re.compile(
-    r"\b(?:larger|smaller) than (?!the\b)"
-)  # tells of a thing; "than the other" compares two
-
 
 def describes(question: str) -> bool:
     """Whether a question tells of a thing instead of naming it: "the organ that lies below the heart" asks for no heart. One with
@@ -39,6 +35,6 @@ def describes(question: str) -> bool:
     ordered = ASKED.match(question)
     if ordered and _DESCRIBING.isdisjoint(plain_words(ordered["name"])):
         return False
-    if POINT in question or BOX in question or asked_kind(_LARGER_THAN_SO_MUCH.sub("", question)):
+    if POINT in question or BOX in question or asked_kind(question):
         return False
     return not _DESCRIBING.isdisjoint(plain_words(question.replace("that belongs to", "of")))

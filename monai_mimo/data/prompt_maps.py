@@ -7,6 +7,7 @@ the first pixel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -130,3 +131,15 @@ def prompt_tokens(prompts: RegionPrompts) -> tuple[np.ndarray, np.ndarray]:
             kinds.append(label)
     places, kinds = places[:PROMPT_TOKENS], kinds[:PROMPT_TOKENS]
     return np.array(places, dtype=np.float32).reshape(-1, 2), np.array(kinds, dtype=np.int64)
+
+
+def prompt_batch(prompts: Sequence[RegionPrompts], side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The prompts of M regions on squares of `side` S pixels, as `Mimo.decode` reads them: coordinates [M, P, 2] and labels
+    [M, P], `PADDING` where one has fewer than the others, and maps [M, `CHANNELS`, S / 2, S / 2]."""
+    tokens = [prompt_tokens(p) for p in prompts]
+    longest = max(len(kinds) for _, kinds in tokens)
+    coordinates = np.zeros((len(tokens), longest, 2), dtype=np.float32)
+    labels = np.full((len(tokens), longest), PADDING)
+    for row, (places, kinds) in enumerate(tokens):
+        coordinates[row, : len(kinds)], labels[row, : len(kinds)] = places, kinds
+    return coordinates, labels, np.stack([halved(draw_prompts(p, side)) for p in prompts])

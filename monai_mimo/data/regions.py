@@ -17,12 +17,11 @@ from scipy import ndimage
 from skimage.segmentation import felzenszwalb, slic
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from ..transforms.prompts import tight_box
 from .names import REGION
-from .prompt_maps import PADDING, RegionPrompts, draw_prompts, halved, prompt_tokens
+from .prompt_maps import RegionPrompts, prompt_batch
 from .region_images import STORED, RegionImage
 from .simulated_prompts import simulate
 
@@ -230,16 +229,16 @@ class RegionDataset(Dataset):
         return None
 
     def _collate(self, views: list[Tensor], targets: list[Target], index: list[int]) -> RegionBatch:
-        tokens = [prompt_tokens(t.prompts) for t in targets]
+        coordinates, labels, maps = map(torch.from_numpy, prompt_batch([t.prompts for t in targets], self.side))
         return RegionBatch(
             images=torch.stack(views),
             image_index=torch.tensor(index),
             masks=torch.from_numpy(np.stack([t.mask for t in targets])),
             asked=torch.tensor([self.ids[t.asked] for t in targets]),
             called=torch.tensor([self.ids[t.called] for t in targets]),
-            maps=torch.from_numpy(np.stack([halved(draw_prompts(t.prompts, self.side)) for t in targets])),
-            coordinates=pad_sequence([torch.from_numpy(c) for c, _ in tokens], batch_first=True),
-            labels=pad_sequence([torch.from_numpy(k) for _, k in tokens], batch_first=True, padding_value=PADDING),
+            maps=maps,
+            coordinates=coordinates,
+            labels=labels,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import ignite.distributed as idist
@@ -137,6 +138,11 @@ class GroundingEvaluator(Evaluator):
         # What stands beside an image can be read even when the image cannot.
         self.without_images = rows.select_columns([name for name in rows.column_names if name != "image"])
 
+    @cached_property
+    def predictor(self) -> MimoPredictor:
+        """The network as users ask it; what finds names by their typing errors is made once."""
+        return MimoPredictor(self.network, device=self.state.device)
+
     def _iteration(self, engine: GroundingEvaluator, batchdata: EvaluationBatch | Batch) -> dict[str, Any]:
         engine.network.eval()
         batch = batchdata if isinstance(batchdata, EvaluationBatch) else EvaluationBatch(batchdata)
@@ -192,20 +198,19 @@ class GroundingEvaluator(Evaluator):
     def _ask_as_a_user(self, batch: Batch) -> list[tuple[str, list[Entity]]]:
         """With what a second look and the checks need; but the file's modality is not told, which would answer the questions
         about it."""
-        predictor = MimoPredictor(self.network, device=self.state.device)
         with torch.no_grad():
             features = self.network.encode(batch.images.to(self.state.device))
         images: dict[int, EncodedImage] = {}
         questions = []
         for number, image in zip(batch.rows, batch.questions.image_index.tolist()):
-            row = self.rows[number]
+            row = self.without_images[number]
             if image not in images:
-                pixels = np.asarray(row["image"].convert("RGB"))
+                pixels = np.asarray(self.rows[number]["image"].convert("RGB"))
                 resize = SquareResize(*pixels.shape[:2], self.network.config.image_size)
                 own = features.select(torch.tensor([image], device=self.state.device))
                 images[image] = EncodedImage(own, resize, spacing_mm=row["spacing_mm"] or None, pixels=pixels)
             questions.append((images[image], Question(row["question"], row["points"], row["boxes"])))
-        answers = predictor.ask_each(*zip(*questions), max_tokens=self.max_tokens)
+        answers = self.predictor.ask_each(*zip(*questions), max_tokens=self.max_tokens)
         return [(answer.text, answer.entities) for answer in answers]
 
 

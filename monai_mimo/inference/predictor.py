@@ -28,12 +28,11 @@ from .encoded_volume import MEMORY, EncodedVolume, join
 from .name_guard import NameGuard
 from .prompts_alone import outlined
 from .question import Question, check_pixels, checked, obeys, shown_by
-from .safeguards import uncertain_line
+from .safeguards import UNSURE, uncertain_line
 from .streaming import stream_answer
 from .volume_answer import VolumeAnswer
 
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
-UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
 
 
 class MimoPredictor:

@@ -20,6 +20,7 @@ ADVICE = (
     "and what it writes must not be used for them. Please ask a physician."
 )
 WITHHELD = "[withheld]"
+UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
 
 __all__ = ["ADVICE", "NOTICE", "WITHHELD", "Guarded", "Thresholds", "Withheld", "asks_for_advice", "guard"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.prompt_maps import LOGIT_LIMIT, RegionPrompts, draw_prompts, halved, prompt_tokens
+from ..data.prompt_maps import LOGIT_LIMIT, RegionPrompts, prompt_batch
 from ..models import Mimo
 from ..transforms.prompts import tight_box
 from ..transforms.resize import SquareResize
@@ -122,21 +122,9 @@ def look_again(
     resize = [SquareResize(w.side, w.side, side) for w in crops]
     features = model.encode(torch.stack([r.image(_cut(pixels, w)) for r, w in zip(resize, crops)]).to(device))
     moved = [_moved(s, w, size, side) for s, w in zip(sought, crops)]
-    tokens = [prompt_tokens(p) for p in moved]
-    longest = max(len(kinds) for _, kinds in tokens)
-    coordinates = np.zeros((len(tokens), longest, 2), dtype=np.float32)
-    labels = np.full((len(tokens), longest), -1)
-    for row, (places, kinds) in enumerate(tokens):
-        coordinates[row, : len(kinds)], labels[row, : len(kinds)] = places, kinds
-    maps = np.stack([halved(draw_prompts(p, side)) for p in moved])
-    logits, scores = model.decode(
-        features,
-        torch.arange(len(crops), device=device),
-        torch.stack([s.condition for s in sought]),
-        torch.from_numpy(coordinates).to(device),
-        torch.from_numpy(labels).to(device),
-        torch.from_numpy(maps).to(device),
-    )
+    given = [torch.from_numpy(part).to(device) for part in prompt_batch(moved, side)]
+    condition = torch.stack([s.condition for s in sought])
+    logits, scores = model.decode(features, torch.arange(len(crops), device=device), condition, *given)
     found = []
     for r, w, grid in zip(resize, crops, logits.float().cpu()):
         shown = r.logits_to_image(grid[None])[0].numpy()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data.names import REGION
-from ..data.prompt_maps import PADDING, RegionPrompts, draw_prompts, halved, prompt_tokens
+from ..data.prompt_maps import RegionPrompts, prompt_batch
 from ..errors import InputError
 from ..models.region_names import SURE_NAME, RegionNames
 from ..transforms.resize import SquareResize
@@ -40,31 +40,17 @@ def decode(
     slices = list(dict.fromkeys(numbers))
     side = volume.model.config.image_size
     scaled = [_on_square(p, volume.resize) for p in prompts]
-    tokens = [prompt_tokens(p) for p in scaled]
-    longest = max(1, *(len(kinds) for _, kinds in tokens))
-    coordinates = torch.zeros(len(tokens), longest, 2)
-    labels = torch.full((len(tokens), longest), PADDING)
-    for row, (places, kinds) in enumerate(tokens):
-        coordinates[row, : len(kinds)] = torch.from_numpy(places)
-        labels[row, : len(kinds)] = torch.from_numpy(kinds)
-    logits, scores = volume.model.decode(
-        volume.features(slices),
-        torch.tensor([slices.index(n) for n in numbers], device=device),
-        names.condition(torch.full((len(numbers),), names.names.index(phrase), device=device)),
-        coordinates.to(device),
-        labels.to(device),
-        torch.from_numpy(np.stack([halved(draw_prompts(p, side)) for p in scaled])).to(device),
-    )
+    given = [torch.from_numpy(part).to(device) for part in prompt_batch(scaled, side)]
+    index = torch.tensor([slices.index(n) for n in numbers], device=device)
+    condition = names.condition(torch.full((len(numbers),), names.names.index(phrase), device=device))
+    logits, scores = volume.model.decode(volume.features(slices), index, condition, *given)
     return logits.float().cpu(), scores.float().clamp(0, 1).cpu().tolist()
 
 
 def chances(volume: EncodedVolume, numbers: Sequence[int], logits: Tensor) -> Tensor:
     """How likely each known name is for what is outlined on each slice, logits [M, g, g] -> [M, N + 1]."""
-    names = region_names(volume)
     index = torch.arange(len(numbers), device=volume.device)
-    with torch.no_grad():
-        seen = names.embed(volume.features(numbers), index, logits.to(volume.device).sigmoid())
-        return names.logits(seen).softmax(1).cpu()
+    return region_names(volume).chances(volume.features(numbers), index, logits.to(volume.device).sigmoid()).cpu()
 
 
 def named(volume: EncodedVolume, number: int, prompts: Mapping[int, RegionPrompts]) -> str:

@@ -13,9 +13,7 @@ from ..data.names import REGION
 from ..transforms import MedicalImage
 from .answer import Answer, Entity
 from .encoded_volume import EncodedVolume
-from .safeguards import uncertain_line
-
-UNSURE = 0.5  # entities that score below are named in `Answer.warnings`
+from .safeguards import UNSURE, uncertain_line
 
 
 @dataclass
