@@ -42,9 +42,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 REGION_MINUTES ?= 240
 LITE_MINUTES ?= 75
 # How often images of a set are drawn relative to others, and sets to be measured on; for sets of your own: SHARES={} LEFT_OUT=[]
-SHARES ?= {'endoscopy_polyp': 1.4, 'Task04_Hippocampus': 0.6}
+SHARES ?= {$(if $(LICENCE),,'endoscopy_polyp': 1.4, )'Task04_Hippocampus': 0.6}
 LEFT_OUT ?= ['octa_faz', 'prostate158_mr', 'carotid_us', 'sarcoma_pet', 'thyroid_gland_us_tg3k']
-# permissive: CC0, CC BY, CC BY-SA, MIT, Apache and public domain; what is named above and is not among these makes no difference
+# permissive: CC0, CC BY, CC BY-SA, MIT, Apache and public domain; the polyps are not among these
 LICENCE ?=
 SMALL_RUN = $(RUN)-small$(if $(LICENCE),-$(LICENCE))
 ONLY := $(if $(LICENCE),--licence $(LICENCE))
