@@ -16,8 +16,9 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -59,7 +60,7 @@ class Variant(NamedTuple):
     rounds: tuple[float, ...] = encoder.ROUNDS
     change: Callable[[Mimo], object] = lambda model: None
     only: str | None = None
-    preset: dict[str, object] = {}
+    preset: Mapping[str, object] = MappingProxyType({})
 
 
 def without_maps(model: Mimo) -> None:
