@@ -49,7 +49,7 @@ LICENCE ?=
 SMALL_RUN = $(RUN)-small$(if $(LICENCE),-$(LICENCE))
 ONLY := $(if $(LICENCE),--licence $(LICENCE))
 LITE_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/on_regions.yaml']"
-SMALL_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/small.yaml']"
+SMALL_CONFIGS := --config_file "['bundles/mimo/configs/train.yaml', 'bundles/mimo/configs/timed.yaml', 'bundles/mimo/configs/on_regions.yaml', 'bundles/mimo/configs/small.yaml']"
 
 .PHONY: train train-small app test test-matrix e2e lint format docs lock sbom audit clean
 
@@ -81,7 +81,7 @@ train-small: $(READY)
 		--preset lite --output_dir $(SMALL_RUN)/lite --regions $(SMALL_RUN)/regions/weights --minutes $(LITE_MINUTES) \
 		--language_steps 900 --left_out "$(LEFT_OUT)" $(ONLY) --workers 1
 ifdef SMALL
-	$(BIN)/python -m monai.bundle run training --bundle_root bundles/mimo --dataset_dir $(SMALL_RUN)/dataset $(SMALL_CONFIGS) $(ONLY) \
+	$(BIN)/python -m monai.bundle run training --bundle_root bundles/mimo --dataset_dir $(SMALL_RUN)/dataset $(SMALL_CONFIGS) $(ONLY) --left_out "$(LEFT_OUT)" \
 		--lite $(SMALL_RUN)/lite/weights --output_dir $(SMALL_RUN)/small
 endif
 	$(BIN)/python benchmarks/obey.py --dataset $(SMALL_RUN)/dataset --weights $(SMALL_RUN)/$(if $(SMALL),small,lite)/weights \

@@ -139,7 +139,7 @@ def _like(whole: Tensor, parameter: Tensor) -> Tensor:
 
 
 logger = logging.getLogger(__name__)
-STAGES = ("regions", "reading", "aligning", "training")
+STAGES = ("regions", "reading", "training")
 KEEP = 2
 
 

@@ -70,9 +70,9 @@ def test_a_stage_is_skipped_once_a_later_one_has_begun(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, {})
     assert not checkpoints.skip("regions")
     checkpoints.save("reading", 300, parts(1))
-    assert [checkpoints.skip(stage) for stage in ("regions", "reading", "aligning")] == [True, False, False]
+    assert [checkpoints.skip(stage) for stage in ("regions", "reading", "training")] == [True, False, False]
     checkpoints.stopped = True
-    assert checkpoints.skip("aligning")
+    assert checkpoints.skip("training")
 
 
 def test_those_of_another_run_are_refused_by_name(tmp_path: Path) -> None:

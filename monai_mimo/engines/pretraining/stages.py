@@ -11,9 +11,8 @@ from datasets import Dataset as Rows
 from ...losses import MimoLoss
 from ...models import Mimo
 from ..checkpoints import Checkpoints
-from ..setup import SamplingConfig, load_partial, training_loader
+from ..setup import load_partial
 from .encoder import pretrain_encoder
-from .projector import pretrain_projector
 from .text import pretrain_text
 
 
@@ -106,18 +105,3 @@ class LoadPartial:
         """See `Stage`."""
         for folder, parts in self.parts.items():
             load_partial(model, folder, [part for part in parts if self.only is None or part in self.only])
-
-
-@dataclass(frozen=True)
-class ProjectorPretraining:
-    """`pretrain_projector`: the image side learns to speak to a language model that has read the texts, without running it; 0
-    minutes leave it out."""
-
-    minutes: float
-    learning_rate: float
-    sampling: SamplingConfig
-
-    def run(self, model: Mimo, rows: Rows, loss: MimoLoss, checkpoints: Checkpoints | None = None) -> None:
-        """See `Stage`."""
-        loader = training_loader(model, rows, self.sampling)
-        pretrain_projector(model, rows, loader, loss, self.minutes, self.learning_rate, checkpoints)
