@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,18 @@ class Answer:
             "warnings": self.warnings,
             "model": self.model,
         }
+
+
+def joined(answers: Sequence[Answer]) -> Answer:
+    """Answers about one image as one, sentence after sentence."""
+    first = answers[0]
+    text, entities = "", []
+    for answer in answers:
+        shift = len(text) + 1 if text else 0
+        entities += [replace(e, span=(e.span[0] + shift, e.span[1] + shift)) for e in answer.entities]
+        text = f"{text} {answer.text}".strip()
+    warnings = list(dict.fromkeys(warning for answer in answers for warning in answer.warnings))
+    return replace(first, text=text, entities=entities, warnings=warnings)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from ..data.asking import ASKED, describes
 from ..data.names import KnownNames, Mention, plain_words
+from ..mimoseg.questions.templates import asked_kind
 
 TOLD = 12  # names that a refusal lists at most
 
@@ -49,6 +50,12 @@ class NameGuard:
         if any(words <= set(plain_words(name)) for name in self.known.names):
             return None  # "hippocampus" means both of its parts
         return match["name"]
+
+    def forgotten(self, question: str, answer: str) -> list[str]:
+        """The names that a question asks for, where they are several and the answer does not speak of each; else none."""
+        asked = list(dict.fromkeys(mention.canonical for mention in self.read(question)[1]))
+        told = {mention.canonical for mention in self.known.find(answer)}
+        return asked if len(asked) > 1 and not told.issuperset(asked) and asked_kind(question) is None else []
 
     def refusal(self, name: str) -> str:
         """What is said to a question for a name that is not known."""

@@ -21,7 +21,7 @@ from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.grid import Grid
 from ..transforms.resize import SquareResize
-from .answer import Answer, Entity, TextStream, ground
+from .answer import Answer, Entity, TextStream, ground, joined
 from .as_asked import as_asked
 from .encoded_image import EncodedImage
 from .encoded_volume import MEMORY, EncodedVolume, join
@@ -266,6 +266,7 @@ class MimoPredictor:
             else self._outlined(image, question, None)
             for (question, image), answer in zip(written, grounded)
         ]
+        in_words = [self._each_name(*about, answer) for about, answer in zip(written, in_words)]
         if on_text is not None and changes:
             on_text(in_words[0].text)
         rest = iter(in_words)
@@ -284,6 +285,13 @@ class MimoPredictor:
         if on_text is not None:
             on_text(refusal)
         return self._answer(image, refusal, [])
+
+    def _each_name(self, question: Question, image: EncodedImage, answer: Answer) -> Answer:
+        """The answer, or, where it leaves out one of several names that a question asks for, those to each name alone."""
+        if self.names is None or question.has_prompts:
+            return answer
+        names = self.names.forgotten(question.text, answer.text)
+        return joined(self.ask_many(image, [(f"Where is the {name}?",) for name in names])) if names else answer
 
     def _outlined(self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None) -> Answer:
         """The answer to prompts without words."""

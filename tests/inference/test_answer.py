@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_mimo.inference.answer import Answer, Entity, parse_answer
+from monai_mimo.inference.answer import Answer, Entity, joined, parse_answer
 from monai_mimo.mimoseg.encoding import decode_rle
 from monai_mimo.models import Mimo
 
@@ -39,6 +39,18 @@ def test_parse(nano: Mimo, written: str, text: str, phrases: list[str]) -> None:
         assert text[slice(*g.span)] == g.phrase
         assert ids[g.seg] == nano.seg_id
         assert nano.tokenizer.decode(ids[slice(*g.words)]).strip() == g.phrase
+
+
+def test_joined_answers_point_into_one_text() -> None:
+    mask = np.ones((2, 2), dtype=bool)
+    liver = Answer("Here is the liver.", [Entity("liver", (12, 17), mask, 0.9)], (2, 2), warnings=["unlike"])
+    nothing = Answer("I cannot find any spleen here.", [], (2, 2), warnings=["unlike"])
+    lung = Answer("A lung.", [Entity("lung", (2, 6), mask, 0.4)], (2, 2), warnings=["unlike", "uncertain: lung"])
+    whole = joined([liver, nothing, lung])
+    assert whole.text == "Here is the liver. I cannot find any spleen here. A lung."
+    assert [whole.text[slice(*e.span)] for e in whole.entities] == ["liver", "lung"]
+    assert whole.warnings == ["unlike", "uncertain: lung"]
+    assert lung.entities[0].span == (2, 6)  # the parts stay as they are
 
 
 def test_json_schema() -> None:

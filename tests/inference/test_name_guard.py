@@ -110,3 +110,21 @@ def test_what_was_not_asked_for_is_not_grounded(lite: MimoPredictor, monkeypatch
     assert answer.entities == []
     assert "polyp" in answer.text
     assert lite.ask("What is at <point>?", points=[(5, 5)]).entities  # a prompt asks for what is there
+
+
+BOTH = ["liver", "polyp"]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "names"),
+    [
+        ("Outline the liver and the polyps.", "I found the polyp, but no polyp.", BOTH),
+        ("Outline the liver and the hepar.", "Here is the liver.", []),  # one thing, named twice
+        ("Outline the liver and the polyps.", "I cannot find any polyp here.", BOTH),
+        ("Outline the liver and the polyps.", "Here are a polyp and the liver.", []),
+        ("Outline the liver and the teapot.", "Here is a teapot.", []),
+        ("Which is larger, the liver or the polyp?", "The liver is larger.", []),
+    ],
+)
+def test_each_of_several_names_is_answered(question: str, answer: str, names: list[str]) -> None:
+    assert GUARD.forgotten(question, answer) == names

@@ -83,6 +83,17 @@ def test_names_are_told_apart(lite: MimoPredictor) -> None:
         assert overlap(entity.mask, masks[name]) > 0.5
 
 
+@pytest.mark.parametrize("question", ["Outline the lungs and the heart.", "Where is the heart and the lung?"])
+def test_each_of_two_names_is_spoken_of(lite: MimoPredictor, question: str) -> None:
+    for seed in range(4):
+        pixels, masks = draw_chest(seed)
+        lite.set_image(pixels)
+        answer = lite.ask(question)
+        assert {"lung", "heart"} <= set(answer.text.strip(".").split())
+        for entity in answer.entities:
+            assert overlap(entity.mask, masks[entity.phrase]) > 0.5
+
+
 @pytest.mark.parametrize("question", ["", "What is in <box>?"])
 def test_a_box_decides_which_of_two_is_meant(lite: MimoPredictor, question: str) -> None:
     """On drawings, which are unlike the images of training: nearly always outlined, and never called by the name of the other."""
