@@ -51,11 +51,14 @@ class NameGuard:
             return None  # "hippocampus" means both of its parts
         return match["name"]
 
-    def forgotten(self, question: str, answer: str) -> list[str]:
-        """The names that a question asks for, where they are several and the answer does not speak of each; else none."""
+    def asked_alone(self, question: str, answer: str) -> list[str]:
+        """A question for each name that `question` asks for, if its answer leaves one out and it is no such question."""
         asked = list(dict.fromkeys(mention.canonical for mention in self.read(question)[1]))
         told = {mention.canonical for mention in self.known.find(answer)}
-        return asked if len(asked) > 1 and not told.issuperset(asked) and asked_kind(question) is None else []
+        if told.issuperset(asked) or asked_kind(question) or not (len(asked) > 1 or ASKED.match(question)):
+            return []
+        alone = [f"Where is the {name}?" for name in asked]
+        return [] if question in alone else alone
 
     def refusal(self, name: str) -> str:
         """What is said to a question for a name that is not known."""

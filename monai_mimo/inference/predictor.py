@@ -287,11 +287,11 @@ class MimoPredictor:
         return self._answer(image, refusal, [])
 
     def _each_name(self, question: Question, image: EncodedImage, answer: Answer) -> Answer:
-        """The answer, or, where it leaves out one of several names that a question asks for, those to each name alone."""
+        """The answer, or, where it leaves out a name that a question asks for, those to each name alone."""
         if self.names is None or question.has_prompts:
             return answer
-        names = self.names.forgotten(question.text, answer.text)
-        return joined(self.ask_many(image, [(f"Where is the {name}?",) for name in names])) if names else answer
+        alone = self.names.asked_alone(question.text, answer.text)
+        return joined(self.ask_many(image, [(text,) for text in alone])) if alone else answer
 
     def _outlined(self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None) -> Answer:
         """The answer to prompts without words."""
