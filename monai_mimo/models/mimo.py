@@ -276,17 +276,21 @@ class Mimo(SavedModel):
             dim=0, return_inverse=True
         )
         of, name = asked.unbind(1)
-        empty = features.context.new_zeros(len(of), 1, 2)
-        maps = features.context.new_zeros(len(of), CHANNELS, *[self.config.image_size // 2] * 2)
-        image, condition = questions.image_index[of], self.region_names.condition(name)
-        logits, _ = self.decode(features, image, condition, empty, torch.full_like(of[:, None], PADDING), maps)
-        logits = logits.float()
-        chances = self.region_names.chances(features, image, logits.sigmoid()).gather(1, name[:, None])[:, 0]
-        there = (chances > SEEN) & (logits > 0).flatten(1).any(1)
-        if shown is not None:
+        there = torch.zeros_like(of, dtype=torch.bool)
+        prompted = there
+        if shown is not None:  # what the prompts of a question show tells of all of its names
             own = questions.map_question == of[:, None]
-            marked = torch.where(own, shown[:, name].T, 0).amax(1) > MARKED
-            there = torch.where(own.any(1), marked, there)
+            prompted = own.any(1)
+            there = torch.where(own, shown[:, name].T, 0).amax(1) > MARKED
+        alone = torch.nonzero(~prompted)[:, 0]
+        if len(alone):
+            image, wanted = questions.image_index[of[alone]], name[alone]
+            empty = features.context.new_zeros(len(alone), 1, 2)
+            maps = features.context.new_zeros(len(alone), CHANNELS, *[self.config.image_size // 2] * 2)
+            condition, padding = self.region_names.condition(wanted), torch.full_like(wanted[:, None], PADDING)
+            logits = self.decode(features, image, condition, empty, padding, maps)[0].float()
+            chances = self.region_names.chances(features, image, logits.sigmoid()).gather(1, wanted[:, None])[:, 0]
+            there[alone] = (chances > SEEN) & (logits > 0).flatten(1).any(1)
         presence = presence.clone()
         presence[question, word] = torch.where(there, PRESENT, ABSENT)[which]
         return presence
