@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -9,7 +12,7 @@ from ..mimoseg.questions.templates import asked_kind, image_of
 from ..models import Mimo
 from ..models.image_encoder import ImageFeatures
 from ..models.region_names import SEEN
-from .answer import Entity
+from .answer import Answer, Entity, joined
 from .encoded_image import EncodedImage
 from .measured_values import with_measured_values
 from .name_guard import NameGuard
@@ -42,6 +45,13 @@ def as_asked(
             return f"I cannot find any {found} here.", []
         text, entities = _seen(model, image.features, text, fitting)
     return with_measured_values(question.text, text, entities, image.spacing_mm)
+
+
+def each_alone(image: EncodedImage, question: Question, answers: Sequence[Answer]) -> Answer:
+    """The answers to each name that a question asks for as one, with the larger of two where that is asked."""
+    whole = joined(answers)
+    text, entities = with_measured_values(question.text, whole.text, whole.entities, image.spacing_mm)
+    return replace(whole, text=text, entities=entities)
 
 
 def _seen(model: Mimo, features: ImageFeatures, text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:

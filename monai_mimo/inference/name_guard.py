@@ -55,7 +55,9 @@ class NameGuard:
         """A question for each name that `question` asks for, if its answer leaves one out and it is no such question."""
         asked = list(dict.fromkeys(mention.canonical for mention in self.read(question)[1]))
         told = {mention.canonical for mention in self.known.find(answer)}
-        if told.issuperset(asked) or asked_kind(question) or not (len(asked) > 1 or ASKED.match(question)):
+        if told.issuperset(asked) or asked_kind(question) not in (None, "larger"):
+            return []
+        if len(asked) < 2 and not ASKED.match(question):
             return []
         alone = [f"Where is the {name}?" for name in asked]
         return [] if question in alone else alone

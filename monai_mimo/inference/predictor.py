@@ -21,8 +21,8 @@ from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.grid import Grid
 from ..transforms.resize import SquareResize
-from .answer import Answer, Entity, TextStream, ground, joined
-from .as_asked import as_asked
+from .answer import Answer, Entity, TextStream, ground
+from .as_asked import as_asked, each_alone
 from .encoded_image import EncodedImage
 from .encoded_volume import MEMORY, EncodedVolume, join
 from .name_guard import NameGuard
@@ -291,7 +291,7 @@ class MimoPredictor:
         if self.names is None or question.has_prompts:
             return answer
         alone = self.names.asked_alone(question.text, answer.text)
-        return joined(self.ask_many(image, [(text,) for text in alone])) if alone else answer
+        return each_alone(image, question, self.ask_many(image, [(text,) for text in alone])) if alone else answer
 
     def _outlined(self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None) -> Answer:
         """The answer to prompts without words."""

@@ -125,7 +125,8 @@ LIVER, POLYP = "Where is the liver?", "Where is the polyp?"
         ("Outline the liver.", "Here is the polyp.", [LIVER]),
         (LIVER, "Here is the polyp.", []),
         ("What does the liver do?", "It makes bile.", []),
-        ("Which is larger, the liver or the polyp?", "The liver is larger.", []),
+        ("Which is larger, the liver or the polyp?", "The liver is larger than the polyp.", []),
+        ("Which is larger, the liver or the polyp?", "The liver is larger than the liver.", [LIVER, POLYP]),
     ],
 )
 def test_names_that_an_answer_leaves_out_are_asked_for_alone(question: str, answer: str, alone: list[str]) -> None:
