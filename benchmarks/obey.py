@@ -398,6 +398,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--per-set", type=int, default=40)
+    parser.add_argument("--per-kind", type=int, default=60, help="questions of each kind that masks answer")
     parser.add_argument("--left-out", default="", help="sets that the weights have not seen: \"A,B\" or \"['A', 'B']\"")
     args = parser.parse_args()
     left_out = re.findall(r"[\w-]+", args.left_out)
@@ -420,7 +421,7 @@ def main() -> None:
             swaps(predictor, case, measured, rng)
     measured.patient = ""
     refusals(predictor, cases, measured, rng)
-    values = from_masks(predictor, load_mimoseg(args.dataset, "test"), 3 * args.per_set)
+    values = from_masks(predictor, load_mimoseg(args.dataset, "test"), args.per_kind)
     seen = {c.source for c in cases} - set(THIN)
     groups = {
         **{source: [source] for source in OLD if source in seen},
