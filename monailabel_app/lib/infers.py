@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from monai.transforms import Compose
 from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.interfaces.utils.transform import run_transforms
 from monailabel.tasks.infer.basic_infer import BasicInferTask
@@ -34,7 +33,7 @@ from .transforms import (
     ToVoxels,
 )
 
-Chain = Sequence[Callable[..., Any]] | Compose
+Chain = Sequence[Callable[..., Any]]  # or a `Compose`
 PLANES = ["auto", "axial", "coronal", "sagittal"]
 # of the stock task, and not for clients: its log would have the question, and it could leave the writer out
 OURS = {"device": "cpu", "logging": "WARNING", "skip_writer": False, "latencies": None}
