@@ -25,14 +25,14 @@ RESULT_EXTENSIONS = (".nrrd", ".seg.nrrd", ".nii.gz", ".nii", ".png")
 
 @dataclass
 class Segment:
-    """A phrase with its masks: slice -> bool [h, w]. `span` points into the answer; none where the answer does not name it."""
+    """A phrase with its mask: bool [slices, h, w], of the one slice that was asked about or of all. `span` points into the
+    answer; none where the answer does not name it."""
 
     phrase: str
-    masks: dict[int, np.ndarray]
+    mask: np.ndarray
     score: float
     status: str = "shown"
     span: tuple[int, int] | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -41,39 +41,31 @@ class Reply:
 
     answer: str
     segments: list[Segment]
-    slice: int | None = None
     warnings: list[str] = field(default_factory=list)
     withheld: list[dict[str, Any]] = field(default_factory=list)
     notices: list[str] = field(default_factory=lambda: [NOTICE])
 
 
-def label_slices(image: StudyImage, segments: Sequence[Segment]) -> dict[int, np.ndarray]:
-    """uint8 [h, w] by slice: segment n has value n + 1. Where two overlap, the one with the higher score stays."""
-    slices: dict[int, np.ndarray] = {}
-    for number in sorted(range(len(segments)), key=lambda n: segments[n].score):
-        for slice, mask in segments[number].masks.items():
-            slices.setdefault(slice, np.zeros(image.shown.size, dtype=np.uint8))[mask] = number + 1
-    return slices
-
-
 def to_voxels(image: StudyImage, slices: dict[int, np.ndarray]) -> np.ndarray:
-    """`label_slices` as one label map, uint8 [i, j, k]."""
+    """Label maps uint8 [h, w] by slice as one, uint8 [i, j, k]."""
     return image.to_voxels(slices) if slices else np.zeros(image.shape, dtype=np.uint8)
 
 
-def to_json(reply: Reply, image: StudyImage, slices: dict[int, np.ndarray], model: Model) -> dict[str, Any]:
+def to_json(
+    reply: Reply, image: StudyImage, slices: Mapping[int, np.ndarray], slice: int | None, model: Model
+) -> dict[str, Any]:
     """The JSON of a reply; see the app's README. Boxes are [i0, j0, k0, i1, j1, k1], the ends outside.
 
     Args:
-        slices: `label_slices` of the reply's segments.
+        slices: uint8 [h, w] by slice: segment n has value n + 1.
+        slice: the one that was asked about; none: the whole volume.
     """
-    names = unique_names([s.phrase for s in reply.segments])
     voxel_mm3 = None if image.affine is None else float(abs(np.linalg.det(image.affine[:3, :3])))
     entities = []
     for value, segment in enumerate(reply.segments, start=1):
-        masks = {number: slices[number] == value for number in segment.masks}
+        masks = {number: labels == value for number, labels in slices.items()}
         areas = {number: int(mask.sum()) for number, mask in masks.items() if mask.any()}
-        count = sum(areas.values())
+        count, ends = sum(areas.values()), sorted(image.index_of(n) for n in (min(areas), max(areas))) if areas else []
         entities.append(
             {
                 "phrase": segment.phrase,
@@ -85,7 +77,7 @@ def to_json(reply: Reply, image: StudyImage, slices: dict[int, np.ndarray], mode
                 "box": _box(image, {number: masks[number] for number in areas}) if areas else None,
                 "voxels": count,
                 "volume_mm3": None if voxel_mm3 is None else round(count * voxel_mm3, 3),
-                **segment.extra,
+                **({"slices": ends} if slice is None else {}),
             }
         )
     return {
@@ -96,10 +88,10 @@ def to_json(reply: Reply, image: StudyImage, slices: dict[int, np.ndarray], mode
             "shape": list(image.shape),
             "plane": image.shown.plane,
             "axis": image.slice_axis,
-            "slice": None if reply.slice is None else image.index_of(reply.slice),
+            "slice": None if slice is None else image.index_of(slice),
             "modality": image.shown.modality,
         },
-        "label_names": {name: value for value, name in enumerate(names, start=1)},
+        "label_names": label_names(entities),
         "warnings": reply.warnings,
         "notes": list(image.shown.notes),
         "notice": " ".join(reply.notices),
@@ -113,6 +105,11 @@ def _box(image: StudyImage, masks: Mapping[int, np.ndarray]) -> list[int]:
     ends = image.voxel(min(masks), x0, y0), image.voxel(max(masks), x1 - 1, y1 - 1)
     low, high = zip(*(sorted(pair) for pair in zip(*ends)))
     return [*low, *(v + 1 for v in high)]
+
+
+def label_names(entities: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The names of the values of a label map, by the entities of its reply."""
+    return dict(zip(unique_names([e["phrase"] for e in entities]), (e["label"] for e in entities)))
 
 
 def unique_names(phrases: Sequence[str]) -> list[str]:

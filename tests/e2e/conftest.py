@@ -17,7 +17,7 @@ import pytest
 
 from monai_mimo.phantom.writer import write_series
 
-from ..monailabel_app.make_dicom import write_radiograph
+from ..monailabel_app.make_dicom import write_radiograph, write_ultrasound
 from .services import LabelServer, Orthanc, missing
 from .viewer import browser
 from .weights import phantom_ct, weights
@@ -101,10 +101,12 @@ def oblique(tmp_path_factory: pytest.TempPathFactory) -> Series:
 
 @pytest.fixture(scope="session")
 def radiograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an X-ray of 400 x 300 pixels with a bright ellipse."""
+    """The folder of an X-ray, and an ultrasound picture, of 400 x 300 pixels with a bright ellipse."""
     folder = tmp_path_factory.mktemp("radiograph")
     y, x = np.ogrid[:300, :400]
-    write_radiograph(folder / "image.dcm", 200 + 600 * (((x - 250) / 60) ** 2 + ((y - 120) / 40) ** 2 < 1))
+    pixels = 200 + 600 * (((x - 250) / 60) ** 2 + ((y - 120) / 40) ** 2 < 1)
+    write_radiograph(folder / "image.dcm", pixels)
+    write_ultrasound(folder / "ultrasound.dcm", pixels)
     return folder
 
 
@@ -112,7 +114,7 @@ def radiograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def orthanc(
     tmp_path_factory: pytest.TempPathFactory, series: Series, oblique: Series, radiograph: Path
 ) -> Iterator[Orthanc]:
-    """An Orthanc that holds the CTs and the X-ray."""
+    """An Orthanc that holds the CTs, the X-ray and the ultrasound picture."""
     with Orthanc(tmp_path_factory.mktemp("orthanc")).run() as orthanc:
         orthanc.store(series.folder)
         orthanc.store(oblique.folder)

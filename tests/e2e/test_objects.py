@@ -134,12 +134,13 @@ def test_objects_overlap_are_locked_and_corrected_by_hand(viewer: Viewer, series
     assert not page.failures
 
 
-def test_an_x_ray_is_opened_from_the_study_list(
-    page: Any, stand_in: LabelServer, radiograph: Path, pictures: Path
+@pytest.mark.parametrize("modality", ["DX", "US"])
+def test_an_x_ray_or_ultrasound_is_opened_from_the_study_list(
+    page: Any, stand_in: LabelServer, radiograph: Path, pictures: Path, modality: str
 ) -> None:
     """The mode MIMO shows it in one view, with the panel in front, and a box there is answered on its pixels."""
     page.goto(f"{stand_in.url}/ohif/")
-    page.get_by_text("DX").first.click()
+    page.get_by_text(modality, exact=True).first.click()
     page.locator("[data-cy^='mode-mimo-']").click()
     page.wait_for_function(
         "window.services?.cornerstoneViewportService?.getCornerstoneViewport('default')?.getImageIds?.()[0]"
@@ -158,7 +159,7 @@ def test_an_x_ray_is_opened_from_the_study_list(
         assert abs(min(found) - start) <= 1
         assert abs(max(found) + 1 - end) <= 1
     assert viewer.page.locator("[value=volume]").is_hidden(), "one picture is no series to ask about"
-    viewer.picture("x-ray")
+    viewer.picture({"DX": "x-ray", "US": "ultrasound"}[modality])
     assert not page.failures
 
 

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-CT, ENHANCED_CT, DX = (f"1.2.840.10008.5.1.4.1.1.{kind}" for kind in ("2", "2.1", "1.1.1"))
+CT, ENHANCED_CT, DX, US = (f"1.2.840.10008.5.1.4.1.1.{kind}" for kind in ("2", "2.1", "1.1.1", "6.1"))
 
 
 def dataset(kind: str, modality: str, values: np.ndarray) -> FileDataset:
@@ -84,4 +84,13 @@ def write_radiograph(file: Path, values: np.ndarray, inverted: bool = False) -> 
     ds.ImagerPixelSpacing = ["0.2", "0.1"]
     if inverted:
         ds.PhotometricInterpretation = "MONOCHROME1"
+    ds.save_as(file, write_like_original=False)
+
+
+def write_ultrasound(file: Path, pixels: np.ndarray) -> None:
+    """Row and column as one picture, in a study of its own."""
+    ds = dataset(US, "US", pixels)
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.PatientID = "1.2.4.1", "1.2.4.2", "SECRET-ID-2"
+    del ds.FrameOfReferenceUID
+    ds.PixelRepresentation = 0
     ds.save_as(file, write_like_original=False)
