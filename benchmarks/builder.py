@@ -1,7 +1,7 @@
 """How fast, how flat and how resumable is `mimo build`? All ratios of a part are taken in one run, side by side.
 
-python benchmarks/builder.py [speed] [memory] [million] [resume] [series]      (all parts: some minutes, and 3 GB in TMPDIR)
-python benchmarks/builder.py speed --busy      (one process, the time that it computes: for a machine that does other things too)
+python benchmarks/builder.py [speed] [memory] [million] [resume] [series] [reading]     (all: some minutes, and 3 GB in TMPDIR)
+python benchmarks/builder.py speed reading --busy     (one process, by the time that it computes: on a machine that does other things)
 
 | part | what | target |
 |---|---|---|
@@ -11,6 +11,7 @@ python benchmarks/builder.py speed --busy      (one process, the time that it co
 | million | 1,000,000 rows: open; a random row; a shuffled epoch without decoding images; memory of that | < 2 s; < 1 ms; >= 5000 rows/s; < 1 GiB |
 | resume | time to go on after kill -9 at 50 %, against the whole build | <= 0.6 x |
 | series | opening a DICOM series of 300 slices, against MONAI's ITKReader | |
+| reading | volumes and their labels by LoadImaged with our reader, against the reader alone | |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -46,9 +48,10 @@ from monai_mimo.mimoseg.builder.runners import in_process, on_processes
 from monai_mimo.mimoseg.builder.shards import PartialBuild, RowWriter
 from monai_mimo.mimoseg.categories import MEASURED
 from monai_mimo.phantom.writer import write_series
+from monai_mimo.transforms.monai_reader import MedicalImageReader
 from monai_mimo.transforms.reading import read_grid
 
-PARTS = ("speed", "memory", "million", "resume", "series")
+PARTS = ("speed", "memory", "million", "resume", "series", "reading")
 WORKERS, VOLUMES = 2, 40
 LABELS = {1: "liver", 2: "spleen", 3: "left kidney"}
 ROWS, FILES = 1_000_000, 8
@@ -285,11 +288,38 @@ def series(folder: Path) -> list[str]:
     return [f"opening a DICOM series of 300 slices: {ours:.2f} s against {itk:.2f} s by ITKReader | | {ratio:.2f} x"]
 
 
+def reading(folder: Path) -> list[str]:
+    """Volumes with their labels, by `LoadImaged` with our reader and by the reader alone, in turn."""
+    from monai.transforms import LoadImaged
+
+    spec = write_volumes(folder / "reading", 6, (384, 384, 60))
+    images = sorted((spec.path / "imagesTr").iterdir())
+    pairs = [{"image": image, "label": spec.path / "labelsTr" / image.name} for image in images]
+
+    def by_monai(**options: Any) -> float:
+        load = LoadImaged(["image", "label"], reader=MedicalImageReader, **options)
+        return seconds(lambda: [load(dict(pair)) for pair in pairs])
+
+    def alone() -> float:
+        return seconds(lambda: [read_grid(file) for pair in pairs for file in pair.values()])
+
+    times = np.array([(alone(), by_monai(dtype=None), by_monai()) for _ in range(5)])
+    reader, same, floats = np.median(times, axis=0)
+    about = f"{len(pairs)} volumes with labels by LoadImaged with our reader"
+    return [
+        f"{about}, {what}: {took:.2f} s against {reader:.2f} s by the reader alone | | {ratio:.2f} x"
+        for what, took, ratio in (
+            ("in the file's types", same, np.median(times[:, 1] / times[:, 0])),
+            ("in float32, its default", floats, np.median(times[:, 2] / times[:, 0])),
+        )
+    ]
+
+
 def main() -> None:
     global clock, WORKERS, VOLUMES
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
-    parser.add_argument("--busy", action="store_true", help="speed in one process, by the time that it computes")
+    parser.add_argument("--busy", action="store_true", help="in one process, by the time that it computes")
     parser.add_argument("--volumes", type=int, default=VOLUMES, help="of the part speed")
     parser.add_argument("--build", nargs=2, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)

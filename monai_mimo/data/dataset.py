@@ -5,8 +5,10 @@ Questions about one image share its features, so the costly encoder runs once fo
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
@@ -385,8 +387,18 @@ class StepLoader(DataLoader):
 
 
 def ignore_sigterm(_: int) -> None:
-    """A cluster sends SIGTERM to workers too, and the run needs them until it has saved; they end with it."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """A cluster sends SIGTERM to workers too, and the run needs them until it has saved: they end by that of the run alone, which
+    sends it when it fails, and then waits for them."""
+    if not hasattr(signal, "sigwaitinfo"):  # macOS, where there are no clusters
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_by_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_by_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def as_it_is(batches: Any) -> Any:
