@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from monai_mimo.data.dataset import StepLoader
 from monai_mimo.data.region_images import region_images
 from monai_mimo.data.regions import RegionBatch, RegionDataset
+from monai_mimo.data.step_loader import StepLoader
 from monai_mimo.engines import load_sets, tokenizer_for
 from monai_mimo.engines.pretraining.encoder import region_loss, with_names
 from monai_mimo.mimoseg import build, parse_source

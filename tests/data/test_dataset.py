@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -18,7 +14,6 @@ from monai_mimo.data.dataset import (
     Batch,
     MimoSegDataset,
     Moves,
-    StepLoader,
     Steps,
     all_moves,
     collate,
@@ -28,6 +23,7 @@ from monai_mimo.data.dataset import (
 )
 from monai_mimo.data.order import Draw, TrainingOrder
 from monai_mimo.data.prompt_maps import BOX_TOP_LEFT, PADDING, POSITIVE
+from monai_mimo.data.step_loader import StepLoader
 from monai_mimo.errors import InputError
 from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.models import Mimo
@@ -255,34 +251,3 @@ def test_transforms_that_change_the_size_are_refused(rows: FakeRows, nano: Mimo)
     dataset = MimoSegDataset(rows, nano.conversation(), 64, augment=smaller)
     with pytest.raises(InputError, match=r"transforms: found image \[3, 32, 64\]"):
         dataset.drawn(Draw(0, (0,), 0))
-
-
-TRAINING = """
-import os, signal, torch
-from monai_mimo.data.dataset import StepLoader
-
-class Steps(torch.utils.data.Dataset):
-    def __len__(self):
-        return 1000
-
-    def __getitem__(self, step):
-        return os.getpid()
-
-steps = iter(StepLoader(Steps(), 1))
-worker = next(steps)
-if os.fork() == 0:
-    os.kill(worker, signal.SIGTERM)  # as a cluster does
-    os._exit(0)
-os.wait()
-assert [next(steps) for _ in range(20)] == [worker] * 20
-print(worker, flush=True)
-raise RuntimeError("a fault")
-"""
-
-
-def test_a_worker_outlives_the_sigterm_of_others_and_ends_with_a_run_that_fails() -> None:
-    """A run that failed waits for its workers, whom it sent a SIGTERM."""
-    run = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True, timeout=120)
-    assert run.returncode == 1
-    assert "RuntimeError: a fault" in run.stderr
-    assert not Path(f"/proc/{int(run.stdout)}").exists()

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...data.conversation import IGNORE, QuestionBatch
-from ...data.dataset import Batch, StepLoader
+from ...data.dataset import Batch
+from ...data.step_loader import StepLoader
 from ...evaluation.progress import Progress
 from ...losses import MimoLoss, Targets
 from ...models import Mimo
