@@ -224,18 +224,29 @@ def middle(shape: list[int]) -> list[int]:
     return [n // 2 for n in shape]
 
 
-def second_click(on: Server, off: Server, image: str, shape: list[int], clicks: int) -> tuple[list[float], list[float]]:
-    """Clicks here and there on one slice, with and without caches in turn."""
+def second_click(on: Server, off: Server, image: str, shape: list[int], clicks: int) -> dict[str, dict[str, float]]:
+    """Clicks here and there on one slice, with and without caches in turn: median seconds, whole and in parts, of both.
+
+    Raises:
+        AssertionError: the two do not answer the same.
+    """
     rng = np.random.default_rng(0)
     i, j, k = middle(shape)
     on.infer("mimo_click", image, foreground=[[i, j, k]])
     off.infer("mimo_click", image, foreground=[[i, j, k]])
-    with_cache, without = [], []
+    taken: dict[str, list[dict[str, float]]] = {"with caches": [], "without": []}
     for _ in range(clicks):
         place = [int(i + rng.integers(-i // 3, i // 3)), int(j + rng.integers(-j // 3, j // 3)), k]
-        with_cache.append(on.infer("mimo_click", image, foreground=[place])[0])
-        without.append(off.infer("mimo_click", image, foreground=[place])[0])
-    return with_cache, without
+        replies = []
+        for server_, times in zip((on, off), taken.values()):
+            seconds, reply = server_.infer("mimo_click", image, foreground=[place])
+            parts = reply.pop("latencies")
+            times.append({"whole": seconds, "reading": parts["pre"], "answering": parts["infer"]})
+            replies.append(reply)
+        assert replies[0] == replies[1]
+    return {
+        name: {part: statistics.median(t[part] for t in times) for part in times[0]} for name, times in taken.items()
+    }
 
 
 def next_slices(on: Server, image: str, shape: list[int]) -> list[float]:
@@ -310,9 +321,13 @@ def measure_app(options: argparse.Namespace) -> None:
         ):
             shape = on.infer("mimo_ask", image, question="What is here?")[1]["image"]["shape"]
             print(f"{image} {shape}, {on.infer('mimo_ask', image, question='What?')[1]['model']}")
-            cached, uncached = (statistics.median(t) for t in second_click(on, off, image, shape, options.clicks))
-            print(f"second click on a slice, median   {cached * 1000:8.0f} ms")
-            print(f"the same without caches           {uncached * 1000:8.0f} ms   {uncached / cached:5.1f} x")
+            clicked = second_click(on, off, image, shape, options.clicks)
+            cached = clicked["with caches"]["whole"]
+            for name, parts in clicked.items():
+                print(
+                    f"second click, {name:12}        {parts['whole'] * 1000:8.0f} ms   {parts['whole'] / cached:5.1f} x"
+                    f"   reading {parts['reading'] * 1000:.0f} ms, encoding and answering {parts['answering'] * 1000:.0f} ms"
+                )
             print(
                 f"click on the next slice, median   {statistics.median(next_slices(on, image, shape)) * 1000:8.0f} ms"
             )

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import model as benchmark
 import torch
 from model import compare, make_config, show
 from torch.optim import Adam
@@ -37,7 +38,11 @@ def main() -> None:
     parser.add_argument("--variants", type=int, default=4, metavar="K")
     parser.add_argument("--images", type=int, default=8, help="of a step")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--busy", action="store_true", help="one thread, and the time that it computes")
     options = parser.parse_args()
+    if options.busy:
+        torch.set_num_threads(1)
+        benchmark.clock = time.process_time
     with tempfile.TemporaryDirectory() as work:
         measure(Path(work), options.variants, options.images, options.repeats)
 

@@ -6,8 +6,7 @@ Questions about one image share its features, so the costly encoder runs once fo
 from __future__ import annotations
 
 import re
-import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any
@@ -19,7 +18,7 @@ from datasets import Image
 from monai.data import CacheDataset
 from monai.transforms import Compose, Randomizable, Transform
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from ..errors import InputError
 from ..mimoseg.encoding import decode_rle
@@ -341,54 +340,3 @@ class Steps(Dataset):
 
     def __len__(self) -> int:
         return self.order.steps_per_pass
-
-
-class StepNumbers(Sampler):
-    """0, 1, 2, ... without end, or from `start` when a run goes on there."""
-
-    def __init__(self) -> None:
-        self.start = 0
-
-    def __iter__(self) -> Iterator[int]:
-        number = self.start
-        while True:
-            yield number
-            number += 1
-
-
-class StepLoader(DataLoader):
-    """Loads the steps of a run; as long as one pass of their order.
-
-    Args:
-        steps: what to load, item n in step n.
-        workers: processes that load ahead.
-    """
-
-    def __init__(self, steps: Dataset, workers: int = 0) -> None:
-        self.numbers = StepNumbers()
-        super().__init__(
-            steps,
-            batch_size=None,
-            sampler=self.numbers,
-            num_workers=workers,
-            collate_fn=as_it_is,
-            worker_init_fn=ignore_sigterm,
-            generator=torch.Generator(),  # of its own, for an iterator takes a number from it
-        )
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def start_at(self, step: int) -> None:
-        """The next iteration begins with this step."""
-        self.numbers.start = step
-
-
-def ignore_sigterm(_: int) -> None:
-    """A cluster sends SIGTERM to workers too, and the run needs them until it has saved; they end with it."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def as_it_is(batches: Any) -> Any:
-    """What `Steps` gives is batches already."""
-    return batches

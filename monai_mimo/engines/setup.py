@@ -19,11 +19,12 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase, get_cosine_schedule_with_warmup
 
-from ..data.dataset import Augment, Batch, MimoSegDataset, StepLoader, Steps, rows_by_image
+from ..data.dataset import Augment, Batch, MimoSegDataset, Steps, rows_by_image
 from ..data.feature_cache import FeatureCache
 from ..data.names import KnownNames
 from ..data.order import SET, TrainingOrder
 from ..data.other_questions import OtherQuestions
+from ..data.step_loader import StepLoader
 from ..data.tokenizer import train_tokenizer
 from ..errors import InputError, WeightsError
 from ..files import digest

@@ -58,7 +58,8 @@ def upload(
         WeightsError: the figures in `facts` are of other weights.
     """
     with tempfile.TemporaryDirectory() as work:
-        return _upload(write_hub_folder(weights, Path(work) / "weights", facts), repository, private, token)
+        folder = write_hub_folder(weights, Path(work) / "weights", facts, repository)
+        return _upload(folder, repository, private, token)
 
 
 def _upload(folder: Path, repository: str, private: bool, token: str | None) -> str:
@@ -91,7 +92,9 @@ def download(repository: str) -> Path:
         raise WeightsError(repository, found, "a weights folder, or a network") from error
 
 
-def write_hub_folder(weights: Path, folder: Path, facts: Mapping[str, Any] | None = None) -> Path:
+def write_hub_folder(
+    weights: Path, folder: Path, facts: Mapping[str, Any] | None = None, repository: str = "OWNER/NAME"
+) -> Path:
     """Copy `weights` to `folder`, which does not exist yet; add a card, and take paths down to their last name.
 
     A frozen model on this machine is then named as `vicuna-7b-v1.5` and by its hash; who loads the weights says where it is.
@@ -99,6 +102,7 @@ def write_hub_folder(weights: Path, folder: Path, facts: Mapping[str, Any] | Non
     Args:
         facts: `license` (an identifier of the Hub; "other" without it), `datasets` (names) and `measured` (what
             `benchmarks/real_quality.py` found of these weights: one entry of docs/model-card.json); all may be missing.
+        repository: where it will be, for the lines of code on the card.
 
     Raises:
         WeightsError: `measured` is of other weights.
@@ -114,7 +118,7 @@ def write_hub_folder(weights: Path, folder: Path, facts: Mapping[str, Any] | Non
     shutil.copytree(weights, folder)
     for file in (folder / CONFIG, *folder.glob("*/*_config.json")):
         write_json(file, without_places(json.loads(file.read_text())), indent=2)
-    (folder / CARD).write_text(card_text(config, found, facts, TrainingData.load(weights)))
+    (folder / CARD).write_text(card_text(config, found, facts, TrainingData.load(weights), repository))
     return folder
 
 
@@ -129,7 +133,7 @@ def without_places(value: Any, key: str = "") -> Any:
     return value
 
 
-def card_text(config: MimoConfig, found: str, facts: Mapping[str, Any], learned: TrainingData) -> str:
+def card_text(config: MimoConfig, found: str, facts: Mapping[str, Any], learned: TrainingData, repository: str) -> str:
     """A model card: the Hub's YAML header, with figures as its model-index, and a page."""
     measured = facts.get("measured") or {}
     data = ModelCardData(
@@ -161,7 +165,7 @@ phrases are tied to masks. {knows}
 ```python
 from monai_mimo.inference import MimoPredictor
 
-predictor = MimoPredictor.from_pretrained("OWNER/NAME")  # of this page
+predictor = MimoPredictor.from_pretrained("{repository}")
 predictor.set_image("image.png")
 print(predictor.ask("Where is the lung?").text)
 ```

@@ -14,7 +14,6 @@ from monai_mimo.data.dataset import (
     Batch,
     MimoSegDataset,
     Moves,
-    StepLoader,
     Steps,
     all_moves,
     collate,
@@ -24,6 +23,7 @@ from monai_mimo.data.dataset import (
 )
 from monai_mimo.data.order import Draw, TrainingOrder
 from monai_mimo.data.prompt_maps import BOX_TOP_LEFT, PADDING, POSITIVE
+from monai_mimo.data.step_loader import StepLoader
 from monai_mimo.errors import InputError
 from monai_mimo.mimoseg.encoding import encode_rle
 from monai_mimo.models import Mimo

@@ -95,6 +95,13 @@ def test_the_image_is_encoded_once(
     predictor.ask("Where is the left kidney?")
     assert predictor.ask("What?").to_json() == first
     assert len(calls) == 1
+    asked = [("Where is the left kidney?", []), ("What is at <point>?", [(9, 9)]), ("", [(20, 12)])]
+    kept = [predictor.ask(*question) for question in asked[: 3 if predictor.model.region_names else 2]]
+    for question, before in zip(asked, kept):
+        predictor.set_image(pixels)  # anew for each
+        again = predictor.ask(*question)
+        assert again.to_json() == before.to_json()
+        assert all((a.mask == b.mask).all() for a, b in zip(again.entities, before.entities, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ def test_pushed_and_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     predictor = MimoPredictor.from_pretrained("clinic/mimo")
     assert predictor.model_info["weights"].startswith("clinic/mimo@")
     assert predictor.push_to_hub("clinic/again") == "https://huggingface.co/clinic/again"
+    assert 'from_pretrained("clinic/again")' in (tmp_path / "clinic" / "again" / CARD).read_text()
     with pytest.raises(WeightsError, match="without a folder"):
         MimoPredictor(model).push_to_hub("clinic/again")
     Image.fromarray(np.full((40, 40), 90, dtype=np.uint8)).save(tmp_path / "image.png")

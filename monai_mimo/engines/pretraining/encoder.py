@@ -18,10 +18,10 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel
 
-from ...data.dataset import StepLoader
 from ...data.region_images import region_images
 from ...data.regions import RegionBatch, RegionDataset
 from ...data.simulated_prompts import correct
+from ...data.step_loader import StepLoader
 from ...errors import InputError
 from ...evaluation.progress import Progress
 from ...losses import mask_iou

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -118,13 +118,22 @@ def safely_absent(source: str, labels: Iterable[str], modality: str, names: Iter
         source, labels, modality: see `view`.
         names: from which to choose; none: the whole vocabulary.
     """
+    return list(
+        _safely_absent(source, frozenset(labels), modality, frozenset(vocabulary() if names is None else names))
+    )
+
+
+@lru_cache(maxsize=64)  # the same for all slices of a case
+def _safely_absent(source: str, labels: frozenset[str], modality: str, names: frozenset[str]) -> tuple[str, ...]:
     seen = view(source, labels, modality)
-    return sorted(
-        name
-        for name in (vocabulary() if names is None else set(names))
-        if seen.visible.isdisjoint((name, *family_of(name)))
-        and ANYWHERE not in body_parts_of(name)
-        and (seen.parts.isdisjoint(body_parts_of(name)) or not shows(modality, name))
+    return tuple(
+        sorted(
+            name
+            for name in names
+            if seen.visible.isdisjoint((name, *family_of(name)))
+            and ANYWHERE not in body_parts_of(name)
+            and (seen.parts.isdisjoint(body_parts_of(name)) or not shows(modality, name))
+        )
     )
 
 

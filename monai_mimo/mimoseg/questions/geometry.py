@@ -71,18 +71,19 @@ def quarter(mask: np.ndarray) -> str | None:
     (h, w), (y, x) = mask.shape, sides
     rows = slice(0, h // 2) if y == "upper" else slice(h - h // 2, h)
     columns = slice(0, w // 2) if x == "left" else slice(w - w // 2, w)
-    return f"{y} {x}" if mask[rows, columns].sum() >= ON_SIDE * mask.sum() else None
+    return f"{y} {x}" if np.count_nonzero(mask[rows, columns]) >= ON_SIDE * np.count_nonzero(mask) else None
 
 
 def is_larger(one: np.ndarray, other: np.ndarray) -> bool | None:
     """Whether `one` covers more of the image than `other`; none where they differ by less than a fifth."""
-    a, b = int(one.sum()), int(other.sum())
+    a, b = np.count_nonzero(one), np.count_nonzero(other)  # many times as fast as the sum of a mask
     return a > b if max(a, b) >= RATIO * min(a, b) else None
 
 
 def longest_diameter(mask: np.ndarray, spacing_mm: tuple[float, float] = (1.0, 1.0)) -> float | None:
     """The largest distance between two corners of its pixels; none for a mask of several parts."""
-    if label(mask, NEIGHBOURS)[1] > 1:
+    x0, y0, x1, y1 = tight_box(mask)
+    if label(mask[y0:y1, x0:x1], NEIGHBOURS)[1] > 1:
         return None
     rows = np.flatnonzero(mask.any(axis=1))
     first = mask[rows].argmax(axis=1)
@@ -95,7 +96,7 @@ def longest_diameter(mask: np.ndarray, spacing_mm: tuple[float, float] = (1.0, 1
 
 def area(mask: np.ndarray, spacing_mm: tuple[float, float]) -> float:
     """In square mm."""
-    return float(mask.sum()) * spacing_mm[0] * spacing_mm[1]
+    return float(np.count_nonzero(mask)) * spacing_mm[0] * spacing_mm[1]
 
 
 def percent(mask: np.ndarray) -> float:
