@@ -43,6 +43,7 @@ from monai_mimo.metrics.text import measured_accuracy, measured_answer
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.catalogue.plausible import view
 from monai_mimo.mimoseg.encoding import decode_rle
+from monai_mimo.models.default_weights import find_weights
 from monai_mimo.transforms.prompts import tight_box
 from monai_mimo.visualize import PanelRow, panel
 
@@ -395,7 +396,7 @@ def pictures(measured: Measured, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=find_weights, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--per-set", type=int, default=40)
     parser.add_argument("--per-kind", type=int, default=60, help="questions of each kind that masks answer")

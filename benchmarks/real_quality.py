@@ -48,7 +48,7 @@ from monai_mimo.metrics.table import measured_text_table
 from monai_mimo.mimoseg import load_mimoseg
 from monai_mimo.mimoseg.categories import MEASURED
 from monai_mimo.models import Mimo
-from monai_mimo.models.default_weights import default_weights_dir
+from monai_mimo.models.default_weights import find_weights
 from monai_mimo.models.weights import fingerprint
 
 KINDS: dict[str, Callable[[AnswerRecord], bool]] = {
@@ -280,7 +280,7 @@ def markdown(result: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--dataset", required=True)
-    parser.add_argument("--weights", type=Path, help="default: those of `mimo ask`")
+    parser.add_argument("--weights", help="default: those of `mimo ask`")
     parser.add_argument("--images", type=int, help="only the first so many images of each split and set")
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--jitter", type=float, default=0.1)
@@ -291,7 +291,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="quality.json, records.jsonl and card.md go there")
     options = parser.parse_args()
 
-    weights = options.weights or default_weights_dir()
+    weights = find_weights(options.weights)
     model, start = Mimo.from_pretrained(weights), time.perf_counter()
     splits = {split: load_mimoseg(options.dataset, split) for split in ("validation", "test")}
     if options.images:
