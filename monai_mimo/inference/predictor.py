@@ -72,7 +72,7 @@ class MimoPredictor:
         time of an answer.
 
         Args:
-            weights: a folder, "lite" or "small", OWNER/NAME on the Hugging Face Hub, or none: the default (`find_weights`).
+            weights: a folder, a name such as "lite", OWNER/NAME on the Hugging Face Hub, or none: the default (`find_weights`).
 
         Raises:
             WeightsError: there is none, or it is damaged.

@@ -55,22 +55,33 @@ def correct(
             continue
         if positive and _depth(frames, seeds, spacing, positive) > FAR:
             frames |= find(volume, {n: p for n, p in here.items() if shows_inside(p)}, phrase=phrase)[1]
-        pull(frames, seeds, positive, spacing)
+        pull(frames, seeds, positive, spacing, _drawn(told, not positive))
+    for positive in (True, False):  # what was shown before still holds
+        new = set(_drawn(here, not positive))
+        lost = [p for p in _drawn(told, positive) if frames[p] != positive and p not in new]
+        if lost:
+            pull(frames, lost, positive, spacing, _drawn(told, not positive))
     return frames
 
 
-def pull(frames: np.ndarray, seeds: Sequence[Place], positive: bool, spacing: np.ndarray) -> None:
+def pull(
+    frames: np.ndarray, seeds: Sequence[Place], positive: bool, spacing: np.ndarray, others: Sequence[Place] = ()
+) -> None:
     """Move the surface of a mask [n, h, w], in place, so that it holds places (slice, row, column), or does not hold them.
 
     Args:
         spacing: of slices, rows and columns, relative to the least.
+        others: places that were shown to be on the other side: what is nearer to one of them than to the seeds stays.
     """
     reach = min(max(_depth(frames, seeds, spacing, positive), 1.0), DEEPEST)
     box, at = _around(frames.shape, seeds, CUT * reach + 1, spacing)
     part = frames[box]
     far = np.ones(part.shape, dtype=bool)
     far[at] = False
-    near = np.exp(-(ndimage.distance_transform_edt(far, sampling=spacing) ** 2) / (2 * reach**2))
+    away = ndimage.distance_transform_edt(far, sampling=spacing)
+    near = np.exp(-(away**2) / (2 * reach**2))
+    if others:
+        near[_away_from(others, box, part.shape, spacing) < away] = 0
     inside, outside = (ndimage.distance_transform_edt(p, sampling=spacing) if p.any() else 0 for p in (part, ~part))
     depth = np.where(part, np.minimum(inside, DEEPEST) - 0.5, 0.5 - np.minimum(outside, DEEPEST))
     # As much as the deepest of the prompts needs.
@@ -78,6 +89,19 @@ def pull(frames: np.ndarray, seeds: Sequence[Place], positive: bool, spacing: np
     moved = depth + (max(need, 0.0) if positive else min(need, 0.0)) * near > 0
     moved[at] = positive
     frames[box] = part | moved if positive else part & moved
+
+
+def _away_from(
+    shown: Sequence[Place], box: tuple[slice, ...], shape: tuple[int, ...], spacing: np.ndarray
+) -> np.ndarray:
+    """How far each voxel of a part of a volume is from the places that lie in the part."""
+    there = np.array(shown) - [part.start for part in box]
+    there = there[((there >= 0) & (there < shape)).all(1)]
+    if not len(there):
+        return np.full(shape, np.inf)
+    far = np.ones(shape, dtype=bool)
+    far[tuple(there.T)] = False
+    return ndimage.distance_transform_edt(far, sampling=spacing)
 
 
 def _depth(frames: np.ndarray, seeds: Sequence[Place], spacing: np.ndarray, positive: bool) -> float:

@@ -153,6 +153,32 @@ def test_a_session_is_continued(predictor: MimoPredictor, tmp_path: Path) -> Non
         VolumeSession.load(tmp_path / "text", other)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    clicks=st.lists(
+        st.tuples(st.tuples(*(st.integers(0, n - 1) for n in SHAPE)), st.booleans()),
+        max_size=8,
+        unique_by=lambda c: c[0],
+    )
+)
+def test_a_click_holds_after_all_that_follow(predictor: MimoPredictor, clicks: list[Click]) -> None:
+    session = session_of(predictor)
+    for number, (voxel, positive) in enumerate(clicks, 1):
+        mask = session.add_click(voxel, positive)
+        assert [bool(mask[before]) for before, _ in clicks[:number]] == [sign for _, sign in clicks[:number]]
+
+
+def test_a_negative_click_leaves_a_thin_object_its_positive_one(predictor: MimoPredictor) -> None:
+    """Deep in the wrong part of an object, beside a click that is right: only what is nearer to the new click goes."""
+    session = session_of(predictor)
+    session.add_click((3, 5, 4), True)
+    mask = session.add_click((6, 5, 4), False)
+    assert mask[3, 5, 4]
+    assert not mask[6, 5, 4]
+    assert mask[2:4, 2:9, 1:7].all()  # half-way is 4.5
+    assert not mask[6:8, 4:7, 3:5].any()
+
+
 def test_a_negative_click_removes_a_part_in_3d(predictor: MimoPredictor) -> None:
     mask = session_of(predictor).add_click((12, 12, 4), False)
     assert not mask[11:14, 11:14, 3:6].any()
