@@ -58,7 +58,7 @@ class SavedModel(nn.Module):
         """Read what `save_pretrained` wrote, in evaluation mode.
 
         Args:
-            weights: a folder, "lite" or "small", OWNER/NAME on the Hugging Face Hub, or none: the default (`find_weights`).
+            weights: a folder, a name such as "lite", OWNER/NAME on the Hugging Face Hub, or none: the default (`find_weights`).
             llm, image_encoder, seg_encoder: where the frozen models are that it was trained on, if not where they were then.
 
         Raises:
