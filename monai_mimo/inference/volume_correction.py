@@ -37,14 +37,13 @@ def correct(
     """A mask [n, h, w] after new prompts; a copy.
 
     Args:
-        here: the new ones by slice, in its pixels; told: with those before.
+        here: the new ones by slice, in its pixels; told: with those before, each voxel as it was shown last.
     """
     frames = old.copy()
     at = places(here, label=0)
     if at and any(old[p] for p in at) and not _shown(old, places(told, label=1), at):
         frames &= ~main_parts(old, at)
-    spacing = np.linalg.norm(volume.image.slices_affine[:3, :3], axis=0)
-    spacing = spacing / spacing.min()
+    spacing = relative_spacing(volume)
     for positive in (True, False):
         seeds = _drawn(here, positive)
         if positive:
@@ -56,12 +55,23 @@ def correct(
         if positive and _depth(frames, seeds, spacing, positive) > FAR:
             frames |= find(volume, {n: p for n, p in here.items() if shows_inside(p)}, phrase=phrase)[1]
         pull(frames, seeds, positive, spacing, _drawn(told, not positive))
-    for positive in (True, False):  # what was shown before still holds
-        new = set(_drawn(here, not positive))
-        lost = [p for p in _drawn(told, positive) if frames[p] != positive and p not in new]
+    hold(volume, frames, told)
+    return frames
+
+
+def hold(volume: EncodedVolume, frames: np.ndarray, told: Mapping[int, RegionPrompts]) -> None:
+    """Let a mask [n, h, w] that is not empty, in place, hold all that was clicked or scribbled inside, and nothing outside."""
+    spacing = relative_spacing(volume)
+    for positive in (True, False):
+        lost = [p for p in _drawn(told, positive) if frames[p] != positive]
         if lost:
             pull(frames, lost, positive, spacing, _drawn(told, not positive))
-    return frames
+
+
+def relative_spacing(volume: EncodedVolume) -> np.ndarray:
+    """Of slices, rows and columns, relative to the least."""
+    spacing = np.linalg.norm(volume.image.slices_affine[:3, :3], axis=0)
+    return spacing / spacing.min()
 
 
 def pull(

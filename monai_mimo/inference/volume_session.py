@@ -16,7 +16,7 @@ from ..files import atomic_file, output_errors
 from .encoded_volume import EncodedVolume
 from .slice_decoder import region_names
 from .volume import gathered, places, shown, shows_inside
-from .volume_correction import correct
+from .volume_correction import correct, hold
 
 KIND = "monai-mimo volume session 1"
 MOST_STEPS = 100  # that can be undone
@@ -232,15 +232,23 @@ class VolumeSession:
             found, frames = shown(self.volume, here, phrase=state.phrase)
             score = float(np.mean(list(found.scores.values()))) if found.scores else None
             state = State(frames, (), found.phrase, score)
+            if frames.any():
+                hold(self.volume, frames, self._told(prompts))
         if frames.any():
             for number, row, column in places(here):  # a click is obeyed
                 frames[number, row, column] = (number, row, column) in places(here, label=1)
         return State(frames, prompts, state.phrase, state.score)
 
     def _told(self, prompts: Sequence[GivenPrompt]) -> dict[int, RegionPrompts]:
-        """All prompts by slice."""
-        rows = [[row for p in prompts for row in getattr(p, kind)] for kind in ("points", "boxes", "inside", "outside")]
-        return gathered(self.volume, *rows)
+        """All prompts by slice; of a voxel that was shown to be inside and outside, what was said last."""
+        last: dict[tuple[int, ...], tuple[int, bool]] = {}
+        for p in prompts:
+            last |= {point[:3]: (p.id, bool(point[3])) for point in p.points}
+            last |= dict.fromkeys(p.inside, (p.id, True)) | dict.fromkeys(p.outside, (p.id, False))
+        points = [v for p in prompts for v in p.points if last[v[:3]] == (p.id, bool(v[3]))]
+        inside = [v for p in prompts for v in p.inside if last[v] == (p.id, True)]
+        outside = [v for p in prompts for v in p.outside if last[v] == (p.id, False)]
+        return gathered(self.volume, points, [box for p in prompts for box in p.boxes], inside, outside)
 
     def save(self, path: str | Path) -> None:
         """Write start, mask, prompts and name, to be continued by `load`; what can be undone is not kept.

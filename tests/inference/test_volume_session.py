@@ -25,7 +25,8 @@ from .test_volume import oblique, opened
 
 SHAPE = (16, 18, 8)
 Click = tuple[tuple[int, int, int], bool]
-CLICKS = st.lists(st.tuples(st.tuples(*(st.integers(0, n - 1) for n in SHAPE)), st.booleans()), min_size=1, max_size=5)
+VOXELS = st.tuples(*(st.integers(0, n - 1) for n in SHAPE))
+CLICKS = st.lists(st.tuples(VOXELS, st.booleans()), min_size=1, max_size=5)
 
 
 @pytest.fixture(scope="module")
@@ -153,19 +154,35 @@ def test_a_session_is_continued(predictor: MimoPredictor, tmp_path: Path) -> Non
         VolumeSession.load(tmp_path / "text", other)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
-    clicks=st.lists(
-        st.tuples(st.tuples(*(st.integers(0, n - 1) for n in SHAPE)), st.booleans()),
-        max_size=8,
-        unique_by=lambda c: c[0],
-    )
+    clicks=st.lists(st.tuples(VOXELS, st.booleans()), max_size=9), lines=st.lists(VOXELS, max_size=6), data=st.data()
 )
-def test_a_click_holds_after_all_that_follow(predictor: MimoPredictor, clicks: list[Click]) -> None:
+def test_what_was_shown_holds_after_all_that_follows(
+    predictor: MimoPredictor, clicks: list[Click], lines: list[tuple[int, int, int]], data: st.DataObject
+) -> None:
+    """As it was shown last, of a voxel that was shown to be inside and outside; and with steps back and forth."""
     session = session_of(predictor)
-    for number, (voxel, positive) in enumerate(clicks, 1):
-        mask = session.add_click(voxel, positive)
-        assert [bool(mask[before]) for before, _ in clicks[:number]] == [sign for _, sign in clicks[:number]]
+    shown: list[dict[tuple[int, int, int], bool]] = [{}]
+    for positive in (True, False):
+        line = lines[positive::2]
+        if line:
+            painted = np.zeros(SHAPE, dtype=bool)
+            painted[tuple(np.transpose(line))] = True
+            session.add_scribble(painted, positive)
+            shown.append({**shown[-1], **dict.fromkeys(line, positive)})
+    for voxel, positive in clicks:
+        session.add_click(voxel, positive)
+        shown.append({**shown[-1], voxel: positive})
+        if data.draw(st.booleans()):
+            session.undo()
+            shown.pop()
+            if data.draw(st.booleans()):
+                session.redo()
+                shown.append({**shown[-1], voxel: positive})
+        mask = session.mask
+        if mask.any():
+            assert {v: bool(mask[v]) for v in shown[-1]} == shown[-1]
 
 
 def test_a_negative_click_leaves_a_thin_object_its_positive_one(predictor: MimoPredictor) -> None:
