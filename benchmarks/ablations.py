@@ -40,6 +40,7 @@ from monai_mimo.engines.checkpoints import Checkpoints
 from monai_mimo.engines.handlers import TimeBudget
 from monai_mimo.engines.pretraining import encoder
 from monai_mimo.models import Mimo, load_preset
+from monai_mimo.transforms.prompts import tight_box
 
 LEFT_OUT = "octa_faz,prostate158_mr,carotid_us,sarcoma_pet,thyroid_gland_us_tg3k"
 CLICKS = 5
@@ -176,7 +177,9 @@ def measure(model: Mimo, cases: list[RegionImage], left_out: list[str]) -> dict[
                 half = F.avg_pool2d(mask[None, None].float(), 2)[:, 0]
                 told = names.chances(features, torch.zeros(1, dtype=torch.long), half).argmax()
                 found["name told"][image.source].append(float(told == asked[0]))
-            found["box"][image.source].append(dice(decode(model, features, nothing, box_of(mask), side)[0], mask))
+            found["box"][image.source].append(
+                dice(decode(model, features, nothing, RegionPrompts(boxes=[tight_box(mask.numpy())]), side)[0], mask)
+            )
             click = simulate(mask.numpy(), rng, kind="click")
             logits, coordinates, labels, maps = decode(model, features, nothing, click, side)
             found["click"][image.source].append(dice(logits, mask))
@@ -197,12 +200,6 @@ def dice(logits: torch.Tensor, mask: torch.Tensor) -> float:
     """Of mask logits [1, g, g] against bool [S, S]."""
     found = F.interpolate(logits[:, None].float(), mask.shape, mode="bilinear")[0, 0] > 0
     return float(2 * (found & mask).sum() / (found.sum() + mask.sum()))
-
-
-def box_of(mask: torch.Tensor) -> RegionPrompts:
-    """The tight box of a mask."""
-    rows, columns = (torch.nonzero(mask.any(axis)).flatten() for axis in (1, 0))
-    return RegionPrompts(boxes=[(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))])
 
 
 def decode(

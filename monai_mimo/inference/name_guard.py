@@ -53,13 +53,14 @@ class NameGuard:
 
     def asked_alone(self, question: str, answer: str) -> list[str]:
         """A question for each name that `question` asks for, if its answer leaves one out and it is no such question."""
-        asked = list(dict.fromkeys(mention.canonical for mention in self.read(question)[1]))
+        mentions = self.read(question)[1]
+        asked = {mention.canonical for mention in mentions}
         told = {mention.canonical for mention in self.known.find(answer)}
-        if told.issuperset(asked) or asked_kind(question) not in (None, "larger"):
+        if asked <= told or asked_kind(question) not in (None, "larger"):
             return []
         if len(asked) < 2 and not ASKED.match(question):
             return []
-        alone = [f"Where is the {name}?" for name in asked]
+        alone = for_each_name(mentions)
         return [] if question in alone else alone
 
     def refusal(self, name: str) -> str:
@@ -74,3 +75,8 @@ class NameGuard:
         words = set(plain_words(phrase))
         named = [set(plain_words(mention.canonical)) for mention in mentions]
         return any(words <= name or name <= words for name in named)
+
+
+def for_each_name(mentions: Sequence[Mention]) -> list[str]:
+    """A question for each different name, in the order of the mentions."""
+    return [f"Where is the {name}?" for name in dict.fromkeys(mention.canonical for mention in mentions)]

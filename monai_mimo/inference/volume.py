@@ -16,6 +16,7 @@ from ..data.prompt_maps import RegionPrompts
 from ..errors import InputError
 from ..mimoseg.questions.templates import asked_kind
 from .encoded_volume import BATCH, EncodedVolume
+from .name_guard import for_each_name
 from .question import Question
 from .slice_decoder import decode, doubled, named
 from .volume_answer import Structure, VolumeAnswer, described
@@ -67,8 +68,8 @@ def ask_words(
     said: Counter[str] = Counter()
     unlike = []
     total = volume.shape[0]
-    asked = list(dict.fromkeys(m.canonical for m in mentions))
-    questions = [question] if len(asked) < 2 or asked_kind(question) else [f"Where is the {name}?" for name in asked]
+    alone = for_each_name(mentions)
+    questions = [question] if len(alone) < 2 or asked_kind(question) else alone
     for first in range(0, total, BATCH):
         numbers = list(range(first, min(first + BATCH, total)))
         slices = volume.slices(numbers)
