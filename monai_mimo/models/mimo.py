@@ -8,15 +8,15 @@ the prompts of `MaskDecoder`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from ..data.conversation import ABSENT, IGNORE, PRESENT, Conversation, QuestionBatch
 from ..data.feature_cache import EncoderMaps
-from ..data.prompt_maps import BOX_BOTTOM_RIGHT, CHANNELS, PADDING
+from ..data.prompt_maps import BOX_BOTTOM_RIGHT, CHANNELS, PADDING, POSITIVE_MAP
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .generation import OnTokens
@@ -24,34 +24,13 @@ from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck,
 from .input_aligner import InputAligner, Presence
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
-from .outputs import Answers, Pointed, Prediction
+from .outputs import Answers, Pointed, Prediction, Prompted
 from .phrase_alignment import Alignment, align, pair, phrase_directions
 from .pretrained import architecture
 from .prompt_encoder import PromptEncoder
-from .region_names import MARKED, SEEN, RegionNames, ShownNames
+from .region_names import LIKELIEST, MARKED, SEEN, RegionNames, ShownNames, told_by_clicks
 from .sam import read_sam
 from .weights import SavedModel
-
-
-class Prompted(NamedTuple):
-    """The images of Q questions with the prompts of each.
-
-    Attributes:
-        prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
-        maps: [Q, 5, S / 2, S / 2], the prompts as maps for the fine branch, where there is one.
-        names: [Q, P], the number of the name of what each shows, where the LLM is told names; -1 at padding.
-        presence: [Q, I], of the words of the questions, where regions tell (`data.conversation.PRESENCE`).
-        context, feature_map: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves
-            both, else each of its own size.
-    """
-
-    prompts: Tensor
-    seen: Tensor
-    context: Tensor
-    feature_map: Tensor
-    maps: Tensor | None = None
-    names: Tensor | None = None
-    presence: Tensor | None = None
 
 
 class Mimo(SavedModel):
@@ -210,7 +189,7 @@ class Mimo(SavedModel):
                 known = questions.shown_names  # as given in training
                 if (known < 0).any() or not self.config.aligner.names:
                     described = self.describe(features, questions)
-                    chances = self.region_names.logits(described).softmax(1)
+                    chances = self.by_clicks(features, questions, self.region_names.logits(described).softmax(1))
                     known = torch.where(known < 0, self.region_names.tell(chances), known)
                 if self.config.aligner.names:
                     names = torch.cat([known, known.new_full((1,), -1)])[questions.prompt_object]  # -1 is the last
@@ -241,6 +220,30 @@ class Mimo(SavedModel):
         return self.decode(features, image, condition, questions.coordinates[question], labels, questions.prompt_maps)
 
     @torch.no_grad()
+    def outline_names(self, features: ImageFeatures, image_index: Tensor, names: Tensor) -> Tensor:
+        """What is outlined by numbers of names [M] alone, without prompts: mask logits [M, g, g]."""
+        assert self.region_names is not None
+        nowhere = features.context.new_zeros(len(names), 1, 2), torch.full_like(names[:, None], PADDING)
+        maps = features.context.new_zeros(len(names), CHANNELS, *[self.config.image_size // 2] * 2)
+        return self.decode(features, image_index, self.region_names.condition(names), *nowhere, maps)[0].float()
+
+    @torch.no_grad()
+    def by_clicks(self, features: ImageFeatures, questions: QuestionBatch, chances: Tensor) -> Tensor:
+        """The chances of names [K, N + 1] for what is shown, by its looks, told apart by where it was clicked: neighbours look
+        alike, and their outlines by name do not both hold the click. Unchanged in training, and where nothing was clicked."""
+        clicks = questions.prompt_maps[:, POSITIVE_MAP]
+        clicked = torch.nonzero(clicks.flatten(1).any(1))[:, 0]
+        if self.training or len(clicked) == 0:
+            return chances
+        likeliest = chances[clicked, :-1].topk(min(LIKELIEST, chances.shape[1] - 1)).indices
+        image = questions.image_index[questions.map_question[clicked]].repeat_interleave(likeliest.shape[1])
+        outlines = self.outline_names(features, image, likeliest.flatten()).sigmoid()
+        clicks = F.adaptive_avg_pool2d(clicks[clicked, None], outlines.shape[-2:])[:, 0]
+        outlines = outlines.view(*likeliest.shape, *outlines.shape[-2:])
+        held = (outlines * clicks[:, None]).sum((2, 3)) / clicks.sum((1, 2))[:, None]
+        return chances.index_copy(0, clicked, told_by_clicks(chances[clicked], likeliest, held))
+
+    @torch.no_grad()
     def point_out(self, features: ImageFeatures, questions: QuestionBatch) -> Pointed:
         """What the prompts of one question show, without any words."""
         names = self.region_names
@@ -248,7 +251,8 @@ class Mimo(SavedModel):
         first = replace(questions, map_question=questions.map_question[:1], prompt_maps=questions.prompt_maps[:1])
         logits, scores = self.outline(features, first)
         image = questions.image_index[:1]
-        chances = names.chances(features, image, logits.float().sigmoid())[0]
+        chances = names.chances(features, image, logits.float().sigmoid())
+        chances = self.by_clicks(features, first, chances)[0]
         best = chances.argmax()
         region = names.condition(torch.tensor([names.region_id], device=logits.device))[0]
         found = [(logits[0], float(scores[0]), region)]
@@ -285,10 +289,7 @@ class Mimo(SavedModel):
         alone = torch.nonzero(~prompted)[:, 0]
         if len(alone):
             image, wanted = questions.image_index[of[alone]], name[alone]
-            empty = features.context.new_zeros(len(alone), 1, 2)
-            maps = features.context.new_zeros(len(alone), CHANNELS, *[self.config.image_size // 2] * 2)
-            condition, padding = self.region_names.condition(wanted), torch.full_like(wanted[:, None], PADDING)
-            logits = self.decode(features, image, condition, empty, padding, maps)[0].float()
+            logits = self.outline_names(features, image, wanted)
             chances = self.region_names.chances(features, image, logits.sigmoid()).gather(1, wanted[:, None])[:, 0]
             there[alone] = (chances > SEEN) & (logits > 0).flatten(1).any(1)
         presence = presence.clone()

@@ -50,6 +50,27 @@ class Answers:
     conditions: Tensor
 
 
+class Prompted(NamedTuple):
+    """The images of Q questions with the prompts of each.
+
+    Attributes:
+        prompts: [Q, P, D], as tokens for the mask decoder; seen: [Q, P, D], with what lies under them, for the aligner.
+        maps: [Q, 5, S / 2, S / 2], the prompts as maps for the fine branch, where there is one.
+        names: [Q, P], the number of the name of what each shows, where the LLM is told names; -1 at padding.
+        presence: [Q, I], of the words of the questions, where regions tell (`data.conversation.PRESENCE`).
+        context, feature_map: [Q, D, h, w], of `ImageFeatures` with the prompts drawn in; one tensor where one encoder serves
+            both, else each of its own size.
+    """
+
+    prompts: Tensor
+    seen: Tensor
+    context: Tensor
+    feature_map: Tensor
+    maps: Tensor | None = None
+    names: Tensor | None = None
+    presence: Tensor | None = None
+
+
 class Pointed(NamedTuple):
     """What prompts show.
 
