@@ -6,7 +6,6 @@ from ..data.conversation import Conversation, collate_questions
 from ..data.names import REGION
 from ..metrics.calibration import apply_temperature
 from ..models import Mimo
-from ..models.region_names import SURE_NAME
 from .answer import Entity
 from .encoded_image import EncodedImage
 from .question import Question, shown_by
@@ -25,12 +24,10 @@ def outlined(
     _, points, boxes, scribbles, mask_input = question
     encoded = conversation.encode("", image.resize, points, boxes, scribbles=scribbles, logits=mask_input)
     batch = collate_questions([encoded], [0], model.tokenizer.pad_token_id, generate=True)
-    seen = model.point_out(image.features, batch.to(image.features.context.device))
     inside = [(int(x), int(y)) for x, y, label in points if label]
-    seen_as = [(REGION, seen.unnamed, 1.0)]
-    if seen.probability >= SURE_NAME:
-        seen_as.insert(0, (seen.name, seen.named, 1.0 if seen.name == REGION else seen.probability))
-    for name, (logits, iou, condition), sure in seen_as:
+    for name, probability, logits, iou, condition in model.point_out(
+        image.features, batch.to(image.features.context.device)
+    ):
         grid = logits.float().cpu()
         mask, given = (image.resize.logits_to_image(grid[None])[0] > 0).numpy(), grid.numpy()
         if image.pixels is not None:
@@ -38,7 +35,7 @@ def outlined(
             mask, given, iou = closer or (mask, given, iou)
         if not mask.any() or not all(mask[y, x] for x, y in inside):
             continue
-        score = min(max(iou, 0.0), 1.0) * sure
+        score = min(max(iou, 0.0), 1.0) * probability
         if temperature is not None:
             score = apply_temperature([score], temperature).item()
         start, end = ("This is a ", " that I have no name for.") if name == REGION else ("This is the ", ".")

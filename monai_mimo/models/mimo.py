@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerBase
 
 from ..data.conversation import ABSENT, IGNORE, PRESENT, Conversation, QuestionBatch
 from ..data.feature_cache import EncoderMaps
-from ..data.prompt_maps import BOX_BOTTOM_RIGHT, CHANNELS, PADDING, POSITIVE_MAP
+from ..data.names import REGION
+from ..data.prompt_maps import BOX_BOTTOM_RIGHT, BOX_MAP, CHANNELS, HAS_LOGITS_MAP, PADDING, POSITIVE_MAP
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .generation import OnTokens
@@ -230,38 +231,42 @@ class Mimo(SavedModel):
     @torch.no_grad()
     def by_clicks(self, features: ImageFeatures, questions: QuestionBatch, chances: Tensor) -> Tensor:
         """The chances of names [K, N + 1] for what is shown, by its looks, told apart by where it was clicked: neighbours look
-        alike, and their outlines by name do not both hold the click. Unchanged in training, and where nothing was clicked."""
-        clicks = questions.prompt_maps[:, POSITIVE_MAP]
-        clicked = torch.nonzero(clicks.flatten(1).any(1))[:, 0]
+        alike, and their outlines by name do not both hold the click. Unchanged in training, and where anything else shows more:
+        a box, or the mask that clicks correct, in places where outlines are wrong."""
+        shown = questions.prompt_maps.flatten(2).any(2)
+        clicked = torch.nonzero(shown[:, POSITIVE_MAP] & ~shown[:, BOX_MAP] & ~shown[:, HAS_LOGITS_MAP])[:, 0]
         if self.training or len(clicked) == 0:
             return chances
         likeliest = chances[clicked, :-1].topk(min(LIKELIEST, chances.shape[1] - 1)).indices
         image = questions.image_index[questions.map_question[clicked]].repeat_interleave(likeliest.shape[1])
         outlines = self.outline_names(features, image, likeliest.flatten()).sigmoid()
-        clicks = F.adaptive_avg_pool2d(clicks[clicked, None], outlines.shape[-2:])[:, 0]
         outlines = outlines.view(*likeliest.shape, *outlines.shape[-2:])
-        held = (outlines * clicks[:, None]).sum((2, 3)) / clicks.sum((1, 2))[:, None]
+        clicks = F.adaptive_avg_pool2d(questions.prompt_maps[clicked, POSITIVE_MAP, None], outlines.shape[-2:])
+        held = (outlines * clicks / clicks.amax((2, 3), keepdim=True)).amax((2, 3))
         return chances.index_copy(0, clicked, told_by_clicks(chances[clicked], likeliest, held))
 
     @torch.no_grad()
-    def point_out(self, features: ImageFeatures, questions: QuestionBatch) -> Pointed:
-        """What the prompts of one question show, without any words."""
+    def point_out(self, features: ImageFeatures, questions: QuestionBatch) -> list[Pointed]:
+        """What the prompts of one question show, without any words: outlines of it, the best first."""
         names = self.region_names
         assert names is not None
         first = replace(questions, map_question=questions.map_question[:1], prompt_maps=questions.prompt_maps[:1])
         logits, scores = self.outline(features, first)
         image = questions.image_index[:1]
-        chances = names.chances(features, image, logits.float().sigmoid())
-        chances = self.by_clicks(features, first, chances)[0]
-        best = chances.argmax()
+        looks = names.chances(features, image, logits.float().sigmoid())
+        chances = self.by_clicks(features, first, looks)
         region = names.condition(torch.tensor([names.region_id], device=logits.device))[0]
-        found = [(logits[0], float(scores[0]), region)]
-        if best != names.region_id:
+        found = [Pointed(REGION, 1.0, logits[0], float(scores[0]), region)]
+        called, similar = names.tell(chances), names.tell(looks)
+        # What looks like a name is outlined best by it, also where it is not called so.
+        by = called if called != names.region_id else similar
+        if by != names.region_id:
             labels = torch.where(questions.prompt_object == 0, questions.prompt_labels, PADDING)
-            condition = names.condition(best[None])
+            condition = names.condition(by)
             logits, scores = self.decode(features, image, condition, questions.coordinates, labels, first.prompt_maps)
-            found.append((logits[0], float(scores[0]), condition[0]))
-        return Pointed(names.names[int(best)], float(chances[best]), found[-1], found[0])
+            sure = float(chances[0, called]) if called != names.region_id else 1.0
+            found.insert(0, Pointed(names.names[int(called)], sure, logits[0], float(scores[0]), condition[0]))
+        return found
 
     @torch.no_grad()
     def told_presence(self, features: ImageFeatures, questions: QuestionBatch, shown: Tensor | None) -> Tensor:

@@ -72,15 +72,15 @@ class Prompted(NamedTuple):
 
 
 class Pointed(NamedTuple):
-    """What prompts show.
+    """An outline of what prompts show.
 
     Attributes:
-        name: the likeliest, or `data.names.REGION`, and its probability.
-        named, unnamed: mask logits [g, g] and predicted IoU, decoded by that name, and by the prompts alone; and the condition
-            [D] that they were decoded by.
+        name: what it is called, `data.names.REGION` where no name is likely enough; probability: of the name, 1 of `REGION`.
+        logits, iou: mask logits [g, g] and predicted IoU; condition: [D], that they were decoded by.
     """
 
     name: str
     probability: float
-    named: tuple[Tensor, float, Tensor]
-    unnamed: tuple[Tensor, float, Tensor]
+    logits: Tensor
+    iou: float
+    condition: Tensor

@@ -49,8 +49,7 @@ def halves(left: float, right: float) -> torch.Tensor:
     ("name", "probability", "named", "unnamed", "phrase", "area", "score"),
     [
         ("spleen", 0.9, halves(5, -5), halves(5, 5), "spleen", 0.5, 0.72),  # it holds the click, and its name is likely
-        ("spleen", 0.3, halves(5, -5), halves(5, 5), "region", 1, 0.7),  # the name is a guess
-        ("region", 0.9, halves(5, -5), halves(5, -5), "region", 0.5, 0.8),
+        ("region", 1.0, halves(5, -5), halves(5, -5), "region", 0.5, 0.8),
         ("spleen", 0.9, halves(-5, 5), halves(5, -5), "region", 0.5, 0.7),  # the named mask lies elsewhere
         ("spleen", 0.9, halves(-5, 5), halves(-5, 5), None, 0, 0),  # no mask holds the click
     ],
@@ -67,7 +66,7 @@ def test_a_mask_holds_the_click_that_it_answers(
     score: float,
 ) -> None:
     condition = torch.zeros(32)
-    seen = Pointed(name, probability, (named, 0.8, condition), (unnamed, 0.7, condition))
+    seen = [Pointed(name, probability, named, 0.8, condition), Pointed("region", 1.0, unnamed, 0.7, condition)]
     monkeypatch.setattr(predictor.model, "point_out", lambda *_: seen)
     answer = predictor.ask(points=[(3, 20)])
     assert [e.phrase for e in answer.entities] == ([] if phrase is None else [phrase])
@@ -90,7 +89,7 @@ def test_what_is_small_is_looked_at_again(predictor: MimoPredictor, monkeypatch:
         logits[2:6, 3:9] = 3
         return [logits], [0.9]
 
-    monkeypatch.setattr(predictor.model, "point_out", lambda *_: Pointed("spleen", 0.9, *[(small, 0.8, condition)] * 2))
+    monkeypatch.setattr(predictor.model, "point_out", lambda *_: [Pointed("spleen", 0.9, small, 0.8, condition)])
     monkeypatch.setattr("monai_mimo.inference.second_look.look_again", closer)
     answer = predictor.ask(points=[(13, 9)])
     [window] = windows

@@ -65,5 +65,6 @@ def test_clicks_tell_neighbours_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told([left], [])[0, 3] < 0.05
     assert told([right], [])[0].argmax() == names.region_id
     assert torch.equal(told([], [(10, 10, 60, 60)]), chances)
+    assert torch.equal(told([left], [(10, 10, 60, 60)]), chances)  # a box shows more than a click
     monkeypatch.setattr(model, "training", True)
     assert torch.equal(told([left], []), chances)
