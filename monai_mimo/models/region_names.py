@@ -19,7 +19,7 @@ from .image_encoder import ImageFeatures
 SURE_NAME = 0.5  # what is shown is called by its likeliest name where that is likelier than this
 MARKED = 0.3  # what is shown may be called by a name that is asked for where that is likelier than this
 LIKELIEST = 5  # names are told apart by a click
-HELD = 0.03  # at least, of a name whose outline does not hold the click: outlines are not always right
+HELD = 0.03  # of a click, at least, is held by the outline of any name: outlines are not always right
 SEEN = 0.03  # what was outlined by its name is not that where the name is less likely for how it looks
 
 
@@ -84,13 +84,14 @@ class RegionNames(nn.Module):
 
 def told_by_clicks(chances: Tensor, likeliest: Tensor, held: Tensor) -> Tensor:
     """Chances [M, N + 1] with those of the T likeliest names [M, T] shared out once more by how surely what each outlines holds
-    the clicks, [M, T] in 0..1. What the best of them does not hold goes to a region without a name."""
+    the clicks, [M, T] in 0..1. Where the outline by the best of them holds hardly anything, it is a region without a name."""
     own = chances.gather(1, likeliest)
     weighted = own * held.clamp(min=HELD)
-    names = own.sum(1, keepdim=True) * held.amax(1, keepdim=True)
-    shared = chances.scatter(1, likeliest, weighted * names / weighted.sum(1, keepdim=True).clamp(min=1e-9))
-    shared[:, -1] += 1 - shared.sum(1)
-    return shared
+    of_best = held.gather(1, weighted.argmax(1, keepdim=True))
+    names = own.sum(1, keepdim=True) * (of_best / (2 * HELD)).clamp(max=1)
+    told = chances.scatter(1, likeliest, weighted * names / weighted.sum(1, keepdim=True).clamp(min=1e-9))
+    told[:, -1] += 1 - told.sum(1)
+    return told
 
 
 class ShownNames(nn.Module):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from monai_mimo.data.conversation import collate_questions
 from monai_mimo.inference import MimoPredictor
 from monai_mimo.models.default_weights import SHIPPED
-from monai_mimo.models.region_names import told_by_clicks
+from monai_mimo.models.region_names import HELD, told_by_clicks
 from monai_mimo.phantom.draw_pictures import draw_chest
 
 FRACTIONS = st.floats(0, 1)
@@ -19,14 +19,15 @@ FRACTIONS = st.floats(0, 1)
 def test_of_two_that_look_alike_the_one_that_holds_the_click_is_meant() -> None:
     chances = torch.tensor([[0.45, 0.40, 0.05, 0.10]])
     told = told_by_clicks(chances, torch.tensor([[0, 1]]), torch.tensor([[0.1, 0.9]]))
-    # By hand: 0.85 x 0.9 = 0.765 is for the two names, as 0.045 to 0.36; the rest, 1 - 0.765 - 0.05, for a region without one.
-    expected = torch.tensor([[0.765 / 9, 0.765 * 8 / 9, 0.05, 0.185]])
-    torch.testing.assert_close(told, expected)
+    # By hand: the 0.85 of the two names are shared as 0.045 to 0.36, which is 1 to 8.
+    torch.testing.assert_close(told, torch.tensor([[0.85 / 9, 0.85 * 8 / 9, 0.05, 0.10]]))
 
 
 def test_a_click_that_no_outline_holds_shows_a_region_without_a_name() -> None:
-    told = told_by_clicks(torch.tensor([[0.6, 0.3, 0.1]]), torch.tensor([[0, 1]]), torch.zeros(1, 2))
-    torch.testing.assert_close(told, torch.tensor([[0.0, 0.0, 1.0]]))
+    chances, both = torch.tensor([[0.6, 0.3, 0.1]]), torch.tensor([[0, 1]])
+    torch.testing.assert_close(told_by_clicks(chances, both, torch.zeros(1, 2)), torch.tensor([[0.0, 0.0, 1.0]]))
+    half = told_by_clicks(chances, both, torch.full((1, 2), HELD))
+    torch.testing.assert_close(half, torch.tensor([[0.3, 0.15, 0.55]]))
 
 
 @given(st.lists(FRACTIONS, min_size=4, max_size=4), st.lists(FRACTIONS, min_size=2, max_size=2))
