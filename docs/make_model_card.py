@@ -2,6 +2,7 @@
 
     python docs/make_model_card.py                        # what is in docs/model-card.json
     python docs/make_model_card.py OBEY.json QUALITY.json # of benchmarks/obey.py and benchmarks/real_quality.py
+    python docs/make_model_card.py --permissive OBEY.json # of benchmarks/obey.py about `lite-permissive`
 
 What stands between marks (`<!-- obey: begin -->`) is replaced; the words around it are a person's, and have to be read again.
 """
@@ -23,6 +24,7 @@ OLD = ("Task04_Hippocampus", "chest_xray_lung", "ct_liver", "endoscopy_polyp", "
 LARGE, SMALL, THIN = "new, 100 images and more", "new, fewer", "thin"
 COLUMNS = ("by name", "box", "ellipse", "click", "box + 5 clicks", "scribble", "box named right")
 QUESTIONS = ("by name (I)", "box (II)", "point (II)", "from description (III)", "with knowledge (IV)")
+BESIDE = (*COLUMNS, "scribbles in and out", "click beside: no name", "known name refused", "swap, box", "swap, point")
 OBEY = ("table", "from_masks", "calibration_error", "scores", "costs", "sets", "per_set", "left_out", "weights")
 QUALITY = ("dice", "all", "calibration", "calibration_halves", "jitter", "weights")
 
@@ -42,6 +44,13 @@ def take(obey: Path, quality: Path) -> None:
     result = json.loads(obey.read_text())
     figures["lite"] = {key: measured[key] for key in QUALITY if key in measured}
     figures["obey"] = {key: rounded(result[key]) for key in OBEY}
+    FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def take_permissive(obey: Path) -> None:
+    """New figures of `lite-permissive` into docs/model-card.json."""
+    figures, result = json.loads(FIGURES.read_text()), json.loads(obey.read_text())
+    figures["permissive"] = {key: rounded(result[key]) for key in OBEY if key != "from_masks"}
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
 
 
@@ -76,6 +85,30 @@ def obey_tables(result: dict[str, Any]) -> str:
     for source, values in result["sets"].items():
         cells = [values.get(column) for column in COLUMNS]
         lines.append(row(source, *("" if cell is None else f"{cell:.2f}" for cell in cells)))
+    return "\n".join(lines)
+
+
+def beside_table(figures: dict[str, Any]) -> str:
+    """`lite-permissive` beside `lite`: means over the sets that both learned from, and those that neither or only `lite` did."""
+    permissive, lite = figures["permissive"], figures["obey"]
+    thin = {"fundus_vessel_avrdb", "fundus_vessel_drive_av", "pulmonary_vessels_ct", "fundus_exudate_idrid"}
+    known = {name for name, values in permissive["sets"].items() if values.get("by name") is not None}
+    groups = {
+        "sets that both learned from": known - thin,
+        "sets that `lite` alone learned from": set(lite["sets"]) - known - thin - set(lite["left_out"]),
+    }
+    lines = [row("", *(f"{of}: {group}" for group in groups for of in ("`lite-permissive`", "`lite`")))]
+    lines.append("|---|" + "---|" * 4)
+
+    def mean(result: dict[str, Any], kind: str, names: set[str]) -> str:
+        values = [result["sets"][name].get(kind) for name in sorted(names)]
+        found = [value for value in values if value is not None]
+        return f"{sum(found) / len(found):.2f}" if found else ""
+
+    for kind in BESIDE:
+        lines.append(
+            row(kind, *(mean(result, kind, sets) for sets in groups.values() for result in (permissive, lite)))
+        )
     return "\n".join(lines)
 
 
