@@ -169,6 +169,7 @@ def pages() -> dict[Path, str]:
         f"mean_dice_{n.lower()}_by_name": round(v["by name (I)"]["value"], 3) for n, v in dice.items()
     }
     metadata["eval_metrics"]["f1_by_name"] = round(whole["F1, by name (I)"]["value"], 3)
+    licences = DOCS / "licences.md"
     text = page.read_text()
     for name, values in dice.items():
         cells = row(name, *(f"{values[kind]['value']:.3f}" for kind in QUESTIONS[:2]))
@@ -178,11 +179,14 @@ def pages() -> dict[Path, str]:
         readme: between(readme.read_text(), "shipped weights", short_line(figures["obey"], names, megabytes)),
         about: json.dumps(metadata, indent=2) + "\n",
         page: text,
+        licences: between(licences.read_text(), "permissive", beside_table(figures)),
     }
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
+    if sys.argv[1:2] == ["--permissive"]:
+        take_permissive(Path(sys.argv[2]))
+    elif sys.argv[1:]:
         take(*map(Path, sys.argv[1:]))
     for file, text in pages().items():
         file.write_text(text)

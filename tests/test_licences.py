@@ -120,6 +120,14 @@ def test_only_what_is_permissive_is_trained_on(built: Path) -> None:
         load_sets(folders, "train", left_out=["kidney_mr_t2"], licence=PERMISSIVE)
 
 
+def test_weights_that_are_free_for_any_use() -> None:
+    learned = TrainingData.load(SHIPPED / "lite-permissive")
+    assert learned.strictest == PERMISSIVE
+    assert not LEFT_OUT & set(learned.sets)
+    for source, licence in learned.sets.items():
+        assert use_of(licence) == use_of(licence_of(source)) == PERMISSIVE
+
+
 def test_weights_carry_what_they_learned_from(tmp_path: Path) -> None:
     first = save_weights(
         prepare_model(make_nano(), "cpu", learns_from=TrainingData({"a": "CC0", "b": "MIT"})), tmp_path / "1"

@@ -22,7 +22,7 @@ def find_weights(name: str | Path | None = None) -> Path:
     """The weights folder that a name stands for, the same wherever weights are named.
 
     Args:
-        name: a folder; "lite" or "small", which come with the package; OWNER/NAME, a repository on the Hugging Face Hub; or
+        name: a folder; "lite", "lite-permissive" or "small", which come with the package; OWNER/NAME, on the Hugging Face Hub; or
             none: `default_weights_dir`. A folder comes before the others.
 
     Raises:

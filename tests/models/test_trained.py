@@ -22,7 +22,7 @@ from monai_mimo.phantom.draw_pictures import draw_chest, draw_endoscopy, draw_ul
 from monai_mimo.transforms.prompts import tight_box
 
 RECORDED = Path(__file__).parent / "trained_answers.json"
-HERE = [name for name in ORDER if (SHIPPED / name).exists()]
+HERE = [name for name in (*ORDER, "lite-permissive") if (SHIPPED / name).exists()]
 CARD = Path(__file__).parents[2] / "docs" / "model-card.json"
 DATASET = Path(os.environ.get("MIMO_REAL_SET", "runs/real/set"))
 
