@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from monai_mimo.cli import main
+from monai_mimo.data.conversation import collate_questions
 from monai_mimo.data.prompt_maps import BOX_MAP, HAS_LOGITS_MAP, NEGATIVE_MAP, POSITIVE_MAP
 from monai_mimo.errors import InputError
 from monai_mimo.inference import Entity, MimoPredictor
@@ -75,6 +76,20 @@ def test_a_mask_holds_the_click_that_it_answers(
         assert entity.mask[20, 3]
         assert entity.mask.mean() == pytest.approx(area, abs=0.05)
         assert entity.score == pytest.approx(score)
+
+
+def test_a_name_that_is_a_guess_is_not_said(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = predictor.model.region_names
+    spleen = names.names.index("spleen")
+    for likely, called in ((0.3, "region"), (0.9, "spleen")):
+        chances = torch.full((1, len(names.names)), (1 - likely) / (len(names.names) - 1))
+        chances[0, spleen] = likely
+        monkeypatch.setattr(names, "chances", lambda *_, chances=chances: chances)
+        encoded = predictor.conversation.encode("", predictor._image.resize, [], [(1, 2, 30, 20)])
+        questions = collate_questions([encoded], [0], predictor.model.tokenizer.pad_token_id, generate=True)
+        best, *_ = predictor.model.point_out(predictor._image.features, questions)
+        assert best.name == called
+        assert best.probability == pytest.approx(likely if called == "spleen" else 1)
 
 
 def test_what_is_small_is_looked_at_again(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
