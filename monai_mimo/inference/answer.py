@@ -179,7 +179,7 @@ def ground(
         seen_again = None if images is None else images[question]
         if seen_again is not None and grounded:
             pixels, prompts = seen_again
-            sought = [Sought(answers.conditions[row], prompts, own) for (_, row), own in zip(grounded, logits)]
+            sought = [Sought(answers.conditions[row, None], prompts, own) for (_, row), own in zip(grounded, logits)]
             closer = look_closer(model, pixels, list(masks), sought)
         entities = []
         for (phrase, row), mask, own, seen in zip(grounded, masks, logits.numpy(), closer):

@@ -25,13 +25,13 @@ def outlined(
     encoded = conversation.encode("", image.resize, points, boxes, scribbles=scribbles, logits=mask_input)
     batch = collate_questions([encoded], [0], model.tokenizer.pad_token_id, generate=True)
     inside = [(int(x), int(y)) for x, y, label in points if label]
-    for name, probability, logits, iou, condition in model.point_out(
+    for name, probability, logits, iou, conditions in model.point_out(
         image.features, batch.to(image.features.context.device)
     ):
         grid = logits.float().cpu()
         mask, given = (image.resize.logits_to_image(grid[None])[0] > 0).numpy(), grid.numpy()
         if image.pixels is not None:
-            [closer] = look_closer(model, image.pixels, [mask], [Sought(condition, shown_by(question), logits)])
+            [closer] = look_closer(model, image.pixels, [mask], [Sought(conditions, shown_by(question), logits)])
             mask, given, iou = closer or (mask, given, iou)
         if not mask.any() or not all(mask[y, x] for x, y in inside):
             continue

@@ -34,12 +34,12 @@ class Sought:
     """What is looked for in a crop.
 
     Attributes:
-        condition: [D], of the mask decoder.
+        conditions: [C, D], of the mask decoder; what they outline is averaged.
         prompts: in pixels of the image, scribbles bool [h, w].
         logits: of the first look [g, g], over the image's square; only read where there are no prompts, which tell better.
     """
 
-    condition: Tensor
+    conditions: Tensor
     prompts: RegionPrompts
     logits: Tensor
 
@@ -118,18 +118,21 @@ def look_again(
         logits of each on the pixels of its crop that lie in the image, float32 [h_m, w_m]; and the predicted IoU of each.
     """
     size, side = (pixels.shape[0], pixels.shape[1]), model.config.image_size
-    device = sought[0].condition.device
+    device = sought[0].conditions.device
     resize = [SquareResize(w.side, w.side, side) for w in crops]
     features = model.encode(torch.stack([r.image(_cut(pixels, w)) for r, w in zip(resize, crops)]).to(device))
     moved = [_moved(s, w, size, side) for s, w in zip(sought, crops)]
     given = [torch.from_numpy(part).to(device) for part in prompt_batch(moved, side)]
-    condition = torch.stack([s.condition for s in sought])
-    logits, scores = model.decode(features, torch.arange(len(crops), device=device), condition, *given)
+    each = torch.tensor([n for n, s in enumerate(sought) for _ in s.conditions], device=device)
+    decoded = model.decode(features, each, torch.cat([s.conditions for s in sought]), *(part[each] for part in given))
+    logits, scores = (
+        torch.stack([part[each == n].float().mean(0) for n in range(len(sought))]).cpu() for part in decoded
+    )
     found = []
-    for r, w, grid in zip(resize, crops, logits.float().cpu()):
+    for r, w, grid in zip(resize, crops, logits):
         shown = r.logits_to_image(grid[None])[0].numpy()
         found.append(shown[: size[0] - w.top, : size[1] - w.left])
-    return found, scores.float().cpu().tolist()
+    return found, scores.tolist()
 
 
 def _cut(pixels: np.ndarray, crop: Crop) -> np.ndarray:

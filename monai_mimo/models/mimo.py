@@ -11,13 +11,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from ..data.conversation import ABSENT, IGNORE, PRESENT, Conversation, QuestionBatch
 from ..data.feature_cache import EncoderMaps
-from ..data.names import REGION
-from ..data.prompt_maps import BOX_BOTTOM_RIGHT, BOX_MAP, CHANNELS, HAS_LOGITS_MAP, PADDING, POSITIVE_MAP
+from ..data.prompt_maps import BOX_BOTTOM_RIGHT, PADDING
 from ..data.tokenizer import BOX, IMAGE, PHRASE_END, PHRASE_START, POINT, SEG
 from .config import MimoConfig
 from .generation import OnTokens
@@ -25,16 +23,16 @@ from .image_encoder import ImageFeatures, Neck, build_image_encoder, build_neck,
 from .input_aligner import InputAligner, Presence
 from .language_model import LanguageModel
 from .mask_decoder import MaskDecoder
-from .outputs import Answers, Pointed, Prediction, Prompted
+from .outputs import Answers, Prediction, Prompted
 from .phrase_alignment import Alignment, align, pair, phrase_directions
 from .pretrained import architecture
 from .prompt_encoder import PromptEncoder
-from .region_names import LIKELIEST, MARKED, SEEN, RegionNames, ShownNames, told_by_clicks
+from .region_names import MARKED, SEEN, RegionNames, ShownNames
+from .regions import RegionModel
 from .sam import read_sam
-from .weights import SavedModel
 
 
-class Mimo(SavedModel):
+class Mimo(RegionModel):
     """The whole model. Everything that tells one size from another is in `config`.
 
     Args:
@@ -208,67 +206,6 @@ class Mimo(SavedModel):
         return Prompted(prompts, seen, context, feature_map, maps, names, presence)
 
     @torch.no_grad()
-    def outline(self, features: ImageFeatures, questions: QuestionBatch) -> tuple[Tensor, Tensor]:
-        """What the prompts of each object show, whatever it is called: mask logits [K, g, g] and predicted IoU [K]."""
-        assert self.region_names is not None
-        question = questions.map_question
-        numbers = torch.arange(len(question), device=question.device)
-        own = questions.prompt_object[question] == numbers[:, None]
-        labels = torch.where(own, questions.prompt_labels[question], PADDING)
-        unnamed = torch.full_like(numbers, self.region_names.region_id)
-        condition = self.region_names.condition(unnamed)
-        image = questions.image_index[question]
-        return self.decode(features, image, condition, questions.coordinates[question], labels, questions.prompt_maps)
-
-    @torch.no_grad()
-    def outline_names(self, features: ImageFeatures, image_index: Tensor, names: Tensor) -> Tensor:
-        """What is outlined by numbers of names [M] alone, without prompts: mask logits [M, g, g]."""
-        assert self.region_names is not None
-        nowhere = features.context.new_zeros(len(names), 1, 2), torch.full_like(names[:, None], PADDING)
-        maps = features.context.new_zeros(len(names), CHANNELS, *[self.config.image_size // 2] * 2)
-        return self.decode(features, image_index, self.region_names.condition(names), *nowhere, maps)[0].float()
-
-    @torch.no_grad()
-    def by_clicks(self, features: ImageFeatures, questions: QuestionBatch, chances: Tensor) -> Tensor:
-        """The chances of names [K, N + 1] for what is shown, by its looks, told apart by where it was clicked: neighbours look
-        alike, and their outlines by name do not both hold the click. Unchanged in training, and where anything else shows more:
-        a box, or the mask that clicks correct, in places where outlines are wrong."""
-        shown = questions.prompt_maps.flatten(2).any(2)
-        clicked = torch.nonzero(shown[:, POSITIVE_MAP] & ~shown[:, BOX_MAP] & ~shown[:, HAS_LOGITS_MAP])[:, 0]
-        if self.training or len(clicked) == 0:
-            return chances
-        likeliest = chances[clicked, :-1].topk(min(LIKELIEST, chances.shape[1] - 1)).indices
-        image = questions.image_index[questions.map_question[clicked]].repeat_interleave(likeliest.shape[1])
-        outlines = self.outline_names(features, image, likeliest.flatten()).sigmoid()
-        outlines = outlines.view(*likeliest.shape, *outlines.shape[-2:])
-        clicks = F.adaptive_avg_pool2d(questions.prompt_maps[clicked, POSITIVE_MAP, None], outlines.shape[-2:])
-        held = (outlines * clicks / clicks.amax((2, 3), keepdim=True)).amax((2, 3))
-        return chances.index_copy(0, clicked, told_by_clicks(chances[clicked], likeliest, held))
-
-    @torch.no_grad()
-    def point_out(self, features: ImageFeatures, questions: QuestionBatch) -> list[Pointed]:
-        """What the prompts of one question show, without any words: outlines of it, the best first."""
-        names = self.region_names
-        assert names is not None
-        first = replace(questions, map_question=questions.map_question[:1], prompt_maps=questions.prompt_maps[:1])
-        logits, scores = self.outline(features, first)
-        image = questions.image_index[:1]
-        looks = names.chances(features, image, logits.float().sigmoid())
-        chances = self.by_clicks(features, first, looks)
-        region = names.condition(torch.tensor([names.region_id], device=logits.device))[0]
-        found = [Pointed(REGION, 1.0, logits[0], float(scores[0]), region)]
-        called, similar = names.tell(chances), names.tell(looks)
-        # What looks like a name is outlined best by it, also where it is not called so.
-        by = called if called != names.region_id else similar
-        if by != names.region_id:
-            labels = torch.where(questions.prompt_object == 0, questions.prompt_labels, PADDING)
-            condition = names.condition(by)
-            logits, scores = self.decode(features, image, condition, questions.coordinates, labels, first.prompt_maps)
-            sure = float(chances[0, called]) if called != names.region_id else 1.0
-            found.insert(0, Pointed(names.names[int(called)], sure, logits[0], float(scores[0]), condition[0]))
-        return found
-
-    @torch.no_grad()
     def told_presence(self, features: ImageFeatures, questions: QuestionBatch, shown: Tensor | None) -> Tensor:
         """What the LLM is told of each word of the questions: as given in training; else whether what is outlined by the name
         that it is part of, or shown by the prompts, looks like it: [Q, I] of `PRESENCE`.
@@ -294,18 +231,12 @@ class Mimo(SavedModel):
         alone = torch.nonzero(~prompted)[:, 0]
         if len(alone):
             image, wanted = questions.image_index[of[alone]], name[alone]
-            logits = self.outline_names(features, image, wanted)
+            logits, _ = self.outline_names(features, image, wanted)
             chances = self.region_names.chances(features, image, logits.sigmoid()).gather(1, wanted[:, None])[:, 0]
             there[alone] = (chances > SEEN) & (logits > 0).flatten(1).any(1)
         presence = presence.clone()
         presence[question, word] = torch.where(there, PRESENT, ABSENT)[which]
         return presence
-
-    def describe(self, features: ImageFeatures, questions: QuestionBatch) -> Tensor:
-        """What the prompts of each object show, as an embedding beside those of the known names: [K, D]."""
-        assert self.region_names is not None
-        masks = self.outline(features, questions)[0].float().sigmoid()
-        return self.region_names.embed(features, questions.image_index[questions.map_question], masks)
 
     def embed_inputs(self, prompted: Prompted, questions: QuestionBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """The LLM's input [Q, T, H]: embeddings of the words, with the aligner's tokens at the placeholders; and of the
@@ -343,40 +274,6 @@ class Mimo(SavedModel):
         embeddings = self.language_model.embed(questions.input_ids)
         told = told[~questions.instruction_padding].to(embeddings.dtype)
         return embeddings + torch.zeros_like(embeddings).masked_scatter(questions.is_instruction.unsqueeze(-1), told)
-
-    def decode(
-        self,
-        features: ImageFeatures,
-        image_index: Tensor,
-        condition: Tensor,
-        coordinates: Tensor,
-        labels: Tensor,
-        prompt_maps: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Decode M regions of B images by what says which is meant and where, without any text.
-
-        Args:
-            image_index: [M], the image of each.
-            condition: [M, D], such as `RegionNames.condition` gives.
-            coordinates, labels: [M, P, 2] and [M, P], the prompts as tokens (`PromptEncoder`).
-            prompt_maps: [M, 5, S / 2, S / 2], the prompts as maps (`data.prompt_maps`), where there is a fine branch.
-
-        Returns:
-            mask logits [M, g, g] and predicted IoU [M].
-        """
-        feature_map = features.feature_map.index_select(0, image_index)
-        size = feature_map.shape[2:]
-        return self.mask_decoder(
-            feature_map + self.prompt_encoder.dense_embeddings(coordinates, labels, size),
-            self.prompt_encoder.get_dense_pe(size),
-            features.high_resolution,
-            image_index,
-            condition,
-            self.prompt_encoder(coordinates, labels),
-            labels == PADDING,
-            features.fine,
-            prompt_maps,
-        )
 
     def decode_masks(
         self, features: ImageFeatures, prompted: Prompted, questions: QuestionBatch, question: Tensor, states: Tensor

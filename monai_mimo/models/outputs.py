@@ -76,11 +76,11 @@ class Pointed(NamedTuple):
 
     Attributes:
         name: what it is called, `data.names.REGION` where no name is likely enough; probability: of the name, 1 of `REGION`.
-        logits, iou: mask logits [g, g] and predicted IoU; condition: [D], that they were decoded by.
+        logits, iou: mask logits [g, g] and predicted IoU; conditions: [C, D], of whose outlines they are the mean.
     """
 
     name: str
     probability: float
     logits: Tensor
     iou: float
-    condition: Tensor
+    conditions: Tensor

@@ -17,9 +17,11 @@ from ..data.names import REGION
 from .image_encoder import ImageFeatures
 
 SURE_NAME = 0.5  # what is shown is called by its likeliest name where that is likelier than this
+OUTLINED = 0.4  # and is outlined by it where that is likelier than this, whether it is called so or not
+TYPICAL = 0.9  # or where it looks so much like it
 MARKED = 0.3  # what is shown may be called by a name that is asked for where that is likelier than this
-LIKELIEST = 5  # names are told apart by a click
-HELD = 0.03  # of a click, at least, is held by the outline of any name: outlines are not always right
+LIKELIEST = 8  # names are told apart by a click
+LEAST = 0.005  # counts what is less likely, smaller, or holds less of a click: no outline is quite wrong
 SEEN = 0.03  # what was outlined by its name is not that where the name is less likely for how it looks
 
 
@@ -82,16 +84,28 @@ class RegionNames(nn.Module):
         return torch.where(chance > SURE_NAME, name, self.region_id)
 
 
-def told_by_clicks(chances: Tensor, likeliest: Tensor, held: Tensor) -> Tensor:
-    """Chances [M, N + 1] with those of the T likeliest names [M, T] shared out once more by how surely what each outlines holds
-    the clicks, [M, T] in 0..1. Where the outline by the best of them holds hardly anything, it is a region without a name."""
-    own = chances.gather(1, likeliest)
-    weighted = own * held.clamp(min=HELD)
-    of_best = held.gather(1, weighted.argmax(1, keepdim=True))
-    names = own.sum(1, keepdim=True) * (of_best / (2 * HELD)).clamp(max=1)
-    told = chances.scatter(1, likeliest, weighted * names / weighted.sum(1, keepdim=True).clamp(min=1e-9))
-    told[:, -1] += 1 - told.sum(1)
-    return told
+def told_by_clicks(chances: Tensor, likeliest: Tensor, held: Tensor, alike: Tensor, area: Tensor) -> Tensor:
+    """What was clicked, told by what each of the likeliest names outlines when it is asked for alone.
+
+    A name is as likely as its outline holds the clicks, times the root of: how much what was clicked looks like it, times how
+    much its outline does, by the outline's area, as the same click is likelier in a small structure. A region without a name
+    has the root of its own chance by that of these names. The powers were fitted to clicks, and rounded (docs/ablations.md).
+
+    Args:
+        chances: by the looks of what was clicked, [M, N + 1].
+        likeliest: numbers of T names [M, T]; no other can be told.
+        held, alike, area: of each outline the part of the clicks that it holds, the chance of its name by its looks, and the part
+            of the image that it takes: [M, T] in 0..1.
+
+    Returns:
+        chances [M, N + 1].
+    """
+    looks = chances.gather(1, likeliest)
+    typical = looks.clamp(min=LEAST) * alike.clamp(min=LEAST) / area.clamp(min=LEAST)
+    unnamed = chances[:, -1:].clamp(min=LEAST) / looks.sum(1, keepdim=True).clamp(min=LEAST)
+    told = torch.zeros_like(chances).scatter(1, likeliest, held.clamp(min=LEAST) * typical.sqrt())
+    told[:, -1:] = unnamed.sqrt()
+    return told / told.sum(1, keepdim=True)
 
 
 class ShownNames(nn.Module):

@@ -66,7 +66,7 @@ def test_a_mask_holds_the_click_that_it_answers(
     area: float,
     score: float,
 ) -> None:
-    condition = torch.zeros(32)
+    condition = torch.zeros(1, 32)
     seen = [Pointed(name, probability, named, 0.8, condition), Pointed("region", 1.0, unnamed, 0.7, condition)]
     monkeypatch.setattr(predictor.model, "point_out", lambda *_: seen)
     answer = predictor.ask(points=[(3, 20)])
@@ -92,14 +92,43 @@ def test_a_name_that_is_a_guess_is_not_said(predictor: MimoPredictor, monkeypatc
         assert best.probability == pytest.approx(likely if called == "spleen" else 1)
 
 
+def test_a_box_is_outlined_by_its_name_and_without(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of both; of clicks and of a mask that is corrected, the outline by the name."""
+    model, names = predictor.model, predictor.model.region_names
+    likely = torch.zeros(1, len(names.names))
+    likely[0, names.names.index("spleen")] = 0.9
+    monkeypatch.setattr(model, "by_clicks", lambda *_: likely)
+    spleen, region = (names.condition(torch.tensor([names.names.index(name)])) for name in ("spleen", "region"))
+    box = [(1, 2, 30, 20)]
+    before = np.zeros((32, 32), dtype=np.float32)
+    for points, boxes, logits in (([], box, None), ([(3, 4, 1)], [], None), ([(3, 4, 1)], box, before)):
+        encoded = predictor.conversation.encode("", predictor._image.resize, points, boxes, logits=logits)
+        questions = collate_questions([encoded], [0], model.tokenizer.pad_token_id, generate=True)
+        features = predictor._image.features
+        where = questions.coordinates, questions.prompt_labels, questions.prompt_maps
+        with torch.no_grad():
+            named, unnamed = (
+                model.decode(features, torch.zeros(1, dtype=torch.long), condition, *where)
+                for condition in (spleen, region)
+            )
+        assert not torch.allclose(named[0], unnamed[0])
+        best, other = model.point_out(features, questions)
+        mean = not points
+        torch.testing.assert_close(best.logits, ((named[0] + unnamed[0]) / 2 if mean else named[0])[0])
+        assert best.iou == pytest.approx(float((named[1] + unnamed[1]) / 2 if mean else named[1]))
+        torch.testing.assert_close(best.conditions, torch.cat([spleen, region]) if mean else spleen)
+        assert (best.name, other.name) == ("spleen", "region")
+        torch.testing.assert_close(other.logits, unnamed[0][0])
+
+
 def test_what_is_small_is_looked_at_again(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
     small = torch.full((32, 32), -5.0)
     small[4:8, 6:10] = 5
-    condition, windows = torch.randn(32), []
+    condition, windows = torch.randn(1, 32), []
 
     def closer(model, pixels, given, sought):
         windows.append(given[0])
-        assert torch.equal(sought[0].condition, condition)
+        assert torch.equal(sought[0].conditions, condition)
         logits = np.full((given[0].side, given[0].side), -3.0, dtype=np.float32)
         logits[2:6, 3:9] = 3
         return [logits], [0.9]

@@ -49,7 +49,7 @@ class Echo:
             if self.channel is None
             else torch.nn.functional.interpolate(maps[:, self.channel, None], SIDE)[:, 0]
         )
-        return shown - 0.5, torch.full((len(index),), 0.75)
+        return shown - 0.5 + condition[:, :1, None], torch.full((len(index),), 0.75)
 
 
 def image(height: int = 200, width: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +60,7 @@ def image(height: int = 200, width: int = 120) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sought(prompts: RegionPrompts, logits: torch.Tensor | None = None) -> Sought:
-    return Sought(torch.zeros(8), prompts, torch.zeros(SIDE // 2, SIDE // 2) if logits is None else logits)
+    return Sought(torch.zeros(1, 8), prompts, torch.zeros(SIDE // 2, SIDE // 2) if logits is None else logits)
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,14 @@ def test_a_window_beyond_the_edge_of_a_narrow_image_gives_what_lies_in_it() -> N
     pixels = np.zeros((200, 30, 3), np.uint8)
     [found], _ = look_again(Echo(None), pixels, [Crop(0, 20, 60)], [sought(RegionPrompts(points=[(5.0, 40.0, 1)]))])
     assert found.shape == (60, 30)
+
+
+def test_of_several_conditions_the_mean_is_found() -> None:
+    pixels, _ = image()
+    crop = Crop(50, 130, 40)
+    click = RegionPrompts(points=[(76.5, 158.5, 1)])
+    alone = [Sought(torch.full((1, 8), value), click, torch.zeros(SIDE // 2, SIDE // 2)) for value in (0.1, 0.3)]
+    both = Sought(torch.cat([s.conditions for s in alone]), click, torch.zeros(SIDE // 2, SIDE // 2))
+    [one, other, mean], scores = look_again(Echo(None), pixels, [crop] * 3, [*alone, both])
+    np.testing.assert_allclose(mean, (one + other) / 2, atol=1e-6)
+    assert scores == pytest.approx([0.75] * 3)
