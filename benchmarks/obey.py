@@ -288,8 +288,11 @@ def swaps(predictor: MimoPredictor, case: Case, measured: Measured, rng: np.rand
             measured.add(f"swap, {kind}: names alone", case.source, all(same_answer))
 
 
-def by_name(predictor: MimoPredictor, case: Case, measured: Measured, rng: np.random.Generator) -> None:
-    """Each structure by its name, by a name with a typing error, by synonyms; and with `<SEG>` states that are not its own."""
+def by_name(
+    predictor: MimoPredictor, case: Case, frequent: dict[str, str], measured: Measured, rng: np.random.Generator
+) -> None:
+    """Each structure by its name, by a name with a typing error, by synonyms; and with `<SEG>` states that are not its own; and
+    all of them without a name."""
     predictor.set_image(case.pixels)
     image = predictor.encode(case.pixels)
     names = list(case.masks)
@@ -314,6 +317,14 @@ def by_name(predictor: MimoPredictor, case: Case, measured: Measured, rng: np.ra
         for other in predictor.model.config.names.get(name, ())[:2]:
             found = mask_of(predictor.ask(f"Show me the {other}."), name)
             measured.add("synonym found", case.source, found.any() or not mask_of(answer, name).any())
+    seen = predictor.ask("What do you see?")
+    measured.judge(seen, case.masks)
+    told = [any(same(e.phrase, name) for name in names) for e in seen.entities]
+    if told:
+        measured.add("asked what is there: names right", case.source, float(np.mean(told)))
+    measured.add("asked what is there: names told", case.source, sum(told) / len(names))
+    measured.add("always the set's most frequent: right", case.source, frequent.get(case.source) in names)
+    measured.add("always the set's most frequent: told", case.source, (frequent.get(case.source) in names) / len(names))
     mirrored = predictor.encode(np.ascontiguousarray(case.pixels[:, ::-1]))
     for name, answer in zip(names, predictor.ask_many(mirrored, questions)):
         if not {"left", "right"} & set(name.split()):
@@ -417,7 +428,7 @@ def main() -> None:
         prompts(predictor, case, frequent, measured, rng)
     for case in track(cases, "names"):
         measured.patient = case.patient
-        by_name(predictor, case, measured, rng)
+        by_name(predictor, case, frequent, measured, rng)
         if len(case.masks) > 1:
             swaps(predictor, case, measured, rng)
     measured.patient = ""

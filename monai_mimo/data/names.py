@@ -159,13 +159,13 @@ class KnownNames:
         self._begun = {words[:length] for words in phrases for length in range(1, len(words) + 1)}
         self._longest = max((len(words) for words in phrases), default=0)
         self._lexicon = {word for words in phrases for word in words}
-        short = {form for word in self._lexicon if len(word) < SWAPPED for form in _numbers(word)}  # "IVCs"
+        short = {form for word in self._lexicon if len(word) < SWAPPED for form in numbers(word)}  # "IVCs"
         self._near: dict[str, set[str]] = {}
         for word in self._lexicon:
             if len(word) >= SWAPPED and word.isalpha() and word not in short:
                 for shorter in _shortened(word):
                     self._near.setdefault(shorter, set()).add(word)
-        self._heads = {form for head in thing_words() for form in (head, *_numbers(head))}
+        self._heads = {form for head in thing_words() for form in (head, *numbers(head))}
         self._readings = lru_cache(4096)(self._read)
 
     @classmethod
@@ -314,7 +314,7 @@ def _longest_first(found: tuple[int, int, str | None, bool]) -> tuple[int, bool,
 def _forms(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """A name in the plural and in the singular: its last word, or the one before "of". And turned: "tumors of the lung"."""
     head = words.index("of") - 1 if "of" in words[1:] else len(words) - 1
-    for form in (words[head], *_numbers(words[head])):
+    for form in (words[head], *numbers(words[head])):
         if form != words[head]:
             yield (*words[:head], form, *words[head + 1 :])
         if len(words) > 1 and words[-1] in thing_words() and head == len(words) - 1:
@@ -322,7 +322,7 @@ def _forms(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
                 yield (form, *link, *words[:-1])
 
 
-def _numbers(word: str) -> Iterator[str]:
+def numbers(word: str) -> Iterator[str]:
     """Plurals of a word, and its singular where it looks like a plural."""
     if word.endswith("y") and word[-2:-1] not in "aeiou":
         yield f"{word[:-1]}ies"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..data.asking import ASKED, describes
-from ..data.names import KnownNames, Mention, plain_words
+from ..data.names import KnownNames, Mention, numbers, plain_words
 from ..mimoseg.questions.templates import asked_kind
 
 TOLD = 12  # names that a refusal lists at most
@@ -63,12 +63,29 @@ class NameGuard:
         alone = for_each_name(mentions)
         return [] if question in alone else alone
 
+    def parts(self, question: str) -> tuple[str, list[str]]:
+        """What a question asks for, and known names of its parts and kinds, which end in its words: of "kidney" the left and the
+        right one. None where it asks for several things, or for something else than things by their names."""
+        asked = {mention.canonical for mention in self.read(question)[1]}
+        match = ASKED.match(question)
+        if asked_kind(question) or len(asked) > 1 or not (asked or match):
+            return "", []
+        name = asked.pop() if asked else match["name"] if match else ""
+        *before, last = plain_words(name) or [""]
+        ends = [[*before, word] for word in (last, *numbers(last))]
+        own = {known: plain_words(known) for known in self.known.names}
+        return name, [k for k, words in own.items() if any(len(words) > len(e) and words[-len(e) :] == e for e in ends)]
+
     def refusal(self, name: str) -> str:
         """What is said to a question for a name that is not known."""
         names = list(self.known.names)
         told = ", ".join(names[:TOLD])
         more = f" and {len(names) - TOLD} others" if len(names) > TOLD else ""
-        return f'I do not know what "{name}" looks like. What I know: {told}{more}.'
+        return f"{self.unknown_line(name)} What I know: {told}{more}."
+
+    def unknown_line(self, name: str) -> str:
+        """What is said first of a name that is not known."""
+        return f'I do not know what "{name}" looks like.'
 
     def fits(self, phrase: str, mentions: Sequence[Mention]) -> bool:
         """Whether a phrase of an answer is what a question named, or a part or a kind of it ("kidney", "left kidney")."""

@@ -21,16 +21,18 @@ from ..models.weights import fingerprint, merge_adapter, parameter_counts
 from ..transforms import MedicalImage
 from ..transforms.grid import Grid
 from ..transforms.resize import SquareResize
+from .all_structures import all_structures
 from .answer import Answer, Entity, TextStream, ground
 from .as_asked import as_asked, each_alone
 from .encoded_image import EncodedImage
 from .encoded_volume import MEMORY, EncodedVolume, join
 from .name_guard import NameGuard
 from .prompts_alone import outlined
-from .question import Question, check_pixels, checked, obeys, shown_by
+from .question import Question, check_pixels, checked, obeys, shown_by, with_marker
 from .safeguards import UNSURE, uncertain_line
 from .streaming import stream_answer
 from .volume_answer import VolumeAnswer
+from .without_words import without_words
 
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
 
@@ -238,8 +240,10 @@ class MimoPredictor:
             checked(Question(*question), image.resize, self.model, self.names)
             for question, image in zip(questions, images)
         ]
-        answers = [self._without_words(image, question, on_text) for question, image in zip(asked, images)]
-        written = [(q, image) for q, image, answer in zip(asked, images, answers) if answer is None]
+        answers = [self._without_words(image, question) for question, image in zip(asked, images)]
+        if on_text is not None and answers[0] is not None:
+            on_text(answers[0].text)
+        written = [(with_marker(q), image) for q, image, answer in zip(asked, images, answers) if answer is None]
         if not written:
             return [answer for answer in answers if answer is not None]
         encoded = []
@@ -263,7 +267,7 @@ class MimoPredictor:
         in_words = [
             self._answer(image, *as_asked(self.model, self.names, image, question, *answer))
             if self.model.region_names is None or obeys(question, answer[1])
-            else self._outlined(image, question, None)
+            else self._answer(image, *outlined(self.model, self.conversation, image, question, self.temperature))
             for (question, image), answer in zip(written, grounded)
         ]
         in_words = [self._each_name(*about, answer) for about, answer in zip(written, in_words)]
@@ -272,33 +276,21 @@ class MimoPredictor:
         rest = iter(in_words)
         return [next(rest) if answer is None else answer for answer in answers]
 
-    def _without_words(
-        self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None
-    ) -> Answer | None:
-        """The answer to a question for which no language model is needed: prompts alone, or a name that is not known."""
-        if not question.text and self.model.region_names is not None:
-            return self._outlined(image, question, on_text)
-        name = None if self.names is None or question.has_prompts else self.names.unknown(question.text)
-        if self.names is None or name is None:
-            return None
-        refusal = self.names.refusal(name)
-        if on_text is not None:
-            on_text(refusal)
-        return self._answer(image, refusal, [])
-
     def _each_name(self, question: Question, image: EncodedImage, answer: Answer) -> Answer:
-        """The answer, or, where it leaves out a name that a question asks for, those to each name alone."""
+        """The answer, or, where it leaves out a name that a question asks for, those to each name alone, or to its parts."""
         if self.names is None or question.has_prompts:
             return answer
+        _, parts = self.names.parts(question.text) if not answer.entities else ("", [])
+        if parts and self.model.region_names is not None:
+            found = all_structures(self.model, image, self.temperature, parts)
+            return self._answer(image, *found) if found[1] else answer
         alone = self.names.asked_alone(question.text, answer.text)
         return each_alone(image, question, self.ask_many(image, [(text,) for text in alone])) if alone else answer
 
-    def _outlined(self, image: EncodedImage, question: Question, on_text: Callable[[str], None] | None) -> Answer:
-        """The answer to prompts without words."""
-        text, entities = outlined(self.model, self.conversation, image, question, self.temperature)
-        if on_text is not None:
-            on_text(text)
-        return self._answer(image, text, entities)
+    def _without_words(self, image: EncodedImage, question: Question) -> Answer | None:
+        """The answer to a question that needs no language model, see `without_words`."""
+        found = without_words(self.model, self.conversation, self.names, image, question, self.temperature)
+        return None if found is None else self._answer(image, *found)
 
     def _answer(self, image: EncodedImage, text: str, entities: list[Entity]) -> Answer:
         """An answer with what is known of its image, and its warnings."""

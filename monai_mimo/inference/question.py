@@ -10,6 +10,7 @@ import numpy as np
 from PIL.Image import Image as PictureImage
 from PIL.ImageOps import exif_transpose
 
+from ..data.asking import asks_whether_marked
 from ..data.conversation import Point, Scribbles
 from ..data.prompt_maps import RegionPrompts
 from ..data.tokenizer import BOX, POINT
@@ -92,6 +93,14 @@ def check_box(box: Sequence[float], height: int, width: int) -> None:
         raise InputError("box", f"{found}, which has no area", "x0 < x1 and y0 < y1")
     if not (x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height):
         raise InputError("box", found, f"a box inside (0, 0, {width}, {height})")
+
+
+def with_marker(question: Question) -> Question:
+    """ "Is this a cyst?" about prompts as the model was taught it: "Is this a cyst, <point>?"; any other question as it is."""
+    if not (question.has_prompts and asks_whether_marked(question.text)):
+        return question
+    marker = BOX if question.boxes else POINT
+    return question._replace(text=f"{question.text.rstrip(' ?.!')}, {marker}?")
 
 
 def shown_by(question: Question) -> RegionPrompts:

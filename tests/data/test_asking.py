@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from monai_mimo.data.asking import describes
+from monai_mimo.data.asking import asks_for_all, asks_whether_marked, describes, only_points
+from monai_mimo.data.other_questions import held_out_questions
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,61 @@ def test_by_its_name(question: str) -> None:
 )
 def test_by_what_is_told_of_it(question: str) -> None:
     assert describes(question)
+
+
+POINTS = [
+    "What is this?",
+    "what's that",
+    "Which organ did I click on?",
+    "Segment it, please.",
+    "I clicked here. What am I looking at?",
+    "Outline the structure inside the box",
+    "How large is this?",
+    "How many are there?",
+    "Is it in the left or in the right half of the image?",
+]
+WHOLE = [
+    "What do you see?",
+    "Describe the image.",
+    "Segment everything",
+    "What organs are visible?",
+    "Is anything abnormal here?",
+    "List all structures",
+    "Find the lesion.",
+]
+NEITHER = [
+    "What is 2+2?",
+    "Where is the liver?",
+    "What kind of image is this?",
+    "Was ist das?",
+    "Why?",
+    "Who painted this picture?",
+    "What is at <point>?",
+    "Is this the liver, <point>?",
+    "liver",
+    "",
+]
+
+
+@pytest.mark.parametrize("question", POINTS)
+def test_it_means_what_is_marked(question: str) -> None:
+    assert only_points(question)
+
+
+@pytest.mark.parametrize("question", WHOLE)
+def test_it_is_about_all_of_an_image(question: str) -> None:
+    assert asks_for_all(question)
+
+
+@pytest.mark.parametrize("question", [*NEITHER, *held_out_questions()])
+def test_it_is_about_something_else(question: str) -> None:
+    assert not only_points(question)
+    assert not asks_for_all(question)
+
+
+def test_whether_what_is_marked_is_something() -> None:
+    assert asks_whether_marked("Is this a cyst?")
+    assert asks_whether_marked("Could it be the spleen")
+    assert not asks_whether_marked("Is the liver there?")
+    assert not asks_whether_marked("Is this the liver, <point>?")
+    assert not asks_whether_marked("Is it in the upper or the lower half?")
