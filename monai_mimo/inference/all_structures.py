@@ -18,6 +18,7 @@ from .second_look import Sought, look_closer
 
 SAME = 0.5  # IoU from which two outlines are of one thing, and only the likelier name is told
 MOST = 12  # names that are told
+BATCH = 8  # names that are outlined at a time, for the memory that they take
 
 
 @torch.no_grad()
@@ -35,9 +36,13 @@ def all_structures(
     assert names is not None
     numbers = [names.names.index(name) for name in only] or list(range(names.region_id))
     every = torch.tensor(numbers, device=image.features.context.device)
-    index = torch.zeros_like(every)
-    logits, predicted = model.outline_names(image.features, index, every)
-    chances = names.chances(image.features, index, logits.sigmoid()).gather(1, every[:, None])[:, 0]
+    found = []
+    for part in every.split(BATCH):
+        index = torch.zeros_like(part)
+        logits, predicted = model.outline_names(image.features, index, part)
+        alike = names.chances(image.features, index, logits.sigmoid()).gather(1, part[:, None])[:, 0]
+        found.append((logits, predicted, alike))
+    logits, predicted, chances = (torch.cat(parts) for parts in zip(*found))
     shown = logits > 0
     told: list[int] = []
     for place in chances.argsort(descending=True).tolist():

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .. import NOTICE
+from ..data.names import REGION
 from ..errors import InputError
 from .answer import Answer, Entity
 
@@ -33,7 +34,7 @@ class Thresholds:
 
     Attributes:
         uncertain: a phrase that scores below is marked as uncertain.
-        withhold: one that scores below is not named, and its mask is not given.
+        withhold: one that scores below is not named, and its mask is not given, unless it is a region without a name.
 
     Raises:
         InputError: they are no numbers in 0..1, or `withhold` is above `uncertain`.
@@ -50,11 +51,12 @@ class Thresholds:
             found = f"withhold {self.withhold!r} and uncertain {self.uncertain!r}"
             raise InputError("thresholds", found, "0 <= withhold <= uncertain <= 1")
 
-    def status(self, score: float) -> Status:
-        """Of a phrase with that score; one that is no number is withheld."""
-        if not score >= self.withhold:
+    def status(self, entity: Entity) -> Status:
+        """Of a phrase with its score; one that is no number is withheld. A region without a name claims nothing but its outline,
+        which people can correct: it is uncertain at worst."""
+        if not entity.score >= self.withhold and entity.phrase != REGION:
             return "withheld"
-        return "shown" if score >= self.uncertain else "uncertain"
+        return "shown" if entity.score >= self.uncertain else "uncertain"
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def guard(answer: Answer, question: str, thresholds: Thresholds | None = None) -
     same phrase; spans of the others are moved along.
     """
     thresholds = thresholds or Thresholds()
-    status = [thresholds.status(e.score) for e in answer.entities]
+    status = [thresholds.status(e) for e in answer.entities]
     kept = [e for e, s in zip(answer.entities, status) if s != "withheld"]
     weak = [e for e, s in zip(answer.entities, status) if s == "withheld"]
     text, moved, holes = _without(answer.text, weak, kept)
@@ -106,11 +108,11 @@ def guard(answer: Answer, question: str, thresholds: Thresholds | None = None) -
     withheld = [Withheld(span, e.score) for e, span in zip(weak, holes)]
     raised = {uncertain_line(e.phrase, e.score) for e in answer.entities}  # by the predictor, with a limit of its own
     warnings = [w for w in answer.warnings if w not in raised]
-    warnings += [uncertain_line(e.phrase, e.score) for e in entities if thresholds.status(e.score) == "uncertain"]
+    warnings += [uncertain_line(e.phrase, e.score) for e in entities if thresholds.status(e) == "uncertain"]
     warnings += [withheld_line(w, thresholds) for w in withheld]
     notices = [NOTICE, *([ADVICE] if asks_for_advice(question) else [])]
     guarded = replace(answer, text=text, entities=entities, warnings=warnings)
-    return Guarded(guarded, [thresholds.status(e.score) for e in entities], withheld, notices)
+    return Guarded(guarded, [thresholds.status(e) for e in entities], withheld, notices)
 
 
 def uncertain_line(phrase: str, score: float) -> str:

@@ -41,6 +41,16 @@ def test_three_states() -> None:
     assert guarded.notices == [NOTICE]
 
 
+def test_a_region_without_a_name_is_never_withheld() -> None:
+    """It claims nothing but its outline, which people can correct."""
+    given_ = answer("This is a region that I have no name for.", region=0.05)
+    guarded = guard(given_, "What is this?")
+    assert guarded.answer.text == given_.text
+    assert guarded.statuses == ["uncertain"]
+    assert guarded.withheld == []
+    assert guarded.answer.warnings == ["uncertain: region (score 0.05)"]
+
+
 def test_nothing_of_a_withheld_phrase_is_in_the_json() -> None:
     text = "That is the liver tumor. A liver tumor may grow; Liver Tumors differ."
     out = guard(answer(text, liver_tumor=0.05), "What is at <point>?").to_json()
@@ -77,7 +87,9 @@ def test_thresholds_that_make_no_sense(limits: tuple) -> None:
 
 def test_limits_are_inclusive_and_nan_is_withheld() -> None:
     limits = Thresholds(0.5, 0.2)
-    assert [limits.status(s) for s in (0.5, 0.4999, 0.2, 0.1999, float("nan"))] == [
+    assert [
+        limits.status(Entity("liver", (0, 5), np.eye(4) > 0, s)) for s in (0.5, 0.4999, 0.2, 0.1999, float("nan"))
+    ] == [
         "shown",
         "uncertain",
         "uncertain",

@@ -12,18 +12,18 @@ from PIL import Image
 OURS = {
     "calibration", "calibration.domain", "calibration.temperature", "data", "data.asking", "data.conversation",
     "data.feature_cache", "data.names", "data.prompt_maps", "data.tokenizer",
-    "errors", "files", "inference", "inference.answer", "inference.as_asked",
+    "errors", "files", "inference", "inference.all_structures", "inference.answer", "inference.as_asked",
     "inference.encoded_image", "inference.encoded_volume", "inference.measured_values", "inference.prompts_alone",
     "inference.name_guard",
     "inference.phrase_network", "inference.predictor", "inference.question", "inference.second_look",
-    "inference.safeguards", "inference.streaming", "inference.volume_answer", "lazy", "licences",
+    "inference.safeguards", "inference.streaming", "inference.volume_answer", "inference.without_words", "lazy", "licences",
     "metrics", "metrics.calibration", "metrics.matching", "models",
     "models.bases", "models.checkpoint", "models.config", "models.default_weights", "models.generation",
     "models.image_encoder", "models.input_aligner", "models.language_model", "models.mask_decoder", "models.mimo",
     "models.outputs",
     "models.open_clip", "models.phrase_alignment", "models.preset", "models.pretrained",
     "models.prompt_encoder", "models.training_data",
-    "models.region_names", "models.sam", "models.vision_tower", "models.weights", "transforms",
+    "models.region_names", "models.regions", "models.sam", "models.vision_tower", "models.weights", "transforms",
     # of the builder, what a row of a set and an answer have in common
     "mimoseg", "mimoseg.questions", "mimoseg.questions.templates", "mimoseg.encoding",
 }  # fmt: skip
