@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+
+import yaml
 
 from ..mimoseg.questions.templates import asked_kind
 from .names import plain_words
@@ -27,6 +32,11 @@ _DESCRIBING = frozenset({
     "organ", "organs", "structure", "structures", "riddle", "clue", "clues", "description", "descriptions", "it", "its", "that",
     "which", "whose", "who",
 })  # fmt: skip
+_WORDS = resources.files(__package__) / "words" / "asking.yaml"
+_YES_OR_NO = re.compile(
+    r"^\W*(?:is|are|was|does|do|did|has|have|can|could|might|may|should|would|will)\b", re.IGNORECASE
+)
+_IS_THIS = re.compile(r"^\W*(?:is|are|could|can|might)\s+(?:this|that|it|these|those)\b(?!.*<)", re.IGNORECASE)
 
 
 def describes(question: str) -> bool:
@@ -40,48 +50,13 @@ def describes(question: str) -> bool:
     return not _DESCRIBING.isdisjoint(plain_words(question.replace("that belongs to", "of")))
 
 
-# The words of a question that means what is marked, and tells nothing else of it; of one that measures it.
-_POINTING = frozenset({
-    "a", "abnormality", "am", "an", "anatomical", "anatomy", "and", "are", "area", "as", "at", "be", "belong", "belongs",
-    "box", "boxed", "boxes", "call", "called", "can", "circled", "click", "clicked", "clicking", "contour", "could",
-    "delineate", "describe", "did", "do", "does", "draw", "drawn", "drew", "exactly", "find", "finding", "for", "give",
-    "have", "here", "highlight", "i", "identify", "image", "in", "inside", "is", "it", "its", "just", "kind", "know",
-    "label", "lesion", "lie", "lies", "like", "locate", "located", "look", "looking", "looks", "mark", "marked", "marking",
-    "mask", "me", "mean", "means", "name", "now", "object", "of", "on", "organ", "our", "out", "outline", "part",
-    "picture", "pixel", "place", "please", "point", "pointed", "pointing", "points", "precisely", "region", "scan",
-    "scribble", "scribbled", "see", "seeing", "segment", "segmentation", "select", "selected", "show", "shown", "shows",
-    "so", "spot", "structure", "tell", "that", "the", "there", "these", "they", "thing", "this", "those", "tissue", "to",
-    "touch", "touches", "trace", "type", "under", "us", "want", "was", "we", "what", "where", "which", "with", "within",
-    "would", "you",
-})  # fmt: skip
-_MEASURED = frozenset({
-    "above", "below", "big", "bottom", "centimeters", "centimetres", "cm", "count", "cover", "covers", "diameter",
-    "direction", "end", "extent", "fill", "fills", "from", "half", "high", "hold", "holds", "how", "large", "largest", "left",
-    "length", "long", "longest", "lower", "many", "measure", "measures", "middle", "millimeters", "millimetres", "mm",
-    "much", "number", "or", "parts", "per", "percent", "percentage", "quadrant", "quarter", "quarters", "right", "share",
-    "side", "size", "square", "take", "takes", "top", "up", "upper", "wide", "width",
-})  # fmt: skip
-# Of one about all of an image, without marks; it has one of the second.
-_WHOLE = frozenset({
-    "abnormal", "abnormalities", "all", "anything", "detect", "everything", "findings", "finds", "lesions", "list",
-    "objects", "organs", "parts", "report", "something", "structures", "summarise", "summarize", "things", "tissues",
-    "visible", "wrong",
-})  # fmt: skip
-_OF_WHOLE = frozenset({
-    "abnormality", "all", "anything", "describe", "everything", "finding", "here", "image", "lesion", "organ", "organs",
-    "picture", "region", "scan", "see", "seeing", "segment", "shown", "shows", "something", "structure", "structures",
-    "this", "visible",
-})  # fmt: skip
-_IS_THIS = re.compile(r"^\W*(?:is|are|could|can|might)\s+(?:this|that|it|these|those)\b(?!.*<)", re.IGNORECASE)
-
-
 def only_points(question: str) -> bool:
     """Whether a question without markers only means what is marked, in whatever words: "What is this?", "segment it, please",
     "How large is it?"."""
     words, kind = _words(question), asked_kind(question)
     if POINT in question or BOX in question or kind == "modality" or not words:
         return False
-    return (_POINTING if kind is None else _POINTING | _MEASURED).issuperset(words)
+    return _are(words, "pointing") if kind is None else _are(words, "pointing", "measuring")
 
 
 def asks_whether_marked(question: str) -> bool:
@@ -94,7 +69,31 @@ def asks_for_all(question: str) -> bool:
     words = _words(question)
     if POINT in question or BOX in question or asked_kind(question):
         return False
-    return (_POINTING | _WHOLE).issuperset(words) and not _OF_WHOLE.isdisjoint(words)
+    return _are(words, "pointing", "whole") and not _kinds()["of_whole"].isdisjoint(words)
+
+
+def judges(question: str, names: Sequence[tuple[int, int]]) -> bool:
+    """Whether a question of yes or no is about more than whether known things are there, and where: "Is the heart enlarged?".
+
+    Args:
+        names: where known names are in it, (start, end).
+    """
+    rest = question
+    for start, end in sorted(names, reverse=True):
+        rest = rest[:start] + rest[end:]
+    if not names or not _YES_OR_NO.match(question) or asked_kind(question):
+        return False
+    return not _are(_words(rest), "pointing", "measuring", "whole", "present")
+
+
+@cache
+def _kinds() -> dict[str, frozenset[str]]:
+    return {kind: frozenset(words.split()) for kind, words in yaml.safe_load(_WORDS.read_text()).items()}
+
+
+def _are(words: Sequence[str], *kinds: str) -> bool:
+    """Whether all words are of these kinds, of words/asking.yaml."""
+    return frozenset[str]().union(*(_kinds()[kind] for kind in kinds)).issuperset(words)
 
 
 def _words(question: str) -> list[str]:

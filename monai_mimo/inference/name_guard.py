@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..data.asking import ASKED, describes
+from ..data.asking import ASKED, describes, judges
 from ..data.names import KnownNames, Mention, numbers, plain_words
 from ..mimoseg.questions.templates import asked_kind
 
@@ -62,6 +62,11 @@ class NameGuard:
             return []
         alone = for_each_name(mentions)
         return [] if question in alone else alone
+
+    def unjudged(self, question: str) -> list[str]:
+        """A question for each name, where `question` asks more of yes or no than masks can tell (`judges`)."""
+        mentions = self.read(question)[1]
+        return for_each_name(mentions) if judges(question, [mention.span for mention in mentions]) else []
 
     def parts(self, question: str) -> tuple[str, list[str]]:
         """What a question asks for, and known names of its parts and kinds, which end in its words: of "kidney" the left and the

@@ -22,7 +22,7 @@ from ..transforms import MedicalImage
 from ..transforms.grid import Grid
 from ..transforms.resize import SquareResize
 from .all_structures import all_structures
-from .answer import Answer, Entity, TextStream, ground
+from .answer import Answer, Entity, TextStream, ground, joined
 from .as_asked import as_asked, each_alone
 from .encoded_image import EncodedImage
 from .encoded_volume import MEMORY, EncodedVolume, join
@@ -34,6 +34,7 @@ from .streaming import stream_answer
 from .volume_answer import VolumeAnswer
 from .without_words import without_words
 
+UNJUDGED = "I cannot judge that; I can only name, outline and measure."
 MERGED_BELOW = 10**9  # parameters of a language model, 4 GB in float32
 
 
@@ -266,7 +267,7 @@ class MimoPredictor:
         grounded = ground(self.model, generated, [image.resize for _, image in written], self.temperature, small)
         in_words = [
             self._answer(image, *as_asked(self.model, self.names, image, question, *answer))
-            if self.model.region_names is None or obeys(question, answer[1])
+            if self.model.region_names is None or obeys(question, *answer, self.names)
             else self._answer(image, *outlined(self.model, self.conversation, image, question, self.temperature))
             for (question, image), answer in zip(written, grounded)
         ]
@@ -280,6 +281,10 @@ class MimoPredictor:
         """The answer, or, where it leaves out a name that a question asks for, those to each name alone, or to its parts."""
         if self.names is None or question.has_prompts:
             return answer
+        unjudged = self.names.unjudged(question.text)
+        if unjudged:
+            answers = self.ask_many(image, [(text,) for text in unjudged])
+            return joined([self._answer(image, UNJUDGED, []), *answers])
         _, parts = self.names.parts(question.text) if not answer.entities else ("", [])
         if parts and self.model.region_names is not None:
             found = all_structures(self.model, image, self.temperature, parts)

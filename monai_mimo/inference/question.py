@@ -12,6 +12,7 @@ from PIL.ImageOps import exif_transpose
 
 from ..data.asking import asks_whether_marked
 from ..data.conversation import Point, Scribbles
+from ..data.names import off_topic
 from ..data.prompt_maps import RegionPrompts
 from ..data.tokenizer import BOX, POINT
 from ..errors import InputError
@@ -109,11 +110,13 @@ def shown_by(question: Question) -> RegionPrompts:
     return RegionPrompts(points, [(b[0], b[1], b[2], b[3]) for b in question.boxes], question.scribbles)
 
 
-def obeys(question: Question, entities: Sequence[Entity]) -> bool:
-    """Whether what is grounded lies where the question points: each click in a mask, and no mask mostly outside of the boxes; and
-    whether anything is, where it asks what a prompt shows."""
-    if not entities and (POINT in question.text or BOX in question.text) and asked_kind(question.text) is None:
-        return False
+def obeys(question: Question, text: str, entities: Sequence[Entity], names: NameGuard | None = None) -> bool:
+    """Whether what an answer grounds lies where the question points: each click in a mask, and no mask mostly outside of the
+    boxes; and whether anything is, where the question asks what a prompt shows, or neither names a thing nor is turned down."""
+    if not entities and question.has_prompts and asked_kind(question.text) is None:
+        named = names is None or bool(names.read(question.text)[1])
+        if POINT in question.text or BOX in question.text or not (named or text in off_topic().replies):
+            return False
     for x, y, label in question.points:
         if label and entities and not any(e.mask[int(y), int(x)] for e in entities):
             return False

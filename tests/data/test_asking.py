@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from monai_mimo.data.asking import asks_for_all, asks_whether_marked, describes, only_points
+from monai_mimo.data.asking import asks_for_all, asks_whether_marked, describes, judges, only_points
 from monai_mimo.data.other_questions import held_out_questions
+from monai_mimo.mimoseg.questions.templates import measured_templates
 
 
 @pytest.mark.parametrize(
@@ -96,3 +99,36 @@ def test_whether_what_is_marked_is_something() -> None:
     assert not asks_whether_marked("Is the liver there?")
     assert not asks_whether_marked("Is this the liver, <point>?")
     assert not asks_whether_marked("Is it in the upper or the lower half?")
+
+
+@pytest.mark.parametrize(
+    ("question", "judged"),
+    [
+        ("Is the heart enlarged?", True),
+        ("Does the heart look normal to you?", True),
+        ("Is the heart there?", False),
+        ("Can you see the heart in this radiograph?", False),
+        ("Is the heart in the left or in the right half?", False),
+        ("Where is the heart?", False),
+    ],
+)
+def test_what_masks_cannot_tell(question: str, judged: bool) -> None:
+    start = question.index("heart")
+    assert judges(question, [(start, start + len("heart"))]) == judged
+    assert not judges(question, [])
+
+
+def test_no_question_that_is_taught_is_one_that_masks_cannot_tell() -> None:
+    for kind in ("present", "left_right", "upper_lower", "quarter", "larger"):
+        for template in measured_templates()[kind]["questions"]:
+            words = {
+                "be": "is",
+                "do": "does",
+                "lie": "lies",
+                "entity": "the NAME",
+                "one": "the NAME",
+                "other": "the NAME",
+            }
+            question = template.format(name="NAME", **words)
+            places = [match.span() for match in re.finditer("NAME", question)]
+            assert not judges(question, places), question

@@ -131,3 +131,26 @@ LIVER, POLYP = "Where is the liver?", "Where is the polyp?"
 )
 def test_names_that_an_answer_leaves_out_are_asked_for_alone(question: str, answer: str, alone: list[str]) -> None:
     assert GUARD.asked_alone(question, answer) == alone
+
+
+def test_what_masks_cannot_tell_is_asked_name_by_name() -> None:
+    assert GUARD.unjudged("Is the liver larger than normal, and the lung?") == [
+        "Where is the liver?",
+        "Where is the lung?",
+    ]
+    assert GUARD.unjudged("Is the liver visible here?") == []
+    assert GUARD.unjudged("Where is the liver?") == []
+
+
+@pytest.mark.parametrize(
+    ("question", "parts"),
+    [
+        ("Where is the hippocampus?", ["anterior hippocampus", "posterior hippocampus"]),
+        ("Show me the kidneys", ["left kidney"]),
+        ("Where is the left kidney?", []),
+        ("Where are the liver and the lung?", []),
+        ("How many kidneys are there?", []),
+    ],
+)
+def test_parts_end_in_the_words_that_are_asked_for(question: str, parts: list[str]) -> None:
+    assert GUARD.parts(question)[1] == parts

@@ -12,9 +12,11 @@ from PIL import Image
 
 from monai_mimo.cli import main
 from monai_mimo.data.conversation import collate_questions
+from monai_mimo.data.names import off_topic
 from monai_mimo.data.prompt_maps import BOX_MAP, HAS_LOGITS_MAP, NEGATIVE_MAP, POSITIVE_MAP
 from monai_mimo.errors import InputError
 from monai_mimo.inference import Entity, MimoPredictor
+from monai_mimo.inference.name_guard import NameGuard
 from monai_mimo.inference.question import Question, obeys, read_logits, read_scribbles, save_logits
 from monai_mimo.models import Mimo
 from monai_mimo.models.outputs import Pointed
@@ -159,15 +161,20 @@ def test_what_is_small_is_looked_at_again(predictor: MimoPredictor, monkeypatch:
 def test_what_is_grounded_lies_where_it_was_pointed(prompts: dict, lies: bool) -> None:
     mask = np.zeros((H, W), dtype=bool)
     mask[:, :20] = True
-    assert obeys(Question("What is it?", **prompts), [Entity("liver", (0, 5), mask, 0.9)]) == lies
-    assert obeys(Question("What is it?", **prompts), [])
+    assert obeys(Question("What is it?", **prompts), "It is the liver.", [Entity("liver", (10, 15), mask, 0.9)]) == lies
+    assert obeys(Question("What is it?", **prompts), "I cannot help with that.", [])
 
 
 def test_what_a_prompt_shows_is_grounded() -> None:
     box = [(0, 0, 20, 40)]
-    assert not obeys(Question("What is in <box>?", boxes=box), [])  # whatever was said instead
-    assert obeys(Question("How many polyps are there in <box>?", boxes=box), [])  # "none" is an answer
-    assert obeys(Question("What is 2 + 2?", boxes=box), [])
+    none = "I see no liver.", []
+    guard = NameGuard(NAMES)
+    assert not obeys(Question("What is in <box>?", boxes=box), *none)  # whatever was said instead
+    assert obeys(Question("How many polyps are there in <box>?", boxes=box), *none)  # "none" is an answer
+    assert obeys(Question("Where is the liver?", boxes=box), *none, guard)  # so it is of what was named
+    assert not obeys(Question("What disease is this?", boxes=box), *none, guard)
+    assert obeys(Question("What disease is this?"), *none, guard)
+    assert obeys(Question("What is 2 + 2?", boxes=box), off_topic().replies[0], [], guard)
 
 
 def test_every_kind_of_prompt_reaches_the_model(predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from monai_mimo.data.names import REGION
 from monai_mimo.inference import MimoPredictor
+from monai_mimo.inference.predictor import UNJUDGED
 from monai_mimo.inference.without_words import MARK_IT
 
 from ..conftest import make_nano
@@ -119,3 +120,8 @@ def test_in_other_words_a_prompt_shows_the_same(
     predictor: MimoPredictor, monkeypatch: pytest.MonkeyPatch, question: str, text: str
 ) -> None:
     assert shown(predictor, monkeypatch, question) == text
+
+
+def test_what_masks_cannot_tell_is_not_said(predictor: MimoPredictor) -> None:
+    where = predictor.ask("Where is the liver?")
+    assert predictor.ask("Is the liver enlarged?").text == f"{UNJUDGED} {where.text}"
