@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import NOTICE
 from ..errors import InputError, OutputError
 
-WEIGHTS = "a weights folder; lite, lite-permissive or small, which come along; or OWNER/NAME on the Hugging Face Hub"
+WEIGHTS = "a weights folder; lite or lite-permissive, which come along; or OWNER/NAME on the Hugging Face Hub"
 
 __all__ = ["NOTICE", "add_thresholds", "check_output", "collector_off", "parse_numbers"]
 

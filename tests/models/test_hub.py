@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -136,14 +137,18 @@ def test_the_card_has_the_header_that_the_hub_reads(tmp_path: Path) -> None:
         ("all sets", "accuracy", 0.8291),
     ]
     assert {p.relative_to(weights) for p in weights.rglob("*")} < {p.relative_to(folder) for p in folder.rglob("*")}
-    base = yaml.safe_load((write_hub_folder(SHIPPED / "small", tmp_path / "small") / CARD).read_text().split("---")[1])
+    other = shutil.copytree(weights, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    config["config"]["language_model"]["source"] = "smollm2-135m-instruct"
+    (other / "config.json").write_text(json.dumps(config))
+    base = yaml.safe_load((write_hub_folder(other, tmp_path / "small") / CARD).read_text().split("---")[1])
     assert "HuggingFaceTB/SmolLM2-135M-Instruct" in base["base_model"]
     assert base["license"] == "other"
 
 
 def test_figures_of_other_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="that were measured"):
-        write_hub_folder(SHIPPED / "lite", tmp_path / "out", {"measured": measured(SHIPPED / "small")})
+        write_hub_folder(SHIPPED / "lite", tmp_path / "out", {"measured": measured(SHIPPED / "lite-permissive")})
     assert not (tmp_path / "out").exists()
 
 
