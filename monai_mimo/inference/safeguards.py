@@ -51,12 +51,12 @@ class Thresholds:
             found = f"withhold {self.withhold!r} and uncertain {self.uncertain!r}"
             raise InputError("thresholds", found, "0 <= withhold <= uncertain <= 1")
 
-    def status(self, entity: Entity) -> Status:
-        """Of a phrase with its score; one that is no number is withheld. A region without a name claims nothing but its outline,
+    def status(self, score: float, phrase: str) -> Status:
+        """Of a phrase with that score; one that is no number is withheld. A region without a name claims nothing but its outline,
         which people can correct: it is uncertain at worst."""
-        if not entity.score >= self.withhold and entity.phrase != REGION:
+        if not score >= self.withhold and phrase != REGION:
             return "withheld"
-        return "shown" if entity.score >= self.uncertain else "uncertain"
+        return "shown" if score >= self.uncertain else "uncertain"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def guard(answer: Answer, question: str, thresholds: Thresholds | None = None) -
     same phrase; spans of the others are moved along.
     """
     thresholds = thresholds or Thresholds()
-    status = [thresholds.status(e) for e in answer.entities]
+    status = [thresholds.status(e.score, e.phrase) for e in answer.entities]
     kept = [e for e, s in zip(answer.entities, status) if s != "withheld"]
     weak = [e for e, s in zip(answer.entities, status) if s == "withheld"]
     text, moved, holes = _without(answer.text, weak, kept)
@@ -108,11 +108,13 @@ def guard(answer: Answer, question: str, thresholds: Thresholds | None = None) -
     withheld = [Withheld(span, e.score) for e, span in zip(weak, holes)]
     raised = {uncertain_line(e.phrase, e.score) for e in answer.entities}  # by the predictor, with a limit of its own
     warnings = [w for w in answer.warnings if w not in raised]
-    warnings += [uncertain_line(e.phrase, e.score) for e in entities if thresholds.status(e) == "uncertain"]
+    warnings += [
+        uncertain_line(e.phrase, e.score) for e in entities if thresholds.status(e.score, e.phrase) == "uncertain"
+    ]
     warnings += [withheld_line(w, thresholds) for w in withheld]
     notices = [NOTICE, *([ADVICE] if asks_for_advice(question) else [])]
     guarded = replace(answer, text=text, entities=entities, warnings=warnings)
-    return Guarded(guarded, [thresholds.status(e) for e in entities], withheld, notices)
+    return Guarded(guarded, [thresholds.status(e.score, e.phrase) for e in entities], withheld, notices)
 
 
 def uncertain_line(phrase: str, score: float) -> str:

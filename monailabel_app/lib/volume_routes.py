@@ -310,7 +310,7 @@ def _described(app: Any, session: Session, id: str, worked: WorkedOn) -> dict[st
         "id": id,
         "phrase": worked.phrase,
         "score": None if one.score is None else round(one.score, 4),
-        "status": "shown" if one.score is None else app.thresholds.status(one.score),
+        "status": "shown" if one.score is None else app.thresholds.status(one.score, worked.phrase),
         "from": worked.origin,
         "voxels": int(areas.sum()),
         "volume_ml": round(float(areas.sum()) * one.volume.voxel_ml, 4),

@@ -87,9 +87,7 @@ def test_thresholds_that_make_no_sense(limits: tuple) -> None:
 
 def test_limits_are_inclusive_and_nan_is_withheld() -> None:
     limits = Thresholds(0.5, 0.2)
-    assert [
-        limits.status(Entity("liver", (0, 5), np.eye(4) > 0, s)) for s in (0.5, 0.4999, 0.2, 0.1999, float("nan"))
-    ] == [
+    assert [limits.status(s, "liver") for s in (0.5, 0.4999, 0.2, 0.1999, float("nan"))] == [
         "shown",
         "uncertain",
         "uncertain",
