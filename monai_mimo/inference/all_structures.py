@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import torch
 
 from ..data.prompt_maps import RegionPrompts
-from ..metrics.calibration import apply_temperature
 from ..mimoseg.questions.templates import image_of, listed
 from ..models import Mimo
 from ..models.region_names import SURE_NAME
-from .answer import Entity
+from .answer import Entity, score_of
 from .encoded_image import EncodedImage
 from .second_look import Sought, look_closer
 
@@ -61,9 +60,7 @@ def all_structures(
     entities = []
     for phrase, place, mask, grid, seen in zip(phrases, told, masks, grids.numpy(), closer):
         mask, grid, iou = seen or (mask, grid, float(predicted[place]))
-        score = min(max(iou, 0.0), 1.0) * float(chances[place])
-        if temperature is not None:
-            score = apply_temperature([score], temperature).item()
+        score = score_of(iou, float(chances[place]), temperature)
         start = text.index(f"the {phrase}", end) + len("the ")
         end = start + len(phrase)
         entities.append(Entity(phrase, (start, end), mask, score, grid))

@@ -187,12 +187,17 @@ def ground(
             if seen is not None:
                 mask, own, iou = seen
             probability = answers.probabilities[question, slice(*phrase.words)].mean().item()
-            score = min(max(iou, 0.0), 1.0) * probability
-            if temperature is not None:
-                score = apply_temperature([score], temperature).item()
+            score = score_of(iou, probability, temperature)
             entities.append(Entity(phrase.phrase, phrase.span, mask, score, own))
         results.append((text, entities))
     return results
+
+
+def score_of(iou: float, probability: float, temperature: float | None) -> float:
+    """The score of an entity: the predicted IoU of its mask times the probability of its name, calibrated where there is a
+    temperature."""
+    score = min(max(iou, 0.0), 1.0) * probability
+    return score if temperature is None else apply_temperature([score], temperature).item()
 
 
 HALF_A_CHARACTER = "\N{REPLACEMENT CHARACTER}"  # what tokenizers decode the first bytes of a character to

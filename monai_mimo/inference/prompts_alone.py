@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ..data.conversation import Conversation, collate_questions
 from ..data.names import REGION
-from ..metrics.calibration import apply_temperature
 from ..models import Mimo
-from .answer import Entity
+from .answer import Entity, score_of
 from .encoded_image import EncodedImage
 from .question import Question, shown_by
 from .second_look import Sought, look_closer
@@ -35,9 +34,7 @@ def outlined(
             mask, given, iou = closer or (mask, given, iou)
         if not mask.any() or not all(mask[y, x] for x, y in inside):
             continue
-        score = min(max(iou, 0.0), 1.0) * probability
-        if temperature is not None:
-            score = apply_temperature([score], temperature).item()
+        score = score_of(iou, probability, temperature)
         start, end = ("This is a ", " that I have no name for.") if name == REGION else ("This is the ", ".")
         span = len(start), len(start) + len(name)
         return start + name + end, [Entity(name, span, mask, score, given)]
