@@ -78,11 +78,11 @@ def judges(question: str, names: Sequence[tuple[int, int]]) -> bool:
     Args:
         names: where known names are in it, (start, end).
     """
+    if not names or not _YES_OR_NO.match(question) or asked_kind(question):
+        return False
     rest = question
     for start, end in sorted(names, reverse=True):
         rest = rest[:start] + rest[end:]
-    if not names or not _YES_OR_NO.match(question) or asked_kind(question):
-        return False
     return not _are(_words(rest), "pointing", "measuring", "whole", "present")
 
 

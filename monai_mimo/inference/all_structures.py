@@ -35,12 +35,7 @@ def all_structures(
     assert names is not None
     numbers = [names.names.index(name) for name in only] or list(range(names.region_id))
     every = torch.tensor(numbers, device=image.features.context.device)
-    found = []
-    for part in every.split(BATCH):
-        index = torch.zeros_like(part)
-        logits, predicted = model.outline_names(image.features, index, part)
-        alike = names.chances(image.features, index, logits.sigmoid()).gather(1, part[:, None])[:, 0]
-        found.append((logits, predicted, alike))
+    found = [model.look_for(image.features, torch.zeros_like(part), part) for part in every.split(BATCH)]
     logits, predicted, chances = (torch.cat(parts) for parts in zip(*found))
     shown = logits > 0
     told: list[int] = []

@@ -231,9 +231,8 @@ class Mimo(RegionModel):
         alone = torch.nonzero(~prompted)[:, 0]
         if len(alone):
             image, wanted = questions.image_index[of[alone]], name[alone]
-            logits, _ = self.outline_names(features, image, wanted)
-            chances = self.region_names.chances(features, image, logits.sigmoid()).gather(1, wanted[:, None])[:, 0]
-            there[alone] = (chances > SEEN) & (logits > 0).flatten(1).any(1)
+            logits, _, alike = self.look_for(features, image, wanted)
+            there[alone] = (alike > SEEN) & (logits > 0).flatten(1).any(1)
         presence = presence.clone()
         presence[question, word] = torch.where(there, PRESENT, ABSENT)[which]
         return presence

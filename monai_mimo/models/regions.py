@@ -83,6 +83,14 @@ class RegionModel(SavedModel):
         return logits.float(), scores
 
     @torch.no_grad()
+    def look_for(self, features: ImageFeatures, image_index: Tensor, names: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `outline_names` gives, and how likely each name [M] is for how its own outline looks."""
+        assert self.region_names is not None
+        logits, scores = self.outline_names(features, image_index, names)
+        chances = self.region_names.chances(features, image_index, logits.sigmoid())
+        return logits, scores, chances.gather(1, names[:, None])[:, 0]
+
+    @torch.no_grad()
     def by_clicks(self, features: ImageFeatures, questions: QuestionBatch, chances: Tensor) -> Tensor:
         """The chances of names [K, N + 1] for what is shown, by its looks, told apart by where it was clicked: neighbours look
         alike, and their outlines by name do not both hold the click. Unchanged in training, and where anything else shows more:
@@ -93,9 +101,8 @@ class RegionModel(SavedModel):
             return chances
         likeliest = chances[clicked, :-1].topk(min(LIKELIEST, chances.shape[1] - 1)).indices
         image = questions.image_index[questions.map_question[clicked]].repeat_interleave(likeliest.shape[1])
-        outlines = self.outline_names(features, image, likeliest.flatten())[0].sigmoid()
-        alike = self.region_names.chances(features, image, outlines).gather(1, likeliest.flatten()[:, None])
-        outlines = outlines.view(*likeliest.shape, *outlines.shape[-2:])
+        outlines, _, alike = self.look_for(features, image, likeliest.flatten())
+        outlines = outlines.sigmoid().view(*likeliest.shape, *outlines.shape[-2:])
         clicks = F.adaptive_avg_pool2d(questions.prompt_maps[clicked, POSITIVE_MAP, None], outlines.shape[-2:])
         held = (outlines * clicks).sum((2, 3)) / clicks.sum((2, 3))
         told = told_by_clicks(chances[clicked], likeliest, held, alike.view_as(held), outlines.mean((2, 3)))
